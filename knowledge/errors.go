@@ -1,0 +1,69 @@
+package knowledge
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kinds of error. Every error of a [Store], an [Embedder] or the engine that
+// a caller can act upon wraps one of these; test with [errors.Is]. Anything
+// else is an internal fault whose text must not reach a client.
+var (
+	// ErrInvalid: the request can never succeed as it is. Its text may be
+	// shown to the client; see [InvalidError].
+	ErrInvalid = errors.New("invalid")
+	// ErrNotFound: no such thing for this tenant. What another tenant owns
+	// is not found either.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the request contradicts the present state, such as
+	// another definition under the same name.
+	ErrConflict = errors.New("conflict")
+	// ErrForbidden: the credential is good but may not do this.
+	ErrForbidden = errors.New("forbidden")
+	// ErrLimit: a budget of the tenant or of the node is used up; the same
+	// request may succeed later.
+	ErrLimit = errors.New("limit reached")
+	// ErrUnavailable: something that the request needs cannot be reached
+	// now; the same request may succeed later.
+	ErrUnavailable = errors.New("unavailable")
+)
+
+// InvalidError says what is wrong with which part of a request. It is the only
+// error whose text is made for the client.
+type InvalidError struct {
+	Field  string // path of the part, such as "records[3].vector[7]"; empty when it is the whole
+	Detail string // what is wrong, the limit and what is needed, without the request's own data
+}
+
+// Invalid returns an [InvalidError] about field with a formatted detail.
+func Invalid(field, format string, args ...any) *InvalidError {
+	return &InvalidError{Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (e *InvalidError) Error() string {
+	if e.Field == "" {
+		return e.Detail
+	}
+	return e.Field + ": " + e.Detail
+}
+
+// Is reports that an InvalidError is of the kind [ErrInvalid].
+func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// At returns err with prefix before its field if it is an [InvalidError],
+// so that a part can be checked without knowing where it stands. Other errors
+// are returned as they are.
+func At(prefix string, err error) error {
+	var invalid *InvalidError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	switch {
+	case invalid.Field == "":
+		return &InvalidError{Field: prefix, Detail: invalid.Detail}
+	case invalid.Field[0] == '[':
+		return &InvalidError{Field: prefix + invalid.Field, Detail: invalid.Detail}
+	default:
+		return &InvalidError{Field: prefix + "." + invalid.Field, Detail: invalid.Detail}
+	}
+}

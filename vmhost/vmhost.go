@@ -1,0 +1,160 @@
+// Package vmhost runs untrusted WebAssembly programs: bytes in, bytes out,
+// under caps that hold.
+//
+// A [Driver] is a kind of machine: a jailed process (vmhost/cell, the one that
+// production uses), the bare engine inside the calling process
+// (vmhost/wazerovm, which runs inside a cell, and in tests), or Go functions
+// (vmhost/fakevm, for tests of others). A Driver holds only what differs from
+// machine to machine. What is the same for all is written once, in [Host]:
+// slots, deadlines, caps on what goes in and comes out, kinds of error.
+//
+// vmhost knows neither tenants nor vectors nor JSON. Callers name who pays by
+// an opaque [Account].
+package vmhost
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
+
+// Account is who a program belongs to and who pays for its calls. Programs of
+// two accounts never share a cell. The value is opaque to vmhost.
+type Account string
+
+// Digest is the SHA-256 of a module's bytes.
+type Digest [sha256.Size]byte
+
+// DigestOf returns the digest of a module.
+func DigestOf(module []byte) Digest { return sha256.Sum256(module) }
+
+// String returns the digest as "sha256:" and 64 hexadecimal digits.
+func (d Digest) String() string { return "sha256:" + hex.EncodeToString(d[:]) }
+
+// Tier is how strongly a call was isolated, weakest first.
+type Tier int
+
+// The tiers.
+const (
+	TierInProc  Tier = iota // no outer sandbox: tests only
+	TierProcess             // a jailed process of its own
+	TierMicroVM             // a hardware virtual machine
+)
+
+// String returns "inproc", "process" or "microvm".
+func (t Tier) String() string {
+	switch t {
+	case TierProcess:
+		return "process"
+	case TierMicroVM:
+		return "microvm"
+	default:
+		return "inproc"
+	}
+}
+
+// Limits are the caps of one call. Every field must be positive; [Host]
+// refuses a program whose limits pass those of the node.
+type Limits struct {
+	Wall   time.Duration // from the start of the call in its VM to its end
+	Memory int64         // linear memory, bytes, a multiple of 64 KiB
+	Input  int64         // bytes handed in
+	Output int64         // bytes handed back
+	Logs   int64         // bytes of log messages; more are dropped and counted
+	// HostCalls is the most calls of host functions other than log; zero
+	// means that there is none to call.
+	HostCalls int
+}
+
+// Source is a program to be loaded.
+type Source struct {
+	Account Account
+	Module  []byte // WebAssembly that vmhost/wasm accepted; not modified, must not be modified
+	Digest  Digest // of Module
+	Limits  Limits
+	Grants  Grants
+}
+
+// Grants are the host functions that a program may import. A module that
+// imports another is refused at Load. The clock is fixed and log output is
+// dropped unless granted; random numbers are always fresh.
+type Grants struct {
+	Search, Embed, Vectors, Log, Clock bool
+}
+
+// HostFunc answers one call of a host function ("search", "embed", "vectors").
+// in and the result are the function's arguments and result as documented at
+// [HostCall]. A *[GuestError] goes back to the guest as the error case of the
+// function's result; any other error ends the guest's call with that error.
+// It is called by one goroutine at a time for each guest call and must obey
+// ctx, which ends with the guest's call.
+type HostFunc func(ctx context.Context, call HostCall) ([]byte, error)
+
+// HostCall is a guest's call of a host function. Its fields come from an
+// untrusted guest: Text is valid UTF-8 and within the input cap, nothing more.
+type HostCall struct {
+	Func string // "search", "embed" or "vectors"
+	Text string // argument of search (JSON) and embed (text); the result is JSON text for search, little-endian float32s for embed
+	// Leg, First and Count are the arguments of vectors; the result is
+	// little-endian float32s, row after row.
+	Leg, First, Count uint32
+}
+
+// Request is one call of a program.
+type Request struct {
+	Capability string   // what the program is called for, such as "rank"
+	Input      []byte   // a UTF-8 document
+	Host       HostFunc // answers host functions; nil refuses every call
+	// Deterministic fixes the clock and seeds random numbers from Seed.
+	Deterministic bool
+	Seed          [32]byte
+}
+
+// Reply is what one call gave.
+type Reply struct {
+	Output []byte // the guest's own bytes: valid UTF-8 within the cap, otherwise untrusted
+	Logs   []Log
+	Usage  Usage
+}
+
+// Log is one message of a guest. Text is valid UTF-8, cut at 4 KiB.
+type Log struct {
+	Level int // 0 debug, 1 info, 2 warning, 3 error; as the guest gave it, clamped
+	Text  string
+}
+
+// Usage is what one call cost.
+type Usage struct {
+	Tier        Tier
+	Grade       string        // isolation really reached, such as "jail+cgroup"; see vmhost/cell
+	Queue       time.Duration // waited for a slot and a cell
+	VM          time.Duration // in the VM, instantiation and host calls included
+	PeakMemory  int64         // bytes of linear memory at the end of the call, which never shrinks
+	HostCalls   int
+	LogsDropped int
+}
+
+// Driver is a kind of machine that programs run on. Safe for concurrent use.
+type Driver interface {
+	// Tier and Grade are what a call on this driver will be isolated by.
+	Tier() Tier
+	Grade() string
+	// Load makes a program ready for calls: validates, compiles, tries one
+	// instance. It returns an error wrapping [ErrRefused] when the module
+	// is at fault, [ErrUnavailable] when the machine is, or ctx's error.
+	Load(ctx context.Context, src Source) (Program, error)
+	// Close ends all programs and waits for them.
+	Close() error
+}
+
+// Program is a loaded module. Safe for concurrent use; each call runs in a
+// fresh VM that no other call has touched.
+type Program interface {
+	// Call runs the program's handle function. The deadline of ctx is the
+	// wall-clock limit: Host has set it. Errors are those of package
+	// vmhost, or ctx's.
+	Call(ctx context.Context, req Request) (Reply, error)
+	// Close ends the program. Calls under way fail.
+	Close() error
+}
