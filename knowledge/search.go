@@ -1,0 +1,57 @@
+package knowledge
+
+// Bounds of a search.
+const (
+	MaxLimit = 1000 // matches of one search
+	MaxEf    = 1000 // pgvector's limit of hnsw.ef_search
+)
+
+// Search is one retrieval from one collection.
+type Search struct {
+	Collection CollectionName
+	Vector     []float32 // of the collection's dimension
+	Limit      int       // matches wanted, 1 to [MaxLimit]
+	Filter     Filter
+	Exact      bool // compare all vectors even where there is an index
+	Ef         int  // HNSW: candidates kept while searching, 1 to [MaxEf]; 0 means a default of at least Limit
+}
+
+// Validate checks the search for collection c; it returns an [InvalidError].
+func (s Search) Validate(c Collection) error {
+	if s.Limit < 1 || s.Limit > MaxLimit {
+		return Invalid("limit", "is %d; need 1 to %d", s.Limit, MaxLimit)
+	}
+	if s.Ef < 0 || s.Ef > MaxEf {
+		return Invalid("ef", "is %d; need 1 to %d, or none for the default", s.Ef, MaxEf)
+	}
+	if err := CheckVector(s.Vector, c); err != nil {
+		return At("vector", err)
+	}
+	return At("filter", s.Filter.Validate())
+}
+
+// Match is one record that a search found.
+type Match struct {
+	ID         RecordID
+	Collection CollectionName
+	Score      float64 // higher is nearer; its range is that of the [Metric]
+	Text       string
+	Metadata   map[string]any
+	Version    int64
+}
+
+// Found is what a search gave.
+type Found struct {
+	Matches []Match // best first, at most Limit; equal scores by id
+	// Short says that fewer than Limit were found although the collection
+	// may hold more that pass the filter: an index gave up first. It is
+	// never set by an exact search.
+	Short bool
+	Plan  Plan
+}
+
+// Plan says how a search was carried out.
+type Plan struct {
+	Method string // "exact", "hnsw" or "hnsw-iterative"
+	Ef     int    // of the HNSW search; 0 when exact
+}
