@@ -1,0 +1,105 @@
+// Package tenancy says who may ask for what: tenants, their policies, their API
+// keys and secrets.
+//
+// [Directory] is the contract of what keeps them; knowledge/tenancy/pgtenancy
+// keeps them in PostgreSQL. [Authenticator] turns a bearer token into a
+// [Principal]. What a principal may do is decided by its scopes, in package api,
+// and by row-level security, in the database.
+package tenancy
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/tars-project/tars/knowledge"
+)
+
+// Tenant is an owner of collections, plugins and keys.
+type Tenant struct {
+	ID      knowledge.TenantID
+	Name    string // for people; up to 200 bytes
+	Policy  Policy
+	Created time.Time
+}
+
+// Policy has the limits and floors of a tenant. A zero field means the node's
+// default.
+type Policy struct {
+	MinIsolation   string        // weakest tier its plugins may run in: "process" or "microvm"
+	MaxCollections int           // collections it may have
+	MaxPlugins     int           // plugin names it may have
+	PluginMemory   int64         // most linear memory of one VM, bytes
+	PluginWall     time.Duration // longest call
+	PluginSlots    int           // calls at once
+}
+
+// Scope is one thing that a key may do.
+type Scope string
+
+// The scopes of API keys.
+const (
+	ScopeRead    Scope = "read"    // read collections and records, search, query
+	ScopeWrite   Scope = "write"   // change collections and records
+	ScopePlugins Scope = "plugins" // upload plugins and move aliases
+	ScopeInvoke  Scope = "invoke"  // call a plugin directly
+	// ScopeAdmin is the operator's: tenants and keys. No tenant's key has
+	// it; it comes from the admin key of the configuration alone.
+	ScopeAdmin Scope = "admin"
+)
+
+// TenantScopes are the scopes that a tenant's key may have, all of which a key
+// gets that asks for none.
+func TenantScopes() []Scope { return []Scope{ScopeRead, ScopeWrite, ScopePlugins, ScopeInvoke} }
+
+// Key is an API key without its secret.
+type Key struct {
+	ID       string // "key_" and 16 characters
+	Tenant   knowledge.TenantID
+	Prefix   string // public part of the token: enough to recognise it
+	Name     string // for people; up to 200 bytes
+	Scopes   []Scope
+	Created  time.Time
+	Expires  time.Time // zero: never
+	Revoked  time.Time // zero: not
+	LastUsed time.Time // zero: never; up to a minute late
+}
+
+// Principal is an authenticated caller.
+type Principal struct {
+	Tenant knowledge.TenantID // empty for the operator
+	KeyID  string             // "admin" for the operator
+	Scopes []Scope
+	Policy Policy
+}
+
+// May reports whether the principal has the scope.
+func (p Principal) May(s Scope) bool { return slices.Contains(p.Scopes, s) }
+
+// StoredKey is a key as it is kept, with the keyed hash of its secret.
+type StoredKey struct {
+	Key
+	SecretHash [32]byte
+	Policy     Policy // of the tenant; set by FindKey alone
+}
+
+// Directory keeps tenants and keys. Implementations are safe for concurrent use.
+type Directory interface {
+	// CreateTenant returns an error wrapping knowledge.ErrConflict when the id
+	// is taken.
+	CreateTenant(ctx context.Context, t Tenant) (Tenant, error)
+	// Tenant returns an error wrapping knowledge.ErrNotFound when there is none.
+	Tenant(ctx context.Context, id knowledge.TenantID) (Tenant, error)
+	// ListTenants returns up to limit tenants by id, those after the given one.
+	ListTenants(ctx context.Context, after knowledge.TenantID, limit int) ([]Tenant, error)
+	// CreateKey keeps a key; the tenant must exist, or ErrNotFound is wrapped.
+	CreateKey(ctx context.Context, k StoredKey) error
+	// ListKeys returns the tenant's keys up to limit by id, those after the given one.
+	ListKeys(ctx context.Context, tenant knowledge.TenantID, after string, limit int) ([]Key, error)
+	// RevokeKey ends a key now; ErrNotFound is wrapped when there is none.
+	// Revoking twice keeps the first time.
+	RevokeKey(ctx context.Context, tenant knowledge.TenantID, keyID string) error
+	// FindKey looks a key up by its prefix, revoked and expired ones too, or
+	// wraps ErrNotFound.
+	FindKey(ctx context.Context, prefix string) (StoredKey, error)
+}

@@ -1,0 +1,73 @@
+package plugins
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/tars-project/tars/vmhost"
+)
+
+// ABI is the version of the documents and the interface between host and
+// guest; see plugins/wit.
+const ABI = 1
+
+// Capability is what a plugin may be called for.
+type Capability string
+
+// The capabilities that this version calls.
+const (
+	Rank       Capability = "rank"       // orders the candidates of a query
+	Synthesize Capability = "synthesize" // writes an answer with citations
+)
+
+// Manifest is what an author declares of a plugin: plugin.json.
+type Manifest struct {
+	Name         Name
+	Description  string // up to 2,000 bytes
+	Capabilities []Capability
+	Grants       []Grant // host functions that it may call
+	Limits       Limits
+}
+
+// Grant is a host function that a plugin may call.
+type Grant string
+
+// The grants. "clock" shows the true time instead of a fixed one.
+const (
+	GrantSearch  Grant = "search"
+	GrantEmbed   Grant = "embed"
+	GrantVectors Grant = "vectors"
+	GrantLog     Grant = "log"
+	GrantClock   Grant = "clock"
+)
+
+// Limits are the caps of one call that a manifest asks for. Zero means the
+// node's default. More than the tenant's policy allows is refused at upload.
+type Limits struct {
+	Memory int64         // linear memory, bytes
+	Wall   time.Duration // of one call
+	Output int64         // bytes
+}
+
+// Inspection is what was found in a module at upload.
+type Inspection struct {
+	ModuleDigest vmhost.Digest // SHA-256 of the module's bytes alone
+	Imports      []string      // "module name"
+	Exports      []string
+	Functions    int
+	MemoryPages  uint32   // at the start, 64 KiB each
+	Features     []string // of WebAssembly beyond 1.0
+	Toolchain    string   // as the module names it; empty when it does not
+}
+
+// DigestOf pins a version: SHA-256 of the length of the manifest document as 8
+// bytes, little endian, then that document in canonical form, then the module.
+func DigestOf(m Manifest, module []byte) Digest {
+	document := m.Document()
+	h := sha256.New()
+	_ = binary.Write(h, binary.LittleEndian, uint64(len(document)))
+	h.Write(document)
+	h.Write(module)
+	return Digest(h.Sum(nil))
+}
