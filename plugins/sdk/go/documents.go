@@ -1,0 +1,100 @@
+package tars
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// ABI is the major version of the documents that this SDK speaks.
+const ABI = 1
+
+// Query is what was asked.
+type Query struct {
+	Text string `json:"text"` // empty if the query was made by vector alone
+}
+
+// Passage is a record that a query found.
+type Passage struct {
+	Index      int             `json:"index"` // names it in outputs; its position in the input
+	ID         string          `json:"id"`    // in its collection
+	Collection string          `json:"collection"`
+	Text       string          `json:"text"`     // after guards; may be empty
+	Score      float64         `json:"score"`    // higher is better; comparable within one input only
+	Metadata   json.RawMessage `json:"metadata"` // a JSON object, or empty
+}
+
+// RankInput is a query with its candidates, best first.
+type RankInput struct {
+	ABI        int       `json:"abi"`
+	Query      Query     `json:"query"`
+	Candidates []Passage `json:"candidates"`
+	Config     Config    `json:"config"`
+}
+
+// RankOutput holds the new scores, in any order. Candidates without one follow
+// in their former order.
+type RankOutput struct {
+	Scores []Score `json:"scores"`
+}
+
+// Score is the new score of one candidate.
+type Score struct {
+	Index  int     `json:"index"`            // of the candidate; not repeated
+	Score  float64 `json:"score"`            // finite; higher is better
+	Reason string  `json:"reason,omitempty"` // for people; at most 1024 characters
+}
+
+// SynthesizeInput is a query with the passages to answer from, best first.
+type SynthesizeInput struct {
+	ABI      int       `json:"abi"`
+	Query    Query     `json:"query"`
+	Passages []Passage `json:"passages"`
+	Config   Config    `json:"config"`
+}
+
+// SynthesizeOutput is an answer and where it was taken from.
+type SynthesizeOutput struct {
+	Answer    string     `json:"answer"` // the mark [n] points at the n-th citation, from 1; empty if there is no answer
+	Citations []Citation `json:"citations"`
+}
+
+// Citation points at words of a passage. The host calls it verified only if
+// Quote is Text[Start:End] of that passage.
+type Citation struct {
+	Index int    `json:"index"` // of the passage
+	Start int    `json:"start"` // offset of the first byte (UTF-8), on a character boundary
+	End   int    `json:"end"`   // offset of the byte after the last
+	Quote string `json:"quote"`
+}
+
+// Cite makes the citation of p.Text[start:end]. It panics if these are no
+// offsets into the text.
+func Cite(p Passage, start, end int) Citation {
+	return Citation{Index: p.Index, Start: start, End: end, Quote: p.Text[start:end]}
+}
+
+// Config is what the caller of a query wrote for the plugin: a JSON object, or
+// nothing.
+type Config json.RawMessage
+
+// UnmarshalJSON keeps the bytes for Decode.
+func (c *Config) UnmarshalJSON(data []byte) error {
+	*c = append((*c)[:0], data...)
+	return nil
+}
+
+// Decode reads the configuration into the struct that v points at; members
+// that are not there leave its fields as they are. The error is an *Error with
+// the code "bad-config": a member is unknown or of the wrong type.
+func (c Config) Decode(v any) error {
+	if len(c) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(c))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return &Error{Code: CodeBadConfig, Message: fmt.Sprintf("config: %v", err)}
+	}
+	return nil
+}

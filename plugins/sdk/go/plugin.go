@@ -1,0 +1,135 @@
+package tars
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Registered is what a registration returns, so that it can stand in a
+// declaration: var _ = tars.Rank(rank).
+type Registered struct{}
+
+// Handler does one call of a capability on the documents as bytes. The input
+// is valid until it returns; the output should be a document in UTF-8.
+type Handler func(ctx *Context, input []byte) (output []byte, err error)
+
+// plugin is what the module's exports serve. Registrations fill it while
+// package variables are initialised; from then on it is only read. It is a
+// package variable because an export of a module has no receiver.
+var plugin registry
+
+// Rank registers the function that scores candidates. It must be called while
+// package variables are initialised, and panics if rank has a function
+// already.
+func Rank(fn func(ctx *Context, in RankInput) (RankOutput, error)) Registered {
+	return Handle("rank", rankHandler(fn))
+}
+
+// Synthesize registers the function that answers from passages. It must be
+// called while package variables are initialised, and panics if synthesize has
+// a function already.
+func Synthesize(fn func(ctx *Context, in SynthesizeInput) (SynthesizeOutput, error)) Registered {
+	return Handle("synthesize", synthesizeHandler(fn))
+}
+
+// Handle registers a handler for a capability by name, for those that the SDK
+// has no structs for; the name "*" stands for every capability that has none of
+// its own. It must be called while package variables are initialised, and
+// panics if the capability has a handler already.
+func Handle(capability string, h Handler) Registered {
+	plugin.add(capability, h)
+	return Registered{}
+}
+
+// anyCapability is the name under which a handler serves all that have none.
+const anyCapability = "*"
+
+// registry holds the handlers of a plugin by capability.
+type registry struct{ handlers map[string]Handler }
+
+func (r *registry) add(capability string, h Handler) {
+	if _, ok := r.handlers[capability]; ok {
+		panic(fmt.Sprintf("tars: capability %q has two handlers", capability))
+	}
+	if r.handlers == nil {
+		r.handlers = make(map[string]Handler)
+	}
+	r.handlers[capability] = h
+}
+
+// call runs the handler of the capability. A panic of the handler becomes an
+// error; what Go cannot recover from (a stack or a heap that is exhausted, a
+// panic in another goroutine) ends the module, and the host sees a trap.
+func (r *registry) call(capability string, input []byte) (output []byte, failure *Error) {
+	h, ok := r.handlers[capability]
+	if !ok {
+		h, ok = r.handlers[anyCapability]
+	}
+	if !ok {
+		return nil, &Error{Code: CodeUnsupported, Message: fmt.Sprintf("no capability %q", capability)}
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			output, failure = nil, asError(&Error{Code: CodePanic, Message: fmt.Sprint(v)})
+		}
+	}()
+	output, err := h(&Context{Capability: capability}, input)
+	if err != nil {
+		return nil, asError(err)
+	}
+	return output, nil
+}
+
+func rankHandler(fn func(*Context, RankInput) (RankOutput, error)) Handler {
+	return func(ctx *Context, input []byte) ([]byte, error) {
+		var in RankInput
+		if err := decode(input, &in, &in.ABI); err != nil {
+			return nil, err
+		}
+		out, err := fn(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		if out.Scores == nil {
+			out.Scores = []Score{} // an array, never null
+		}
+		return encode(out)
+	}
+}
+
+func synthesizeHandler(fn func(*Context, SynthesizeInput) (SynthesizeOutput, error)) Handler {
+	return func(ctx *Context, input []byte) ([]byte, error) {
+		var in SynthesizeInput
+		if err := decode(input, &in, &in.ABI); err != nil {
+			return nil, err
+		}
+		out, err := fn(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		if out.Citations == nil {
+			out.Citations = []Citation{}
+		}
+		return encode(out)
+	}
+}
+
+// decode reads a document; abi is where its version comes to stand. Unknown
+// members are let through: minor versions add some.
+func decode(input []byte, document any, abi *int) error {
+	if err := json.Unmarshal(input, document); err != nil {
+		return &Error{Code: CodeBadInput, Message: err.Error()}
+	}
+	if *abi != ABI {
+		return &Error{Code: CodeUnsupported, Message: fmt.Sprintf("documents of abi %d; this plugin speaks %d", *abi, ABI)}
+	}
+	return nil
+}
+
+func encode(document any) ([]byte, error) {
+	output, err := json.Marshal(document)
+	if err != nil {
+		return nil, &Error{Code: CodeBadOutput, Message: err.Error()}
+	}
+	return output, nil
+}
