@@ -1,0 +1,53 @@
+// Package embed keeps the embedders that a process offers, by id, so that a
+// collection can name the one its vectors come from.
+//
+// The embedders themselves are in its folders: local, which needs nothing, and
+// openai, for any server with that interface. Their common tests are in
+// embedtest. What an embedder promises is said at [knowledge.Embedder].
+package embed
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tars-project/tars/knowledge"
+)
+
+// Set is an immutable choice of embedders, safe for concurrent use. The zero
+// value is empty.
+type Set struct {
+	byID map[string]knowledge.Embedder
+}
+
+// NewSet returns a set of embedders. It returns an error for a nil one, for an
+// info that lacks an id or a version or has a dimension outside 1 to
+// [knowledge.MaxDimension], and for an id that comes twice.
+func NewSet(embedders ...knowledge.Embedder) (*Set, error) {
+	byID := make(map[string]knowledge.Embedder, len(embedders))
+	for i, e := range embedders {
+		if e == nil {
+			return nil, fmt.Errorf("embedder %d is nil", i)
+		}
+		info := e.Info()
+		switch _, twice := byID[info.ID]; {
+		case info.ID == "" || info.Version == "":
+			return nil, fmt.Errorf("embedder %d: id %q and version %q must not be empty", i, info.ID, info.Version)
+		case info.Dimension < 1 || info.Dimension > knowledge.MaxDimension:
+			return nil, fmt.Errorf("embedder %q: dimension %d, want 1 to %d", info.ID, info.Dimension, knowledge.MaxDimension)
+		case twice:
+			return nil, fmt.Errorf("embedder %q: id is taken", info.ID)
+		}
+		byID[info.ID] = e
+	}
+	return &Set{byID: byID}, nil
+}
+
+// Get returns the embedder with this id.
+func (s *Set) Get(id string) (knowledge.Embedder, bool) {
+	e, ok := s.byID[id]
+	return e, ok
+}
+
+// IDs returns the ids of all embedders, sorted.
+func (s *Set) IDs() []string { return slices.Sorted(maps.Keys(s.byID)) }

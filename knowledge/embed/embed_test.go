@@ -1,0 +1,70 @@
+package embed_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/embed"
+)
+
+// named is an embedder of which only the info matters.
+type named knowledge.EmbedderInfo
+
+func (n named) Info() knowledge.EmbedderInfo { return knowledge.EmbedderInfo(n) }
+
+func (n named) Embed(context.Context, knowledge.EmbedKind, []string) ([][]float32, error) {
+	panic("the set must not embed")
+}
+
+func TestSet(t *testing.T) {
+	a, b := named{"a", "1", 2}, named{"b", "1", 3}
+	set, err := embed.NewSet(b, a)
+	if err != nil {
+		t.Fatalf("NewSet(b, a) = %v, want no error", err)
+	}
+	if got, want := set.IDs(), []string{"a", "b"}; !slices.Equal(got, want) {
+		t.Errorf("IDs() = %q, want %q", got, want)
+	}
+	if got, ok := set.Get("a"); got != a || !ok {
+		t.Errorf("Get(a) = %v, %t, want %v, true", got, ok, a)
+	}
+	if got, ok := set.Get("c"); got != nil || ok {
+		t.Errorf("Get(c) = %v, %t, want nil, false", got, ok)
+	}
+}
+
+func TestSetOfNothing(t *testing.T) {
+	var set embed.Set
+	if got, ok := set.Get("a"); got != nil || ok {
+		t.Errorf("zero Set: Get(a) = %v, %t, want nil, false", got, ok)
+	}
+	if got := set.IDs(); len(got) != 0 {
+		t.Errorf("zero Set: IDs() = %q, want none", got)
+	}
+}
+
+func TestNewSetRefuses(t *testing.T) {
+	good := named{"a", "1", 2}
+	for _, test := range []struct {
+		name      string
+		embedders []knowledge.Embedder
+		want      string
+	}{
+		{"nil", []knowledge.Embedder{good, nil}, "embedder 1 is nil"},
+		{"no id", []knowledge.Embedder{named{"", "1", 2}}, "must not be empty"},
+		{"no version", []knowledge.Embedder{named{"a", "", 2}}, "must not be empty"},
+		{"no dimension", []knowledge.Embedder{named{"a", "1", 0}}, "dimension 0"},
+		{"huge dimension", []knowledge.Embedder{named{"a", "1", knowledge.MaxDimension + 1}}, "dimension"},
+		{"id twice", []knowledge.Embedder{good, named{"a", "2", 2}}, "id is taken"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			set, err := embed.NewSet(test.embedders...)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("NewSet = %v, %v, want an error with %q", set, err, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,50 @@
+package local_test
+
+import (
+	"testing"
+
+	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/embed/local"
+)
+
+// 60 words.
+const document = "PostgreSQL is a powerful open source object-relational database system. It has more than 35 years of " +
+	"active development. It has earned a strong reputation for reliability, feature robustness, and performance. Extensions " +
+	"such as pgvector add similarity search over embeddings. Replication keeps a standby server up to date with the primary " +
+	"server, so that a failure of one machine loses nothing at all."
+
+func BenchmarkNew(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := local.New(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEmbedQuestion(b *testing.B) {
+	benchmark(b, 1, "How do I set up replication to a standby server?")
+}
+
+func BenchmarkEmbedDocument(b *testing.B) { benchmark(b, 1, document) }
+
+func BenchmarkEmbedBatchOf256(b *testing.B) { benchmark(b, 256, document) }
+
+func BenchmarkEmbedNotASCII(b *testing.B) {
+	benchmark(b, 1, document+" Naïve “quotes”… and\u00a0more.")
+}
+
+func benchmark(b *testing.B, batch int, text string) {
+	e := open(b)
+	texts := make([]string, batch)
+	for i := range texts {
+		texts[i] = text
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.Embed(b.Context(), knowledge.EmbedDocument, texts); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*float64(batch)/b.Elapsed().Seconds(), "texts/s")
+}
