@@ -1,0 +1,37 @@
+package query
+
+import (
+	"unicode/utf8"
+)
+
+// minQuote is the shortest quote, in bytes, that counts as verified: shorter ones
+// occur in most texts and would prove nothing.
+const minQuote = 12
+
+// verify checks every citation of a draft against the text that the plugin was
+// given and returns the result. Nothing is dropped: an unverified citation is
+// shown as such.
+func verify(draft Draft, receipt Receipt, passages []Candidate) Result {
+	result := Result{Plugin: receipt.Plugin, Version: receipt.Version, Text: draft.Text, Grounded: len(draft.Citations) > 0}
+	for _, claim := range draft.Citations {
+		passage := passages[claim.Index]
+		c := Citation{
+			Collection: passage.Collection, ID: passage.ID, Version: passage.Version,
+			Start: claim.Start, End: claim.End, Quote: claim.Quote,
+			Verified: occurs(passage.Text, claim),
+		}
+		result.Grounded = result.Grounded && c.Verified
+		result.Citations = append(result.Citations, c)
+	}
+	return result
+}
+
+// occurs reports whether text[Start:End] is the quote, on character boundaries
+// and long enough to mean something.
+func occurs(text string, c DraftCitation) bool {
+	if c.Start < 0 || c.End > len(text) || c.End-c.Start < minQuote {
+		return false
+	}
+	boundary := func(i int) bool { return i == len(text) || utf8.RuneStart(text[i]) }
+	return boundary(c.Start) && boundary(c.End) && text[c.Start:c.End] == c.Quote
+}

@@ -1,0 +1,90 @@
+package query
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tars-project/tars/knowledge"
+)
+
+// withDefaults checks a query and returns it with zero values replaced. timeout
+// is the default one.
+func (q Query) withDefaults(timeout time.Duration) (Query, error) {
+	switch {
+	case len(q.Text) > MaxQueryText:
+		return q, knowledge.Invalid("text", "has %d bytes; at most %d are allowed", len(q.Text), MaxQueryText)
+	case !utf8.ValidString(q.Text) || strings.IndexByte(q.Text, 0) >= 0:
+		return q, knowledge.Invalid("text", "is not UTF-8 text without NUL")
+	case len(q.Legs) < 1 || len(q.Legs) > MaxLegs:
+		return q, knowledge.Invalid("legs", "has %d entries; need 1 to %d", len(q.Legs), MaxLegs)
+	case len(q.Plugins) > MaxPlugins:
+		return q, knowledge.Invalid("plugins", "has %d entries; at most %d are allowed", len(q.Plugins), MaxPlugins)
+	case q.Limit < 0 || q.Limit > MaxCandidates:
+		return q, knowledge.Invalid("limit", "is %d; need 1 to %d", q.Limit, MaxCandidates)
+	case q.Timeout < 0 || q.Timeout > MaxTimeout:
+		return q, knowledge.Invalid("timeout_ms", "is %d; need 1 to %d", q.Timeout.Milliseconds(), MaxTimeout.Milliseconds())
+	}
+	if q.Limit == 0 {
+		q.Limit = 10
+	}
+	if q.Timeout == 0 {
+		q.Timeout = timeout
+	}
+	legs := make([]Leg, len(q.Legs))
+	for i, leg := range q.Legs {
+		var err error
+		if legs[i], err = leg.withDefaults(q.Text); err != nil {
+			return q, knowledge.At(fmt.Sprintf("legs[%d]", i), err)
+		}
+	}
+	q.Legs = legs
+	for i, call := range q.Plugins {
+		if err := call.validate(q.Text); err != nil {
+			return q, knowledge.At(fmt.Sprintf("plugins[%d]", i), err)
+		}
+	}
+	return q, nil
+}
+
+func (l Leg) withDefaults(text string) (Leg, error) {
+	if l.Text == "" && len(l.Vector) == 0 {
+		l.Text = text
+	} else if l.Text != "" && len(l.Vector) > 0 {
+		return l, knowledge.Invalid("text", "and vector are both given; need one of them")
+	}
+	if l.Candidates == 0 {
+		l.Candidates = 50
+	}
+	if l.Weight == 0 {
+		l.Weight = 1
+	}
+	switch {
+	case l.Text == "" && len(l.Vector) == 0:
+		return l, knowledge.Invalid("text", "is missing, and so is the query's text; need one of these or a vector")
+	case len(l.Text) > MaxQueryText:
+		return l, knowledge.Invalid("text", "has %d bytes; at most %d are allowed", len(l.Text), MaxQueryText)
+	case l.Candidates < 1 || l.Candidates > MaxCandidates:
+		return l, knowledge.Invalid("candidates", "is %d; need 1 to %d", l.Candidates, MaxCandidates)
+	case !(l.Weight > 0 && l.Weight <= 100):
+		return l, knowledge.Invalid("weight", "is %g; need more than 0, up to 100", l.Weight)
+	}
+	return l, knowledge.At("filter", l.Filter.Validate())
+}
+
+func (c PluginCall) validate(text string) error {
+	switch {
+	case c.Capability != Rank && c.Capability != Synthesize:
+		return knowledge.Invalid("capability", "is not one that a query calls; need rank or synthesize")
+	case c.OnError != "" && c.OnError != Skip && c.OnError != Fail:
+		return knowledge.Invalid("on_error", "is not a policy; need skip or fail")
+	case len(c.Config) > MaxConfig:
+		return knowledge.Invalid("config", "has %d bytes; at most %d are allowed", len(c.Config), MaxConfig)
+	case c.Timeout < 0 || c.Timeout > MaxTimeout:
+		return knowledge.Invalid("timeout_ms", "is %d; need 1 to %d", c.Timeout.Milliseconds(), MaxTimeout.Milliseconds())
+	case strings.TrimSpace(text) == "":
+		return knowledge.Invalid("", "needs the query's text, which is missing")
+	}
+	return nil
+}
