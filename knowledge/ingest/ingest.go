@@ -10,9 +10,10 @@ import (
 	"github.com/tars-project/tars/knowledge"
 )
 
-// embedders finds the embedder that a collection is pinned to.
+// embedders finds the embedder that a collection is pinned to; knowledge/embed
+// has it.
 type embedders interface {
-	Get(id string) (knowledge.Embedder, bool)
+	For(c knowledge.Collection) (knowledge.Embedder, error)
 }
 
 // store is what a Writer needs of a [knowledge.Store].
@@ -59,13 +60,9 @@ func (w *Writer) Put(ctx context.Context, tenant knowledge.TenantID, collection 
 
 // embed makes the vectors of all records in place.
 func (w *Writer) embed(ctx context.Context, c knowledge.Collection, records []knowledge.Record) error {
-	embedder, ok := w.Embedders.Get(c.Embedder.ID)
-	if !ok {
-		return fmt.Errorf("%w: embedder %q of collection %q is not configured", knowledge.ErrUnavailable, c.Embedder.ID, c.Name)
-	}
-	if have := embedder.Info(); have != c.Embedder {
-		return fmt.Errorf("%w: collection %q was embedded by %s version %s, this server has version %s",
-			knowledge.ErrConflict, c.Name, c.Embedder.ID, c.Embedder.Version, have.Version)
+	embedder, err := w.Embedders.For(c)
+	if err != nil {
+		return err
 	}
 	texts := make([]string, len(records))
 	for i, r := range records {

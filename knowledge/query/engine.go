@@ -11,9 +11,10 @@ import (
 	"github.com/tars-project/tars/knowledge"
 )
 
-// embedders finds the embedder that a collection is pinned to.
+// embedders finds the embedder that a collection is pinned to; knowledge/embed
+// has it.
 type embedders interface {
-	Get(id string) (knowledge.Embedder, bool)
+	For(c knowledge.Collection) (knowledge.Embedder, error)
 }
 
 // Engine answers queries. Set every field before the first use; safe for
@@ -134,7 +135,7 @@ func (e *Engine) leg(ctx context.Context, tenant knowledge.TenantID, leg Leg) (k
 
 // embed makes the vector of a question for collection c.
 func (e *Engine) embed(ctx context.Context, c knowledge.Collection, field, text string) ([]float32, error) {
-	embedder, err := embedderOf(e.Embedders, c)
+	embedder, err := e.Embedders.For(c)
 	if err != nil {
 		return nil, knowledge.At(field, err)
 	}
@@ -147,23 +148,6 @@ func (e *Engine) embed(ctx context.Context, c knowledge.Collection, field, text 
 		return nil, fmt.Errorf("embed: %w", err)
 	}
 	return vectors[0], nil
-}
-
-// embedderOf returns the embedder that made the collection's vectors. Another
-// version would compare vectors of two spaces, so it is refused.
-func embedderOf(set embedders, c knowledge.Collection) (knowledge.Embedder, error) {
-	if c.Embedder.ID == knowledge.NoEmbedder {
-		return nil, knowledge.Invalid("", "collection %q has no embedder; need a vector", c.Name)
-	}
-	embedder, ok := set.Get(c.Embedder.ID)
-	if !ok {
-		return nil, fmt.Errorf("%w: embedder %q of collection %q is not configured", knowledge.ErrUnavailable, c.Embedder.ID, c.Name)
-	}
-	if have := embedder.Info(); have != c.Embedder {
-		return nil, fmt.Errorf("%w: collection %q was embedded by %s version %s, this server has version %s",
-			knowledge.ErrConflict, c.Name, c.Embedder.ID, c.Embedder.Version, have.Version)
-	}
-	return embedder, nil
 }
 
 // rank hands the candidates to each rank plugin, in order.
