@@ -12,8 +12,8 @@
 // All sums are of integers, and the last step rounds in a fixed order: a text
 // has the same vector, bit for bit, on every machine.
 //
-// Cosines run lower than those of transformer models: paraphrases of a
-// sentence reach about 0.3 to 0.9, unrelated texts stay within 0.1 of zero.
+// Cosines run lower than those of transformer models: sentences that say the
+// same in other words reach about 0.25 to 0.7, unrelated ones stay below 0.2.
 package local
 
 import (
