@@ -67,6 +67,15 @@ func StartDocker(ctx context.Context, opts Options) (*Server, error) {
 	return s, nil
 }
 
+const removeScript = `docker rm --force --volumes "$1"`
+
+// RemoveContainerAfterUs has a container, by id or name, removed when this
+// process ends, however it ends.
+func RemoveContainerAfterUs(name string) error {
+	_, err := startWatchdog(removeScript, name)
+	return err
+}
+
 // container is one that we run, by name.
 type container struct {
 	name, image, password string
@@ -89,7 +98,7 @@ func newContainer(opts Options) (*container, error) {
 		c.storage = []string{"--tmpfs", folder}
 		c.settings = append(c.settings, "-c", "fsync=off", "-c", "full_page_writes=off",
 			"-c", "synchronous_commit=off", "-c", "max_connections=200")
-		c.script = `docker rm --force --volumes "$1"`
+		c.script = removeScript
 		return c, nil
 	}
 	if opts.DataDir == "" {
