@@ -16,27 +16,41 @@ CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 -- there already, and the down migration leaves them.
 DO $$
 DECLARE
-	role text;
+	wanted record;
+	setting text;
 BEGIN
-	FOREACH role IN ARRAY ARRAY['tars_owner NOLOGIN', 'tars_app LOGIN', 'tars_jobs LOGIN'] LOOP
+	-- Several databases of one cluster may be migrated at once, each under a lock of
+	-- its own. Who loses the race for a row of the shared catalogues tries again.
+	FOR attempt IN 1..20 LOOP
 		BEGIN
-			EXECUTE 'CREATE ROLE ' || role || ' NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION';
-		EXCEPTION WHEN duplicate_object OR unique_violation THEN
-			NULL; -- another database of this cluster made it
+			FOR wanted IN SELECT * FROM (VALUES
+				('tars_owner', 'NOLOGIN', '{}'::text[]),
+				-- Generic plans over partitions start parallel workers for queries of 1 ms,
+				-- which costs 13 ms; and only a custom plan prunes partitions while planning.
+				('tars_app', 'LOGIN', '{search_path=tars\, public, max_parallel_workers_per_gather=0, plan_cache_mode=force_custom_plan,
+					jit=off, statement_timeout=30s, lock_timeout=5s, idle_in_transaction_session_timeout=30s}'),
+				('tars_jobs', 'LOGIN', '{search_path=tars\, public, lock_timeout=5s, idle_in_transaction_session_timeout=5min}')
+			) AS r(name, login, settings) LOOP
+				IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN
+					EXECUTE format('CREATE ROLE %I %s NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION', wanted.name, wanted.login);
+				END IF;
+				FOREACH setting IN ARRAY wanted.settings LOOP
+					CONTINUE WHEN (SELECT setting = ANY(rolconfig) FROM pg_roles WHERE rolname = wanted.name);
+					EXECUTE format('ALTER ROLE %I SET %s = %s', wanted.name, split_part(setting, '=', 1),
+						(SELECT string_agg(quote_literal(trim(v)), ', ') FROM unnest(string_to_array(split_part(setting, '=', 2), ',')) AS v));
+				END LOOP;
+			END LOOP;
+			IF NOT pg_has_role(current_user, 'tars_owner', 'MEMBER') THEN
+				EXECUTE format('GRANT tars_owner TO %I', current_user);
+			END IF;
+			RETURN;
+		EXCEPTION WHEN duplicate_object OR unique_violation OR internal_error THEN -- the last: "tuple concurrently updated"
+			IF attempt = 20 THEN
+				RAISE;
+			END IF;
+			PERFORM pg_sleep(0.05);
 		END;
 	END LOOP;
-	EXECUTE format('GRANT tars_owner TO %I', current_user);
-	-- Generic plans over partitions start parallel workers for queries of 1 ms,
-	-- which costs 13 ms; and only a custom plan prunes partitions while planning.
-	ALTER ROLE tars_app SET max_parallel_workers_per_gather = 0;
-	ALTER ROLE tars_app SET plan_cache_mode = force_custom_plan;
-	ALTER ROLE tars_app SET search_path = tars, public;
-	ALTER ROLE tars_app SET statement_timeout = '30s';
-	ALTER ROLE tars_app SET lock_timeout = '5s';
-	ALTER ROLE tars_app SET idle_in_transaction_session_timeout = '30s';
-	ALTER ROLE tars_jobs SET search_path = tars, public;
-	ALTER ROLE tars_jobs SET lock_timeout = '5s';
-	ALTER ROLE tars_jobs SET idle_in_transaction_session_timeout = '5min';
 END $$;
 
 ALTER SCHEMA tars OWNER TO tars_owner;
@@ -133,14 +147,14 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON secrets TO tars_app;
 CREATE TABLE places (
 	placement  int PRIMARY KEY,
 	shared     boolean NOT NULL,
-	dropping   boolean NOT NULL DEFAULT false, -- its collection is gone; to be dropped as soon as its lock can be had
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE SEQUENCE own_places AS int START 1000 MINVALUE 1000; -- below: shared places
 GRANT SELECT ON places TO tars_app, tars_jobs;
 
 CREATE TABLE collections (
-	tenant_id        text COLLATE "C" NOT NULL REFERENCES tenants ON DELETE CASCADE,
+	-- Not ON DELETE CASCADE: records, which have no foreign key, would stay behind.
+	tenant_id        text COLLATE "C" NOT NULL REFERENCES tenants ON DELETE RESTRICT,
 	name             text COLLATE "C" NOT NULL,
 	collection_id    bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
 	metric           text NOT NULL CHECK (metric IN ('cosine', 'l2', 'ip')),
@@ -155,8 +169,13 @@ CREATE TABLE collections (
 	created_at       timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (tenant_id, name)
 );
+CREATE INDEX collections_by_placement ON collections (placement);
 SELECT tars.protect('collections');
-GRANT SELECT, INSERT, UPDATE, DELETE ON collections TO tars_app;
+-- Writers take the collection's row FOR SHARE, which needs the right to update
+-- some column of it. Nothing else of a definition ever changes.
+GRANT SELECT, INSERT, UPDATE (generation), DELETE ON collections TO tars_app;
+-- The functions about places run as the owner, to whom row-level security is forced as well.
+CREATE POLICY owner_reads ON collections FOR SELECT TO tars_owner USING (true);
 
 -- Records. placement is the partition key. Vectors have no dimension in their type:
 -- collections of all dimensions share places; every index and query casts alike.
@@ -203,29 +222,44 @@ REVOKE ALL ON FUNCTION tars.protect(regclass) FROM PUBLIC;
 SELECT tars.make_place(place, true, NULL) FROM generate_series(0, 3) AS place;
 
 -- Makes a place of its own for one collection with an HNSW index, and returns its
--- number. Half precision: no recall lost (measured), a third smaller, faster.
-CREATE FUNCTION tars.make_hnsw_place(metric text, dimension int, m int, ef_construction int) RETURNS int
+-- number. Refuses when there are most_places already.
+--
+-- What is indexed depends on the metric. Cosine knows directions only: they are
+-- normalised, so that half precision fits whatever their length was; it loses no
+-- recall (measured), is a third smaller and faster. l2 and ip depend on magnitudes,
+-- which half precision cuts at 65504 and rounds to 3 digits: they keep single
+-- precision as far as an index can, to 2000 dimensions.
+CREATE FUNCTION tars.make_hnsw_place(metric text, dimension int, m int, ef_construction int, most_places int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = tars, public, pg_temp AS $$
 DECLARE
 	place int := nextval('own_places');
-	opclass text := CASE metric WHEN 'cosine' THEN 'halfvec_cosine_ops' WHEN 'l2' THEN 'halfvec_l2_ops' WHEN 'ip' THEN 'halfvec_ip_ops' END;
+	indexed text := CASE
+		WHEN metric = 'cosine' AND dimension <= 4000 THEN format('(l2_normalize(embedding)::halfvec(%s)) halfvec_cosine_ops', dimension)
+		WHEN metric IN ('l2', 'ip') AND dimension <= 2000 THEN format('(embedding::vector(%s)) vector_%s_ops', dimension, metric)
+		WHEN metric IN ('l2', 'ip') AND dimension <= 4000 THEN format('(embedding::halfvec(%s)) halfvec_%s_ops', dimension, metric)
+	END;
 BEGIN
-	IF opclass IS NULL OR dimension NOT BETWEEN 1 AND 4000 OR m NOT BETWEEN 2 AND 100 OR ef_construction NOT BETWEEN 4 AND 1000 THEN
+	IF indexed IS NULL OR dimension < 1 OR m NOT BETWEEN 2 AND 100 OR ef_construction NOT BETWEEN 4 AND 1000 THEN
 		RAISE EXCEPTION 'bad index definition' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	IF (SELECT count(*) FROM places WHERE NOT shared) >= most_places THEN
+		RAISE EXCEPTION 'there are % places of their own already', most_places USING ERRCODE = 'configuration_limit_exceeded';
+	END IF;
 	PERFORM make_place(place, false, format(
-		'CREATE INDEX ON %%I USING hnsw ((embedding::halfvec(%s)) %s) WITH (m = %s, ef_construction = %s)',
-		dimension, opclass, m, ef_construction));
+		'CREATE INDEX ON %%I USING hnsw (%s) WITH (m = %s, ef_construction = %s)', indexed, m, ef_construction));
 	RETURN place;
 END $$;
-REVOKE ALL ON FUNCTION tars.make_hnsw_place(text, int, int, int) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION tars.make_hnsw_place(text, int, int, int) TO tars_jobs;
+REVOKE ALL ON FUNCTION tars.make_hnsw_place(text, int, int, int, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tars.make_hnsw_place(text, int, int, int, int) TO tars_jobs;
 
 -- Drops a place of its own that no collection refers to any more. Returns false
--- when there is still one, or nothing to drop.
+-- when one still does, or when there is nothing to drop. Dropping a leaf locks all
+-- records for a moment: who waits for that lock holds up every query behind it, so
+-- it waits 200 ms at most and leaves trying again to the caller.
 CREATE FUNCTION tars.drop_place(place int) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = tars, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = tars, public, pg_temp SET lock_timeout = '200ms' AS $$
 BEGIN
+	-- Against this lock stands that of the foreign key of a collection being made.
 	PERFORM FROM places WHERE placement = place AND NOT shared FOR UPDATE;
 	IF NOT FOUND OR EXISTS (SELECT FROM collections WHERE placement = place) THEN
 		RETURN false;
@@ -236,8 +270,20 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION tars.drop_place(int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tars.drop_place(int) TO tars_jobs;
--- drop_place runs as the owner, to whom row-level security is forced as well.
-CREATE POLICY owner_reads ON collections FOR SELECT TO tars_owner USING (true);
+
+-- Places of their own to which no collection refers, older than an age: a place is
+-- made a moment before its collection.
+CREATE FUNCTION tars.unused_places(age interval) RETURNS SETOF int
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = tars, public, pg_temp AS $$
+	SELECT p.placement
+	FROM places p
+	WHERE NOT p.shared
+	  AND p.created_at <= now() - age
+	  AND NOT EXISTS (SELECT FROM collections c WHERE c.placement = p.placement)
+	ORDER BY p.placement
+$$;
+REVOKE ALL ON FUNCTION tars.unused_places(interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tars.unused_places(interval) TO tars_jobs;
 
 -- Plugins. A version is immutable; what changes is which version an alias names.
 CREATE TABLE plugin_versions (
@@ -267,5 +313,9 @@ CREATE TABLE plugin_aliases (
 );
 SELECT tars.protect('plugin_aliases');
 GRANT SELECT, INSERT, UPDATE, DELETE ON plugin_aliases TO tars_app;
+
+-- The last migration applied, written with it in one transaction: the truth when a
+-- migrator was killed, and what a server checks when it connects.
+COMMENT ON SCHEMA tars IS 'version 1';
 
 RESET ROLE;
