@@ -53,6 +53,20 @@ func (e *RefusedError) Error() string {
 // Is reports that a RefusedError is of the kind [ErrRefused].
 func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
 
+// Bounds of a [GuestError], in bytes.
+const (
+	MaxErrorCode    = 64
+	MaxErrorMessage = 4 << 10
+)
+
+// Codes of the errors that vmhost itself gives to a guest for a call of a host
+// function. They are the words of plugins/wit/tars.wit.
+const (
+	CodeInvalid     = "invalid"     // an argument over its cap
+	CodeOverBudget  = "over-budget" // more calls than Limits.HostCalls
+	CodeUnavailable = "unavailable" // nothing answers host functions in this call
+)
+
 // GuestError is the error case of the result of a guest's handle function, or
 // of a host function. Both strings are valid UTF-8 and bounded; those of a
 // guest are untrusted.

@@ -1,0 +1,180 @@
+package vmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// maxCapability is the most bytes of a capability's name.
+const maxCapability = 64
+
+// Guest is a loaded program. Safe for concurrent use; each call runs in a VM
+// that no other call has touched.
+type Guest struct {
+	host    *Host
+	program Program
+	src     Source // without Module
+	closing sync.Once
+}
+
+// Digest returns the digest of the guest's module.
+func (g *Guest) Digest() Digest { return g.src.Digest }
+
+// Limits returns the caps of a call of this guest.
+func (g *Guest) Limits() Limits { return g.src.Limits }
+
+// Call runs the guest once: it waits for a slot, sets the deadline, asks the
+// driver and checks what comes back. Logs and Usage of the reply are filled in
+// also with an error, as far as they are known; Output is not.
+//
+// The error is ctx's error if ctx ended, whoever noticed first, together with
+// [ErrBusy] if its deadline passed in the queue. Else it is exactly one of
+// [ErrInput], [ErrBusy], [ErrDeadline] (the guest's own wall-clock limit),
+// [ErrTrapped], [ErrMemory], [ErrOutput], [ErrCrashed], [ErrUnavailable], a
+// *[GuestError], or the error that req.Host ended the call with.
+func (g *Guest) Call(ctx context.Context, req Request) (Reply, error) {
+	if err := g.checkInput(req); err != nil {
+		return Reply{}, err
+	}
+	bounded, end, err := g.host.begin(ctx)
+	if err != nil {
+		return Reply{}, err
+	}
+	defer end()
+	queued, err := g.host.slots.acquire(bounded, g.src.Account, g.host.opts.QueueWait)
+	if err != nil {
+		if errors.Is(context.Cause(bounded), errHostClosed) && ctx.Err() == nil {
+			err = errHostClosed
+		}
+		return Reply{Usage: Usage{Queue: queued}}, err
+	}
+	defer g.host.slots.release(g.src.Account)
+	reply, err := g.run(ctx, bounded, req)
+	reply.Usage.Queue += queued
+	return reply, err
+}
+
+func (g *Guest) checkInput(req Request) error {
+	switch n := int64(len(req.Input)); {
+	case n > g.src.Limits.Input:
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrInput, n, g.src.Limits.Input)
+	case !utf8.Valid(req.Input):
+		return fmt.Errorf("%w: not UTF-8", ErrInput)
+	case req.Capability == "" || len(req.Capability) > maxCapability || !utf8.ValidString(req.Capability):
+		return fmt.Errorf("%w: the capability is no name of 1 to %d bytes", ErrInput, maxCapability)
+	}
+	return nil
+}
+
+// run makes the call within its slot. caller is the context of whoever calls,
+// and bounded the same with the host's own end.
+func (g *Guest) run(caller, bounded context.Context, req Request) (Reply, error) {
+	ctx, cancel := context.WithTimeoutCause(bounded, g.src.Limits.Wall, ErrDeadline)
+	defer cancel()
+	calls := &hostCalls{limits: g.src.Limits, grants: g.src.Grants, answer: req.Host}
+	req.Host = calls.serve
+	start := time.Now()
+	raw, err := g.program.Call(ctx, req)
+	took := time.Since(start)
+	failure := endOf(caller, ctx, g.src.Limits.Wall)
+	cancel()
+	hostErr := calls.finish()
+	g.reportLate(took)
+
+	reply := g.bound(raw)
+	reply.Usage.HostCalls = calls.count
+	switch {
+	case failure != nil:
+		return reply, failure
+	case hostErr != nil:
+		return reply, hostErr
+	case err != nil:
+		return reply, kindOf(err)
+	}
+	return g.checkOutput(reply, raw.Output)
+}
+
+// endOf returns why a call's context ended, nil if it did not: what its caller
+// did comes before what the host did.
+func endOf(caller, ctx context.Context, wall time.Duration) error {
+	cause := context.Cause(ctx)
+	switch {
+	case caller.Err() != nil:
+		return caller.Err()
+	case errors.Is(cause, ErrDeadline):
+		return fmt.Errorf("%w of %v", ErrDeadline, wall)
+	default:
+		return cause
+	}
+}
+
+// kindOf gives an error of a driver one of our kinds.
+func kindOf(err error) error {
+	var guest *GuestError
+	if errors.As(err, &guest) {
+		return &GuestError{Code: CutText(guest.Code, MaxErrorCode), Message: CutText(guest.Message, MaxErrorMessage)}
+	}
+	for _, kind := range []error{ErrTrapped, ErrMemory, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy, ErrDeadline} {
+		if errors.Is(err, kind) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %v", ErrCrashed, err) // not %w: what it wraps is no kind of ours
+}
+
+// bound takes over the log and the usage of a reply, within the limits.
+func (g *Guest) bound(raw Reply) Reply {
+	limit := g.src.Limits.Logs
+	if !g.src.Grants.Log {
+		limit = 0
+	}
+	book := NewLogBook(limit)
+	for _, l := range raw.Logs {
+		book.Add(l.Level, l.Text)
+	}
+	usage := raw.Usage
+	usage.LogsDropped = max(usage.LogsDropped, 0) + book.Dropped()
+	return Reply{Logs: book.Logs(), Usage: usage}
+}
+
+func (g *Guest) checkOutput(reply Reply, output []byte) (Reply, error) {
+	if n := int64(len(output)); n > g.src.Limits.Output {
+		return reply, fmt.Errorf("%w: %d bytes, at most %d", ErrOutput, n, g.src.Limits.Output)
+	}
+	if !utf8.Valid(output) {
+		return reply, fmt.Errorf("%w: not UTF-8", ErrOutput)
+	}
+	reply.Output = output
+	return reply, nil
+}
+
+// reportLate logs a driver that held a slot long after the guest's deadline:
+// the caller has its answer by then, and only the operator can do something.
+func (g *Guest) reportLate(took time.Duration) {
+	const tolerance = time.Second
+	if took > g.src.Limits.Wall+tolerance {
+		g.host.opts.Logger.Warn("a call ended late",
+			slog.String("digest", g.src.Digest.String()), slog.String("account", string(g.src.Account)),
+			slog.Duration("limit", g.src.Limits.Wall), slog.Duration("took", took))
+	}
+}
+
+// Close unloads the program. Calls under way fail.
+func (g *Guest) Close() error {
+	var err error
+	g.closing.Do(func() {
+		err = g.program.Close()
+		g.host.mu.Lock()
+		g.host.guests--
+		g.host.mu.Unlock()
+	})
+	if err != nil {
+		return fmt.Errorf("close %v: %w", g.src.Digest, err)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+// Package wazerovm runs guests on the wazero engine inside the calling process.
+//
+// It is the inside of a cell (vmhost/cell): there, one process holds one
+// program, the kernel holds the process, and an endless loop ends because the
+// cell is killed. In tests it is a driver of its own, then with
+// [Options.Interruptible] set.
+//
+// The package gives a guest memory, fuel for nothing, a small stateless part of
+// WASI preview 1 and the host functions that its [vmhost.Grants] name, and
+// carries values across by the canonical ABI. Slots, wall-clock limits and the
+// meaning of what goes in and out are left to [vmhost.Host]. It expects modules
+// that vmhost/wasm has accepted: the engine is not safe against others.
+package wazerovm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tars-project/tars/vmhost"
+)
+
+// Options are what a driver is made with.
+type Options struct {
+	// Interruptible makes the engine look at the call's context in every
+	// loop, so that an endless one ends at its deadline. It costs tight
+	// loops a factor of 20 and more, a guest without loops evades it, and
+	// without it one endless guest stops the garbage collector and with it
+	// the process. Cells leave it off, since killing is theirs; everybody
+	// else needs it.
+	Interruptible bool
+}
+
+// Driver is the engine. Make it with [New]. Safe for concurrent use.
+type Driver struct {
+	opts Options
+
+	mu       sync.Mutex
+	closed   bool
+	programs map[*program]struct{}
+	loading  sync.WaitGroup
+}
+
+var _ vmhost.Driver = (*Driver)(nil)
+
+// New returns a driver without programs.
+func New(opts Options) *Driver {
+	return &Driver{opts: opts, programs: make(map[*program]struct{})}
+}
+
+// Tier implements [vmhost.Driver]. The engine alone isolates too little to
+// count; the cell around it says what the tier is.
+func (d *Driver) Tier() vmhost.Tier { return vmhost.TierInProc }
+
+// Grade implements [vmhost.Driver].
+func (d *Driver) Grade() string { return "none" }
+
+var errClosed = fmt.Errorf("%w: the program is closed", vmhost.ErrUnavailable)
+
+// Load implements [vmhost.Driver]: it compiles the module and starts one VM to
+// see that it initialises within its limits. Compiling does not look at ctx.
+func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, error) {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil, errClosed
+	}
+	d.loading.Add(1)
+	d.mu.Unlock()
+	defer d.loading.Done()
+
+	p, err := compile(ctx, d.opts, src)
+	if err != nil {
+		return nil, err
+	}
+	p.forget = func() { d.forget(p) }
+	if err := p.try(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.programs[p] = struct{}{} // if the driver is closing, Close waits for this load and ends p
+	return p, nil
+}
+
+func (d *Driver) forget(p *program) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.programs, p)
+}
+
+// Close implements [vmhost.Driver]. It waits for loads and calls under way; the
+// calls are interrupted if the driver is interruptible.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.loading.Wait()
+
+	d.mu.Lock()
+	programs := make([]*program, 0, len(d.programs))
+	for p := range d.programs {
+		programs = append(programs, p)
+	}
+	d.mu.Unlock()
+	var errs []error
+	for _, p := range programs {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}
