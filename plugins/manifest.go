@@ -15,10 +15,17 @@ const ABI = 1
 // Capability is what a plugin may be called for.
 type Capability string
 
-// The capabilities that this version calls.
+// The capabilities. A query calls Rank and Synthesize; each may be invoked by
+// itself.
 const (
 	Rank       Capability = "rank"       // orders the candidates of a query
+	Merge      Capability = "merge"      // fuses the legs of a query
+	Guard      Capability = "guard"      // narrows or redacts
 	Synthesize Capability = "synthesize" // writes an answer with citations
+	Chunk      Capability = "chunk"      // cuts a document into passages
+	Reason     Capability = "reason"     // decides on a situation
+	Heal       Capability = "heal"       // proposes actions for an issue
+	Coordinate Capability = "coordinate" // plans calls of other plugins
 )
 
 // Manifest is what an author declares of a plugin: plugin.json.

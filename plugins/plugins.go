@@ -11,6 +11,7 @@ package plugins
 import (
 	"context"
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
@@ -53,6 +54,16 @@ type Digest [32]byte
 
 // String returns "sha256:" and 64 hexadecimal digits.
 func (d Digest) String() string { return "sha256:" + hex.EncodeToString(d[:]) }
+
+// ParseDigest reads what [Digest.String] writes.
+func ParseDigest(s string) (Digest, error) {
+	var d Digest
+	digits, ok := strings.CutPrefix(s, "sha256:")
+	if n, err := hex.Decode(d[:], []byte(digits[:min(len(digits), 2*len(d))])); !ok || err != nil || n != len(d) || len(digits) != 2*len(d) {
+		return Digest{}, knowledge.Invalid("", "is not a digest; need sha256: and 64 hexadecimal digits")
+	}
+	return d, nil
+}
 
 // Version is one immutable upload of a plugin.
 type Version struct {

@@ -1,0 +1,123 @@
+package plugins
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tars-project/tars/knowledge"
+)
+
+// Bounds of a manifest.
+const (
+	MaxManifest    = 64 << 10 // bytes of plugin.json
+	maxDescription = 2000     // bytes
+)
+
+// manifestDocument is plugin.json. Members stand in the order of the canonical
+// form.
+type manifestDocument struct {
+	ABI          int            `json:"abi"`
+	Name         string         `json:"name"`
+	Description  string         `json:"description,omitempty"`
+	Capabilities []Capability   `json:"capabilities"`
+	Grants       []Grant        `json:"grants,omitempty"`
+	Limits       limitsDocument `json:"limits,omitzero"`
+}
+
+type limitsDocument struct {
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+	WallMS      int64 `json:"wall_ms,omitempty"`
+	OutputBytes int64 `json:"output_bytes,omitempty"`
+}
+
+// ParseManifest reads plugin.json strictly: unknown and repeated members are
+// refused. It returns a *[knowledge.InvalidError] that names the member.
+func ParseManifest(data []byte) (Manifest, error) {
+	if len(data) > MaxManifest {
+		return Manifest{}, knowledge.Invalid("manifest", "has %d bytes; at most %d are allowed", len(data), MaxManifest)
+	}
+	var d manifestDocument
+	if err := json.Unmarshal(data, &d, json.RejectUnknownMembers(true)); err != nil {
+		return Manifest{}, knowledge.Invalid("manifest", "is not a plugin manifest: %s", jsonFault(err))
+	}
+	m := Manifest{
+		Name: Name(d.Name), Description: d.Description,
+		Capabilities: sortedSet(d.Capabilities), Grants: sortedSet(d.Grants),
+		Limits: Limits{Memory: d.Limits.MemoryBytes, Wall: time.Duration(d.Limits.WallMS) * time.Millisecond, Output: d.Limits.OutputBytes},
+	}
+	if d.ABI != ABI {
+		return Manifest{}, knowledge.Invalid("manifest.abi", "is %d; this server speaks %d", d.ABI, ABI)
+	}
+	if d.Limits.WallMS < 0 || d.Limits.WallMS > 600_000 {
+		return Manifest{}, knowledge.Invalid("manifest.limits.wall_ms", "is %d; need 1 to 600000, or none for the default", d.Limits.WallMS)
+	}
+	return m, knowledge.At("manifest", m.validate())
+}
+
+func (m Manifest) validate() error {
+	if _, err := ParseName(string(m.Name)); err != nil {
+		return knowledge.At("name", err)
+	}
+	if len(m.Description) > maxDescription {
+		return knowledge.Invalid("description", "has %d bytes; at most %d are allowed", len(m.Description), maxDescription)
+	}
+	if err := knowledge.CheckText(m.Description); err != nil {
+		return knowledge.At("description", err)
+	}
+	if len(m.Capabilities) == 0 {
+		return knowledge.Invalid("capabilities", "is empty; need at least one of %s", words(capabilities))
+	}
+	for _, c := range m.Capabilities {
+		if !slices.Contains(capabilities, c) {
+			return knowledge.Invalid("capabilities", "has an unknown entry; need some of %s", words(capabilities))
+		}
+	}
+	for _, g := range m.Grants {
+		if !slices.Contains(offered, g) {
+			return knowledge.Invalid("grants", "has an entry that this server does not offer; need some of %s", words(offered))
+		}
+	}
+	switch {
+	case m.Limits.Memory < 0 || m.Limits.Memory%(64<<10) != 0:
+		return knowledge.Invalid("limits.memory_bytes", "is %d; need a positive multiple of 65536, or none for the default", m.Limits.Memory)
+	case m.Limits.Output < 0:
+		return knowledge.Invalid("limits.output_bytes", "is %d; need a positive number, or none for the default", m.Limits.Output)
+	}
+	return nil
+}
+
+// Document returns the manifest in canonical form: the same manifest gives the
+// same bytes.
+func (m Manifest) Document() []byte {
+	data, err := json.Marshal(manifestDocument{
+		ABI: ABI, Name: string(m.Name), Description: m.Description,
+		Capabilities: sortedSet(m.Capabilities), Grants: sortedSet(m.Grants),
+		Limits: limitsDocument{MemoryBytes: m.Limits.Memory, WallMS: m.Limits.Wall.Milliseconds(), OutputBytes: m.Limits.Output},
+	}, json.Deterministic(true))
+	if err != nil {
+		panic(fmt.Sprintf("plugins: a manifest of strings and numbers did not encode: %v", err)) // Unreachable: validate refuses bad UTF-8
+	}
+	return data
+}
+
+// capabilities and offered are what a manifest may name. Search, embed and
+// vectors are part of the interface but not offered yet: a module that needs
+// them is refused rather than failed at its first call.
+var (
+	capabilities = []Capability{Rank, Merge, Guard, Synthesize, Chunk, Reason, Heal, Coordinate}
+	offered      = []Grant{GrantLog, GrantClock}
+)
+
+func words[S ~string](all []S) string {
+	texts := make([]string, len(all))
+	for i, s := range all {
+		texts[i] = string(s)
+	}
+	return strings.Join(texts, ", ")
+}
+
+func sortedSet[S ~string](all []S) []S { return slices.Compact(slices.Sorted(slices.Values(all))) }

@@ -1,0 +1,248 @@
+package plugins
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/tenancy"
+	"github.com/tars-project/tars/vmhost"
+)
+
+// policies tells a tenant's policy, for the floor of its isolation.
+type policies interface {
+	Tenant(ctx context.Context, id knowledge.TenantID) (tenancy.Tenant, error)
+}
+
+// Runner calls plugins. It fills [query.Plugins]. Set every field before the
+// first use; safe for concurrent use.
+type Runner struct {
+	Catalog  Catalog
+	Loader   *Loader
+	Policies policies
+	Tier     vmhost.Tier // that calls run in
+}
+
+// Invocation is what a direct call gave.
+type Invocation struct {
+	Version Version
+	Output  []byte // one JSON value; otherwise untrusted
+	Receipt query.Receipt
+}
+
+// Rank implements [query.Plugins].
+func (r *Runner) Rank(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
+	input, err := json.Marshal(rankInput{ABI: ABI, Query: queryDocument{text}, Candidates: passages(candidates), Config: jsontext.Value(call.Config)})
+	if err != nil {
+		return nil, query.Receipt{}, knowledge.Invalid("config", "is not JSON")
+	}
+	output, receipt, err := r.call(ctx, tenant, call, input)
+	if err != nil {
+		return nil, receipt, err
+	}
+	scores, err := decodeRank(output, len(candidates))
+	if err != nil {
+		return nil, receipt, badOutput(call.Name, err)
+	}
+	return ordered(candidates, scores), receipt, nil
+}
+
+// ordered sorts candidates by their new scores; those without one follow in the
+// order they had, below the lowest.
+func ordered(candidates []query.Candidate, scores map[int]float64) []query.Candidate {
+	ranked := make([]query.Candidate, 0, len(candidates))
+	var rest []query.Candidate
+	for i, c := range candidates {
+		if score, ok := scores[i]; ok {
+			c.Score = score
+			ranked = append(ranked, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	slices.SortStableFunc(ranked, func(a, b query.Candidate) int { return cmp.Compare(b.Score, a.Score) })
+	return append(ranked, rest...)
+}
+
+// Synthesize implements [query.Plugins].
+func (r *Runner) Synthesize(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) (query.Draft, query.Receipt, error) {
+	input, err := json.Marshal(synthesizeInput{ABI: ABI, Query: queryDocument{text}, Passages: passages(candidates), Config: jsontext.Value(call.Config)})
+	if err != nil {
+		return query.Draft{}, query.Receipt{}, knowledge.Invalid("config", "is not JSON")
+	}
+	output, receipt, err := r.call(ctx, tenant, call, input)
+	if err != nil {
+		return query.Draft{}, receipt, err
+	}
+	draft, err := decodeSynthesize(output, candidates)
+	if err != nil {
+		return query.Draft{}, receipt, badOutput(call.Name, err)
+	}
+	return draft, receipt, nil
+}
+
+// Invoke calls a plugin directly, for any capability of its manifest. input is
+// one JSON value. Errors are those of [query.Plugins].
+func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability string, input []byte) (Invocation, error) {
+	version, output, receipt, err := r.run(ctx, tenant, name, ref, Capability(capability), input)
+	if err != nil {
+		return Invocation{}, err
+	}
+	if !jsontext.Value(output).IsValid() {
+		return Invocation{}, badOutput(string(name), errors.New("output is not one JSON value"))
+	}
+	return Invocation{Version: version, Output: output, Receipt: receipt}, nil
+}
+
+// call runs the plugin that a query asks for.
+func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, input []byte) ([]byte, query.Receipt, error) {
+	name, err := ParseName(call.Name)
+	if err != nil {
+		return nil, query.Receipt{}, knowledge.At("plugins.name", err)
+	}
+	ref, err := ParseRef(call.Version)
+	if err != nil {
+		return nil, query.Receipt{}, knowledge.At("plugins.version", err)
+	}
+	limited, cancel := ctx, func() {}
+	if call.Timeout > 0 {
+		limited, cancel = context.WithTimeout(ctx, call.Timeout)
+	}
+	defer cancel()
+	_, output, receipt, err := r.run(limited, tenant, name, ref, Capability(call.Capability), input)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = &query.PluginError{Plugin: call.Name, Reason: "deadline", Detail: "the call took longer than timeout_ms", Err: vmhost.ErrDeadline}
+	}
+	return output, receipt, err
+}
+
+// run resolves a version, checks that it may be called so, and calls it.
+func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability Capability, input []byte) (Version, []byte, query.Receipt, error) {
+	version, err := r.Catalog.Version(ctx, tenant, name, ref)
+	if err != nil {
+		return Version{}, nil, query.Receipt{}, fmt.Errorf("plugin %q: %w", name, err)
+	}
+	if !slices.Contains(version.Manifest.Capabilities, capability) {
+		return version, nil, query.Receipt{}, knowledge.Invalid("capability", "is not one of plugin %q; its manifest has %s", name, words(version.Manifest.Capabilities))
+	}
+	if err := r.isolated(ctx, tenant); err != nil {
+		return version, nil, query.Receipt{}, err
+	}
+	module := func(ctx context.Context) ([]byte, error) { return r.Catalog.Module(ctx, tenant, name, version.Number) }
+	var reply vmhost.Reply
+	err = r.Loader.use(ctx, tenant, version.Manifest, version.Digest, module, func(guest *vmhost.Guest) (err error) {
+		reply, err = guest.Call(ctx, vmhost.Request{Capability: string(capability), Input: input})
+		return err
+	})
+	receipt := receiptOf(version, capability, reply)
+	if err != nil {
+		return version, nil, receipt, callError(ctx, name, err)
+	}
+	return version, reply.Output, receipt, nil
+}
+
+// isolated refuses a call when the tenant's policy asks for a stronger tier than
+// this node has.
+func (r *Runner) isolated(ctx context.Context, tenant knowledge.TenantID) error {
+	t, err := r.Policies.Tenant(ctx, tenant)
+	if err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	if floor := t.Policy.MinIsolation; floor != "" && tierOf(floor) > r.Tier {
+		return fmt.Errorf("%w: the tenant's policy needs isolation %q, this node has %q", knowledge.ErrUnavailable, floor, r.Tier)
+	}
+	return nil
+}
+
+// tierOf returns the tier of that name; an unknown name is stronger than all, so
+// that doubt fails closed.
+func tierOf(name string) vmhost.Tier {
+	for _, t := range []vmhost.Tier{vmhost.TierInProc, vmhost.TierProcess, vmhost.TierMicroVM} {
+		if t.String() == name {
+			return t
+		}
+	}
+	return vmhost.TierMicroVM + 1
+}
+
+func receiptOf(v Version, capability Capability, reply vmhost.Reply) query.Receipt {
+	receipt := query.Receipt{
+		Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: query.Capability(capability),
+		Tier: reply.Usage.Tier.String(), Grade: reply.Usage.Grade,
+		Queue: reply.Usage.Queue, VM: reply.Usage.VM, PeakMemory: reply.Usage.PeakMemory, HostCalls: reply.Usage.HostCalls,
+	}
+	for _, l := range reply.Logs {
+		receipt.Logs = append(receipt.Logs, l.Text)
+	}
+	return receipt
+}
+
+// callError turns an error of vmhost into one that the engine understands: the
+// plugin's own failures become a *[query.PluginError]; what is not its fault
+// keeps its kind.
+func callError(ctx context.Context, name Name, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err
+	}
+	var guest *vmhost.GuestError
+	if errors.As(err, &guest) {
+		return &query.PluginError{Plugin: string(name), Reason: "error", Detail: guest.Error(), Err: err}
+	}
+	for _, k := range failures {
+		if errors.Is(err, k.kind) {
+			return &query.PluginError{Plugin: string(name), Reason: k.reason, Detail: k.kind.Error(), Err: err}
+		}
+	}
+	return fmt.Errorf("plugin %q: %w", name, err)
+}
+
+// failures are the ways in which a call of a plugin fails, with their words in
+// the API.
+var failures = []struct {
+	kind   error
+	reason string
+}{
+	{vmhost.ErrDeadline, "deadline"},
+	{vmhost.ErrMemory, "memory"},
+	{vmhost.ErrTrapped, "trapped"},
+	{vmhost.ErrOutput, "output"},
+	{vmhost.ErrInput, "input"},
+	{vmhost.ErrRefused, "refused"},
+	{vmhost.ErrCrashed, "crashed"},
+	{vmhost.ErrBusy, "busy"},
+	{vmhost.ErrUnavailable, "unavailable"},
+}
+
+func badOutput(name string, err error) error {
+	return &query.PluginError{Plugin: name, Reason: "output", Detail: err.Error(), Err: vmhost.ErrOutput}
+}
+
+// ParseRef reads how a caller names a version: "" for the alias [Live], a number,
+// "sha256:" and 64 hexadecimal digits, or an alias. It returns a
+// *[knowledge.InvalidError].
+func ParseRef(s string) (Ref, error) {
+	if s == "" {
+		return Ref{Alias: Live}, nil
+	}
+	if strings.HasPrefix(s, "sha256:") {
+		digest, err := ParseDigest(s)
+		return Ref{Digest: &digest}, err
+	}
+	if number, err := strconv.Atoi(s); err == nil {
+		if number < 1 || strconv.Itoa(number) != s {
+			return Ref{}, knowledge.Invalid("", "is not a version; need an alias, a number from 1, or sha256: and 64 hexadecimal digits")
+		}
+		return Ref{Number: number}, nil
+	}
+	alias, err := ParseAlias(s)
+	return Ref{Alias: alias}, err
+}
