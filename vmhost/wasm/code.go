@@ -94,7 +94,8 @@ type body struct {
 	instructionReader
 	w       *walker
 	locals  int      // parameters included
-	loops   int      // seen so far
+	loops   int64    // seen so far, each counted as often as there are loops open with it
+	open    int64    // loops open
 	control []opcode // the blocks that are open, by the opcode of their part; the function is the first
 }
 
@@ -125,6 +126,9 @@ func (b *body) walk() error {
 func (b *body) closeBlock(in *instruction) error {
 	top := len(b.control) - 1
 	if in.op == opEnd {
+		if b.control[top] == opLoop {
+			b.open--
+		}
 		b.control = b.control[:top]
 		return nil
 	}
@@ -145,15 +149,31 @@ func (b *body) openBlock(in *instruction) error {
 	}
 	b.w.noteType(in.block.value)
 	if in.op == opLoop {
-		b.loops++
-		if need := int64(b.loops) * int64(b.locals); need > int64(b.w.limits.LoopLocals) {
-			return b.over(in.offset, "locals × loops", need, int64(b.w.limits.LoopLocals))
+		if err := b.openLoop(in); err != nil {
+			return err
 		}
 	}
 	if len(b.control) > b.w.limits.Nesting {
 		return b.over(in.offset, "blocks within each other", int64(len(b.control)), int64(b.w.limits.Nesting))
 	}
 	b.control = append(b.control, in.op)
+	return nil
+}
+
+// openLoop starts a loop. The engine's compiler makes a value of each local
+// for each loop, and connects it with those of the loops around it, so that
+// locals × loops × depth is what a function costs to compile.
+func (b *body) openLoop(in *instruction) error {
+	limits := b.w.limits
+	b.open++
+	b.loops += b.open
+	if need := b.loops * int64(b.locals); need > limits.LoopLocals {
+		return b.over(in.offset, "locals × loops, nested ones counted by their depth", need, limits.LoopLocals)
+	}
+	b.w.loopLocals += b.open * int64(b.locals)
+	if b.w.loopLocals > limits.TotalLoopLocals {
+		return b.over(in.offset, "locals × loops of all functions, nested ones counted by their depth", b.w.loopLocals, limits.TotalLoopLocals)
+	}
 	return nil
 }
 

@@ -129,7 +129,7 @@ func (r *reader) skipName() error {
 
 const (
 	mostProducers    = 16
-	mostProducerName = 64 // bytes
+	mostProducerName = 256 // bytes
 )
 
 // producers notes the tools that made the module. The section is advice:

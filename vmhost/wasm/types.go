@@ -131,7 +131,7 @@ type Table struct {
 // Tool is what made a module, by its own account.
 type Tool struct {
 	Role    string // "language", "processed-by" or "sdk"
-	Name    string // such as "Go"; valid UTF-8, at most 64 bytes
+	Name    string // such as "Go"; valid UTF-8, at most 256 bytes
 	Version string // the same
 }
 
