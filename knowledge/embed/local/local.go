@@ -21,13 +21,11 @@ import (
 	_ "embed"
 	"fmt"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/embed"
 	"github.com/tars-project/tars/knowledge/embed/local/internal/lexicon"
 )
 
@@ -84,10 +82,8 @@ func (e *Embedder) Info() knowledge.EmbedderInfo {
 // such as one of control characters only, is refused like an empty one. It
 // stops soon after ctx ends, inside a long text too.
 func (e *Embedder) Embed(ctx context.Context, _ knowledge.EmbedKind, texts []string) ([][]float32, error) {
-	for i, text := range texts {
-		if err := check(i, text); err != nil {
-			return nil, err
-		}
+	if err := embed.CheckTexts(texts); err != nil {
+		return nil, err
 	}
 	vectors := make([][]float32, len(texts))
 	errs := make([]error, len(texts))
@@ -138,20 +134,7 @@ func (e *Embedder) embed(ctx context.Context, i int, text string) ([]float32, er
 	}
 	vector := make([]float32, Dimension)
 	if !b.finish(vector) {
-		return nil, knowledge.Invalid(field(i), "has no letter, digit, symbol or punctuation mark")
+		return nil, knowledge.Invalid(embed.TextField(i), "has no letter, digit, symbol or punctuation mark")
 	}
 	return vector, nil
 }
-
-func check(i int, text string) error {
-	switch {
-	case strings.TrimSpace(text) == "":
-		return knowledge.Invalid(field(i), "is empty or white space")
-	case !utf8.ValidString(text):
-		return knowledge.Invalid(field(i), "is not valid UTF-8")
-	default:
-		return nil
-	}
-}
-
-func field(i int) string { return "texts[" + strconv.Itoa(i) + "]" }
