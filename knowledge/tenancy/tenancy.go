@@ -2,8 +2,8 @@
 // keys and secrets.
 //
 // [Directory] is the contract of what keeps them; knowledge/tenancy/pgtenancy
-// keeps them in PostgreSQL. [Authenticator] turns a bearer token into a
-// [Principal]. What a principal may do is decided by its scopes, in package api,
+// keeps them in PostgreSQL. [Keys] issues API keys and turns a bearer token into a
+// [Principal]. A [Ring] seals secrets. What a principal may do is decided by its scopes, in package api,
 // and by row-level security, in the database.
 package tenancy
 
@@ -102,4 +102,17 @@ type Directory interface {
 	// FindKey looks a key up by its prefix, revoked and expired ones too, or
 	// wraps ErrNotFound.
 	FindKey(ctx context.Context, prefix string) (StoredKey, error)
+	// TouchKeys writes when keys were last used; a later time stays.
+	TouchKeys(ctx context.Context, uses []LastUse) error
+}
+
+// Secrets keeps what tenants trust the service with, such as credentials of an
+// embedding server, sealed by a [Ring]. Implementations are safe for concurrent
+// use.
+type Secrets interface {
+	PutSecret(ctx context.Context, tenant knowledge.TenantID, name string, s Sealed) error
+	// Secret wraps knowledge.ErrNotFound when there is none.
+	Secret(ctx context.Context, tenant knowledge.TenantID, name string) (Sealed, error)
+	// DeleteSecret wraps knowledge.ErrNotFound when there is none.
+	DeleteSecret(ctx context.Context, tenant knowledge.TenantID, name string) error
 }
