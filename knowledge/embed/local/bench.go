@@ -57,22 +57,24 @@ func newBench(l *lexicon.Lexicon, masks *signMasks) *bench {
 
 // add counts the words of text. When ctx ends first it returns ctx's error.
 func (b *bench) add(ctx context.Context, text string) error {
-	var err error
-	n := 0
+	var state struct { // one variable for the closure: one allocation
+		words int
+		err   error
+	}
 	b.splitter.Split(text, func(word []byte) bool {
-		if n++; n%checkPeriod == 0 {
-			if err = ctx.Err(); err != nil {
+		if state.words++; state.words%checkPeriod == 0 {
+			if state.err = ctx.Err(); state.err != nil {
 				return false
 			}
 		}
 		b.count(word)
 		return true
 	})
-	if err != nil {
+	if state.err != nil {
 		b.addUp()
 		b.clear()
 	}
-	return err
+	return state.err
 }
 
 func (b *bench) count(word []byte) {

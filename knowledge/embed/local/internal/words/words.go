@@ -52,23 +52,23 @@ type Splitter struct {
 func (s *Splitter) Split(text string, yield func(word []byte) bool) {
 	s.yield, s.found, s.done = yield, false, false
 	defer func() { s.yield = nil }()
-	s.runes(text, s.step)
+	s.runes(text, (*Splitter).step)
 	s.endRun()
 	if !s.found {
-		s.runes(text, s.symbol)
+		s.runes(text, (*Splitter).symbol)
 	}
 }
 
 // runes calls step for each character of text in form NFKC. The quick check
 // passes for nearly all real text; the rest goes through an iterator, which
 // needs no copy of the text.
-func (s *Splitter) runes(text string, step func(rune)) {
+func (s *Splitter) runes(text string, step func(*Splitter, rune)) {
 	if norm.NFKC.QuickSpanString(text) == len(text) {
 		for _, r := range text {
 			if s.done {
 				return
 			}
-			step(r)
+			step(s, r)
 		}
 		return
 	}
@@ -81,7 +81,7 @@ func (s *Splitter) runes(text string, step func(rune)) {
 			}
 			r, size := utf8.DecodeRune(segment)
 			segment = segment[size:]
-			step(r)
+			step(s, r)
 		}
 	}
 }
