@@ -48,10 +48,10 @@ type walker struct {
 
 	types     []funcType
 	made      map[uint32]FuncType // types that imports and exports share, by index
-	functions []uint32 // type index of each function, imported ones first
-	imported  int      // functions imported
-	defined   int      // functions that the function section defines
-	bodies    int      // function bodies in the code section
+	functions []uint32            // type index of each function, imported ones first
+	imported  int                 // functions imported
+	defined   int                 // functions that the function section defines
+	bodies    int                 // function bodies in the code section
 	tables    []Table
 	memories  int
 	globals   []globalType

@@ -61,7 +61,7 @@ const goTableBase = 4096
 // DefaultLimits returns the caps for a plugin. The maps are the caller's own.
 func DefaultLimits() Limits {
 	return Limits{
-		Size:            31 << 20,
+		Size:            32 << 20,
 		Types:           10_000,
 		TypeValues:      255,
 		Functions:       65_536,
