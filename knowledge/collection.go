@@ -9,6 +9,10 @@ const MaxDimension = 16000
 // half precision. Larger vectors are searched exactly.
 const MaxIndexedDimension = 4000
 
+// MaxFullDimension is the most components that an HNSW index can hold at
+// single precision. Indexes of [L2] and [IP] keep it up to here.
+const MaxFullDimension = 2000
+
 // Metric is how two vectors are compared.
 type Metric string
 
@@ -65,6 +69,12 @@ const NoEmbedder = "none"
 
 // Dimension is the number of components of each vector of the collection.
 func (c Collection) Dimension() int { return c.Embedder.Dimension }
+
+// halfPrecision reports that c's index keeps components as they are at half
+// precision. For [Cosine] it keeps them normalised, and they always fit.
+func (c Collection) halfPrecision() bool {
+	return c.Index.Kind == IndexHNSW && c.Metric != Cosine && c.Dimension() > MaxFullDimension
+}
 
 // Validate checks a definition and returns it with zero values replaced by
 // defaults, or an [InvalidError].

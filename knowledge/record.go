@@ -17,6 +17,9 @@ const (
 	// maxMagnitude bounds a component, so that sums of squares of
 	// MaxDimension components stay finite at single precision.
 	maxMagnitude = 1e15
+
+	// maxHalf is the largest number of half precision.
+	maxHalf = 65504
 )
 
 // Record is one piece of knowledge.
@@ -61,12 +64,35 @@ func CheckText(s string) error {
 	return nil
 }
 
+// CheckBatch checks what a batch of records must be beside each record's own
+// [Record.Validate]: 1 to [MaxBatch] of them, no id twice. It returns where each
+// id stands, or an [InvalidError] that names the place.
+func CheckBatch(records []Record) (index map[RecordID]int, err error) {
+	if len(records) < 1 || len(records) > MaxBatch {
+		return nil, Invalid("records", "has %d records; need 1 to %d", len(records), MaxBatch)
+	}
+	index = make(map[RecordID]int, len(records))
+	for i, r := range records {
+		if first, taken := index[r.ID]; taken {
+			return nil, Invalid("records["+itoa(i)+"].id", "is that of records[%d] as well; need each id once", first)
+		}
+		index[r.ID] = i
+	}
+	return index, nil
+}
+
 // CheckVector refuses a vector that cannot be compared in c: wrong dimension,
 // a component that is not finite or beyond 1e15 in size, and for [Cosine] a
-// vector of length zero, which has no direction. It returns an [InvalidError].
+// vector of length zero, which has no direction. Where c's index keeps vectors
+// as they are at half precision, a component may not be beyond 65504. It
+// returns an [InvalidError].
 func CheckVector(v []float32, c Collection) error {
 	if len(v) != c.Dimension() {
 		return Invalid("", "has %d components; the collection's dimension is %d", len(v), c.Dimension())
+	}
+	limit := maxMagnitude
+	if c.halfPrecision() {
+		limit = maxHalf
 	}
 	var sum float64
 	for i, x := range v {
@@ -74,8 +100,8 @@ func CheckVector(v []float32, c Collection) error {
 		if math.IsNaN(f) || math.IsInf(f, 0) {
 			return Invalid("["+itoa(i)+"]", "is not finite")
 		}
-		if math.Abs(f) > maxMagnitude {
-			return Invalid("["+itoa(i)+"]", "is beyond ±%g", maxMagnitude)
+		if math.Abs(f) > limit {
+			return Invalid("["+itoa(i)+"]", "is beyond ±%.15g", limit)
 		}
 		sum += f * f
 	}

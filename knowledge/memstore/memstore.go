@@ -1,0 +1,300 @@
+// Package memstore keeps collections and records in memory. It implements
+// [knowledge.Store] in the plainest way, every search exact, and so is the
+// reference that other stores are compared with; it also serves tests and trials.
+//
+// What it leaves to others: keeping anything beyond the end of the process, and
+// knowing which tenants exist: any may create collections.
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tars-project/tars/knowledge"
+)
+
+// Options are the bounds of a [Store]. The zero value means the defaults.
+type Options struct {
+	MaxCollections int // of one tenant; default 10,000
+}
+
+// Store keeps collections and records. It is safe for concurrent use.
+type Store struct {
+	options Options
+	now     func() time.Time
+
+	mu          sync.RWMutex // guards what follows, and all that it leads to
+	collections map[collectionKey]*collection
+}
+
+type collectionKey struct {
+	tenant knowledge.TenantID
+	name   knowledge.CollectionName
+}
+
+type collection struct {
+	knowledge.Collection
+	records map[knowledge.RecordID]knowledge.Record // expired ones too
+}
+
+var _ knowledge.Store = (*Store)(nil)
+
+// New makes an empty Store.
+func New(options Options) *Store {
+	if options.MaxCollections == 0 {
+		options.MaxCollections = 10_000
+	}
+	return &Store{options: options, now: time.Now, collections: map[collectionKey]*collection{}}
+}
+
+// find returns a collection. The caller holds the lock.
+func (s *Store) find(tenant knowledge.TenantID, name knowledge.CollectionName) (*collection, error) {
+	if c, ok := s.collections[collectionKey{tenant, name}]; ok {
+		return c, nil
+	}
+	return nil, fmt.Errorf("collection %q: %w", name, knowledge.ErrNotFound)
+}
+
+// describe returns the definition with the number of live records.
+func (s *Store) describe(c *collection) knowledge.Collection {
+	described, now := c.Collection, s.now()
+	for _, r := range c.records {
+		if !expired(r, now) {
+			described.Records++
+		}
+	}
+	return described
+}
+
+func expired(r knowledge.Record, now time.Time) bool {
+	return !r.Expires.IsZero() && !r.Expires.After(now)
+}
+
+// PutCollection implements [knowledge.Collections].
+func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Collection, bool, error) {
+	c, err := c.Validate()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return knowledge.Collection{}, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known, err := s.find(tenant, c.Name); err == nil {
+		if known.Metric != c.Metric || known.Embedder != c.Embedder || known.Index != c.Index {
+			return knowledge.Collection{}, false, fmt.Errorf("collection %q has another definition: %w", c.Name, knowledge.ErrConflict)
+		}
+		return s.describe(known), false, nil
+	}
+	if n := len(s.names(tenant)); n >= s.options.MaxCollections {
+		return knowledge.Collection{}, false, fmt.Errorf("the tenant has %d collections already: %w", n, knowledge.ErrLimit)
+	}
+	c.Created, c.Records = s.timestamp(), 0
+	s.collections[collectionKey{tenant, c.Name}] = &collection{Collection: c, records: map[knowledge.RecordID]knowledge.Record{}}
+	return c, true, nil
+}
+
+// timestamp is the present at the resolution that PostgreSQL keeps.
+func (s *Store) timestamp() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
+
+// names are those of the tenant's collections, in order. The caller holds the lock.
+func (s *Store) names(tenant knowledge.TenantID) []knowledge.CollectionName {
+	var names []knowledge.CollectionName
+	for key := range s.collections {
+		if key.tenant == tenant {
+			names = append(names, key.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Collection implements [knowledge.Collections].
+func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
+	if err := ctx.Err(); err != nil {
+		return knowledge.Collection{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c, err := s.find(tenant, name)
+	if err != nil {
+		return knowledge.Collection{}, err
+	}
+	return s.describe(c), nil
+}
+
+// ListCollections implements [knowledge.Collections].
+func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	list := []knowledge.Collection{}
+	for _, name := range s.names(tenant) {
+		if name > after && len(list) < limit {
+			list = append(list, s.describe(s.collections[collectionKey{tenant, name}]))
+		}
+	}
+	return list, nil
+}
+
+// DeleteCollection implements [knowledge.Collections].
+func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.find(tenant, name); err != nil {
+		return err
+	}
+	delete(s.collections, collectionKey{tenant, name})
+	return nil
+}
+
+// PutRecords implements [knowledge.Records].
+func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
+	if _, err := knowledge.CheckBatch(records); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.find(tenant, name)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range records {
+		if err := r.Validate(c.Collection); err != nil {
+			return nil, knowledge.At(fmt.Sprintf("records[%d]", i), err)
+		}
+	}
+	now := s.timestamp()
+	versions := make([]int64, len(records))
+	for i, r := range records {
+		r = clone(r)
+		r.Expires = r.Expires.UTC().Truncate(time.Microsecond)
+		r.Version, r.Created, r.Updated = 1, now, now
+		if old, ok := c.records[r.ID]; ok && !expired(old, now) {
+			r.Version, r.Created = old.Version+1, old.Created
+		}
+		c.records[r.ID] = r
+		versions[i] = r.Version
+	}
+	return versions, nil
+}
+
+// Record implements [knowledge.Records].
+func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, id knowledge.RecordID) (knowledge.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return knowledge.Record{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c, err := s.find(tenant, name)
+	if err != nil {
+		return knowledge.Record{}, err
+	}
+	r, ok := c.records[id]
+	if !ok || expired(r, s.now()) {
+		return knowledge.Record{}, fmt.Errorf("record %q: %w", id, knowledge.ErrNotFound)
+	}
+	return clone(r), nil
+}
+
+// DeleteRecord implements [knowledge.Records].
+func (s *Store) DeleteRecord(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, id knowledge.RecordID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.find(tenant, name)
+	if err != nil {
+		return err
+	}
+	r, ok := c.records[id]
+	delete(c.records, id)
+	if !ok || expired(r, s.now()) {
+		return fmt.Errorf("record %q: %w", id, knowledge.ErrNotFound)
+	}
+	return nil
+}
+
+// cancelEvery is how many records a search looks at between two looks at its context.
+const cancelEvery = 256
+
+// Search implements [knowledge.Records]. It always compares all vectors.
+func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search knowledge.Search) (knowledge.Found, error) {
+	if err := ctx.Err(); err != nil {
+		return knowledge.Found{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c, err := s.find(tenant, search.Collection)
+	if err != nil {
+		return knowledge.Found{}, err
+	}
+	if err := search.Validate(c.Collection); err != nil {
+		return knowledge.Found{}, err
+	}
+	now, n := s.now(), 0
+	matches := []knowledge.Match{}
+	for _, r := range c.records {
+		if n++; n%cancelEvery == 0 && ctx.Err() != nil {
+			return knowledge.Found{}, ctx.Err()
+		}
+		if expired(r, now) || !admits(search.Filter, r.Metadata) {
+			continue
+		}
+		matches = append(matches, knowledge.Match{
+			ID: r.ID, Collection: c.Name, Score: score(c.Metric, search.Vector, r.Vector),
+			Text: r.Text, Metadata: r.Metadata, Version: r.Version,
+		})
+	}
+	slices.SortFunc(matches, func(a, b knowledge.Match) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
+	})
+	matches = slices.Clone(matches[:min(len(matches), search.Limit)])
+	for i := range matches {
+		matches[i].Metadata = cloneObject(matches[i].Metadata)
+	}
+	return knowledge.Found{Matches: matches, Plan: knowledge.Plan{Method: "exact"}}, nil
+}
+
+// clone copies all that r shares with its caller.
+func clone(r knowledge.Record) knowledge.Record {
+	r.Vector = slices.Clone(r.Vector)
+	r.Metadata = cloneObject(r.Metadata)
+	return r
+}
+
+func cloneObject(m map[string]any) map[string]any {
+	c := make(map[string]any, len(m))
+	for key, value := range m {
+		c[key] = cloneValue(value)
+	}
+	return c
+}
+
+func cloneValue(value any) any {
+	switch v := value.(type) {
+	case []any:
+		c := make([]any, len(v))
+		for i, item := range v {
+			c[i] = cloneValue(item)
+		}
+		return c
+	case map[string]any:
+		return cloneObject(v)
+	}
+	return value
+}
