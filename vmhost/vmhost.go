@@ -61,7 +61,7 @@ type Limits struct {
 	Memory int64         // linear memory, bytes, a multiple of 64 KiB
 	Input  int64         // bytes handed in
 	Output int64         // bytes handed back
-	Logs   int64         // bytes of log messages; more are dropped and counted
+	Logs   int64         // bytes of log messages, each of which costs 32 besides its text; more are dropped and counted
 	// HostCalls is the most calls of host functions other than log; zero
 	// means that there is none to call.
 	HostCalls int
@@ -153,7 +153,9 @@ type Driver interface {
 type Program interface {
 	// Call runs the program's handle function. The deadline of ctx is the
 	// wall-clock limit: Host has set it. Errors are those of package
-	// vmhost, or ctx's.
+	// vmhost, the error with which req.Host ended the call, or ctx's. Logs
+	// and Usage of the reply are filled in also with an error, as far as
+	// they are known. req.Host is not called once Call has returned.
 	Call(ctx context.Context, req Request) (Reply, error)
 	// Close ends the program. Calls under way fail.
 	Close() error
