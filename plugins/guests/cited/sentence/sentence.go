@@ -101,14 +101,17 @@ func endsHere(text string, mark, after int) bool {
 	if first, _ := utf8.DecodeRuneInString(rest); unicode.IsLower(first) && !looksLikeName(rest) {
 		return false // as in "e.g. this"
 	}
+	if strings.HasPrefix(text[mark:], "..") || strings.HasSuffix(text[:mark], ".") {
+		return false // what is left out stands within sentences, as in ALTER ROLE ... PASSWORD
+	}
 	return text[mark] != '.' || after != mark+1 || !abbreviates(text[:mark])
 }
 
 // looksLikeName tells whether the text begins with a lower-case name that may
-// begin a sentence, as pg_dump and wal_level do.
+// begin a sentence, as psql and wal_level do.
 func looksLikeName(text string) bool {
 	word, _, _ := strings.Cut(text, " ")
-	return strings.ContainsAny(word, "_/()") || strings.HasPrefix(word, "pg")
+	return strings.ContainsAny(word, "_/()") || strings.HasPrefix(word, "pg") || word == "psql"
 }
 
 // abbreviates tells whether the word that ends the text, before its full stop,

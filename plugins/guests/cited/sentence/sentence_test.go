@@ -31,7 +31,7 @@ func TestAll(t *testing.T) {
 		{"file names and versions", "Edit postgresql.conf in 17.1 now. Yes.", []string{"Edit postgresql.conf in 17.1 now.", "Yes."}},
 		{"names begin sentences", "It ends. pg_dump begins. wal_level is next.", []string{"It ends.", "pg_dump begins.", "wal_level is next."}},
 		{"quotes close", "He said “stop.” Then (it stopped.) And so on.", []string{"He said “stop.”", "Then (it stopped.)", "And so on."}},
-		{"ellipsis", "Wait ... more of it. End.", []string{"Wait ... more of it.", "End."}},
+		{"ellipsis", "Say ALTER ROLE ... PASSWORD '...', and wait. End.", []string{"Say ALTER ROLE ... PASSWORD '...', and wait.", "End."}},
 		{"number at an end", "It is in chapter 25. The next is 26.", []string{"It is in chapter 25.", "The next is 26."}},
 		{"items", "1. Stop it. Wait.\n- Start it.", []string{"1. Stop it.", "Wait.", "- Start it."}},
 		{"code is left out", "Like this:\n\n    SELECT 1. FROM a;\n\nDone.", []string{"Like this:", "Done."}},
