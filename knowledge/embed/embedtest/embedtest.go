@@ -63,11 +63,7 @@ func testInfo(t *testing.T, e knowledge.Embedder) {
 
 func testCountAndDimension(t *testing.T, e knowledge.Embedder) {
 	for _, n := range []int{1, 2, 33, 100} {
-		vectors := embed(t, e, knowledge.EmbedDocument, sentences(n))
-		if len(vectors) != n {
-			t.Fatalf("Embed(%d texts) = %d vectors, want %d", n, len(vectors), n)
-		}
-		for i, vector := range vectors {
+		for i, vector := range embed(t, e, knowledge.EmbedDocument, sentences(n)) {
 			checkVector(t, e, i, vector)
 		}
 	}
@@ -75,9 +71,7 @@ func testCountAndDimension(t *testing.T, e knowledge.Embedder) {
 
 func testNoTexts(t *testing.T, e knowledge.Embedder) {
 	for _, texts := range [][]string{nil, {}} {
-		if vectors := embed(t, e, knowledge.EmbedQuery, texts); len(vectors) != 0 {
-			t.Errorf("Embed(no texts) = %d vectors, want none", len(vectors))
-		}
+		embed(t, e, knowledge.EmbedQuery, texts)
 	}
 }
 
@@ -94,7 +88,7 @@ func testOrder(t *testing.T, e knowledge.Embedder) {
 	}
 	for _, i := range []int{0, 1, 31, 32, 33, 69} {
 		alone := embed(t, e, knowledge.EmbedDocument, texts[i:i+1])
-		if cosine := cosine(vectors[i], alone[0]); cosine < 0.9999 {
+		if cosine := cosine(vectors[i], alone[0]); !same(cosine) {
 			t.Errorf("Embed(texts)[%d] and Embed(texts[%d]) have cosine %g, want 1", i, i, cosine)
 		}
 	}
@@ -105,7 +99,7 @@ func testDeterministic(t *testing.T, e knowledge.Embedder) {
 		texts := append(sentences(3), sentences(3)...)
 		vectors := embed(t, e, kind, texts)
 		for i, vector := range vectors {
-			if cosine := cosine(vector, vectors[i%3]); cosine < 0.9999 {
+			if cosine := cosine(vector, vectors[i%3]); !same(cosine) {
 				t.Errorf("Embed(kind %d): texts %d and %d are equal, their vectors have cosine %g, want 1", kind, i%3, i, cosine)
 			}
 		}
@@ -122,7 +116,7 @@ func testCallerOwnsVectors(t *testing.T, e knowledge.Embedder) {
 	}
 	got := embed(t, e, knowledge.EmbedDocument, texts)
 	for i := range got {
-		if cosine := cosine(got[i], want[i]); cosine < 0.9999 {
+		if cosine := cosine(got[i], want[i]); !same(cosine) {
 			t.Errorf("Embed after the caller cleared earlier vectors: cosine with the first vector %d = %g, want 1", i, cosine)
 		}
 	}
@@ -168,11 +162,11 @@ func testConcurrent(t *testing.T, e knowledge.Embedder) {
 			for i := range 5 {
 				at := (7*caller + i) % len(texts)
 				got, err := e.Embed(t.Context(), knowledge.EmbedDocument, texts[at:])
-				if err != nil {
-					t.Errorf("Embed, caller %d: %v", caller, err)
+				if err != nil || len(got) != len(texts)-at {
+					t.Errorf("Embed, caller %d = %d vectors, %v, want %d", caller, len(got), err, len(texts)-at)
 					return
 				}
-				if cosine := cosine(got[0], want[at]); cosine < 0.9999 {
+				if cosine := cosine(got[0], want[at]); !same(cosine) {
 					t.Errorf("Embed, caller %d: text %d has cosine %g with its vector, want 1", caller, at, cosine)
 				}
 			}
@@ -181,11 +175,15 @@ func testConcurrent(t *testing.T, e knowledge.Embedder) {
 	callers.Wait()
 }
 
+// embed returns one vector for each text, or ends the test.
 func embed(t *testing.T, e knowledge.Embedder, kind knowledge.EmbedKind, texts []string) [][]float32 {
 	t.Helper()
 	vectors, err := e.Embed(t.Context(), kind, texts)
 	if err != nil {
 		t.Fatalf("Embed(%d texts) = %v, want no error", len(texts), err)
+	}
+	if len(vectors) != len(texts) {
+		t.Fatalf("Embed(%d texts) = %d vectors, want one each", len(texts), len(vectors))
 	}
 	return vectors
 }
@@ -203,6 +201,10 @@ func checkVector(t *testing.T, e knowledge.Embedder, i int, vector []float32) {
 		t.Errorf("vector %d has squared length %g, want a finite number above zero", i, square)
 	}
 }
+
+// same allows for servers whose sums depend on what else is in a batch. It is
+// false for NaN.
+func same(cosine float64) bool { return cosine >= 0.9999 }
 
 func cosine(a, b []float32) float64 {
 	dot, aa, bb := 0.0, 0.0, 0.0

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,6 +119,36 @@ func TestNoKeyNoHeader(t *testing.T) {
 	open(t, f, func(c *Config) { c.APIKey = "" })
 	if got, sent := f.headers[0]["Authorization"]; sent {
 		t.Errorf("Authorization without a key = %q, want none", got)
+	}
+}
+
+// Batches go out two at a time, of two calls together, and no more.
+func TestParallelIsTheBound(t *testing.T) {
+	f := newFakeServer(t)
+	c, _ := open(t, f, func(c *Config) { c.BatchSize, c.Parallel = 1, 2 })
+	var running, most, served atomic.Int32
+	together := make(chan struct{})
+	f.hold = func() {
+		now := running.Add(1)
+		defer running.Add(-1)
+		for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+		}
+		if served.Add(1) == 2 {
+			close(together)
+		}
+		<-together // the first request is answered once there is a second
+	}
+	var calls sync.WaitGroup
+	for range 2 {
+		calls.Go(func() {
+			if _, err := c.Embed(t.Context(), knowledge.EmbedDocument, []string{"a", "b", "c", "d"}); err != nil {
+				t.Errorf("Embed = %v, want no error", err)
+			}
+		})
+	}
+	calls.Wait()
+	if most.Load() != 2 || served.Load() != 8 {
+		t.Errorf("%d requests, at most %d at once, want 8 and 2", served.Load(), most.Load())
 	}
 }
 

@@ -45,6 +45,7 @@ type fakeServer struct {
 	started  bool // the script applies
 	script   []http.HandlerFunc
 	refuse   func(texts []string) bool // answers with status 400
+	hold     func()                    // called for each request before it is answered
 	requests []request
 	headers  []http.Header
 }
@@ -71,8 +72,11 @@ func (f *fakeServer) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	f.started = true
 	f.requests, f.headers = append(f.requests, asked), append(f.headers, r.Header.Clone())
-	refuse := f.refuse
+	refuse, hold := f.refuse, f.hold
 	f.mu.Unlock()
+	if hold != nil {
+		hold()
+	}
 	switch {
 	case scripted != nil:
 		scripted(w, r)
