@@ -1,0 +1,209 @@
+package cell
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tars-project/tars/vmhost"
+	"github.com/tars-project/tars/vmhost/cell/wire"
+)
+
+// Reasons for which the host itself ends a cell.
+var (
+	// errKilled: because of one of its calls, which was not to blame of
+	// those that see it.
+	errKilled = errors.New("the cell was killed for another call")
+	// errRetired: because nobody has used it for a while.
+	errRetired = errors.New("the cell was idle")
+	// errStopped: because its program is closed.
+	errStopped = fmt.Errorf("%w: the program is closed", vmhost.ErrUnavailable)
+)
+
+// session is the host's end of one cell: it sends calls and matches what comes
+// back. Nothing that comes back is believed. Safe for concurrent use.
+type session struct {
+	proc Process
+	w    *wire.Writer
+	opts Options
+
+	src vmhost.Source // what runs in the cell
+
+	served bool // has been its program's cell; guarded by the program
+
+	mu     sync.Mutex
+	hello  chan wire.Hello // one, buffered
+	hailed bool            // hello came
+	loaded chan error      // one, buffered; nil when no load is under way
+	pong   chan struct{}   // one, buffered; nil when no ping is under way
+	calls  map[uint32]*call
+	lastID uint32
+	cause  error         // why the cell is of no use any more
+	dead   chan struct{} // closed with cause
+	pins   int           // who uses or is about to use the cell; its starter at first
+	idle   time.Time     // since when there is none
+
+	work  sync.WaitGroup // the reader, and host functions
+	ended chan struct{}  // the process is reaped and all is released
+}
+
+// newSession takes over a process and returns its session, pinned. onEnd is told, once, when it is gone and
+// nothing of it is left.
+func newSession(proc Process, src vmhost.Source, opts Options, onEnd func(s *session, exit Exit)) *session {
+	s := &session{
+		proc: proc, w: wire.NewWriter(proc.Wire()), opts: opts, src: src,
+		hello: make(chan wire.Hello, 1), calls: make(map[uint32]*call),
+		dead: make(chan struct{}), ended: make(chan struct{}), idle: time.Now(), pins: 1,
+	}
+	s.work.Add(1)
+	go s.read()
+	go func() {
+		exit := proc.Wait()
+		s.end(crash(exit))
+		s.work.Wait()
+		onEnd(s, exit)
+		close(s.ended)
+	}()
+	return s
+}
+
+// crash is the error of calls whose cell ended by itself.
+func crash(exit Exit) error { return fmt.Errorf("%w: %v", vmhost.ErrCrashed, exit) }
+
+// end makes the session dead for the reason given, if it is not yet, and kills
+// the process.
+func (s *session) end(cause error) {
+	s.mu.Lock()
+	if s.cause == nil {
+		s.cause = cause
+		close(s.dead)
+	}
+	s.mu.Unlock()
+	s.proc.Kill()
+}
+
+// why returns the reason of a dead session.
+func (s *session) why() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
+}
+
+// stop ends the session if it is alive, and waits until nothing is left of it.
+func (s *session) stop(cause error) {
+	s.mu.Lock()
+	alive := s.cause == nil
+	if alive {
+		s.cause = cause
+		close(s.dead)
+	}
+	s.mu.Unlock()
+	if alive {
+		s.quit()
+	}
+	<-s.ended
+}
+
+// retire is stop for a session that nobody uses. It does nothing to others.
+func (s *session) retire() {
+	s.mu.Lock()
+	if s.cause != nil || s.pins > 0 {
+		s.mu.Unlock()
+		return
+	}
+	s.cause = errRetired
+	close(s.dead)
+	s.mu.Unlock()
+	s.quit()
+	<-s.ended
+}
+
+// quit asks the worker to end, and kills it if it does not at once.
+func (s *session) quit() {
+	time.AfterFunc(s.opts.Grace, s.proc.Kill)
+	_ = s.w.Write(wire.OpQuit, 0, 0) // cannot block for longer than that
+}
+
+// pin reserves the session for a call, so that it is not taken for idle. It
+// reports false if the session is dead.
+func (s *session) pin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return false
+	}
+	s.pins++
+	return true
+}
+
+func (s *session) unpin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pins--
+	s.idle = time.Now()
+}
+
+// idleSince reports since when no call uses the session, and false if one does
+// or the session is dead.
+func (s *session) idleSince() (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.idle, s.pins == 0 && s.cause == nil
+}
+
+// awaitHello waits for the worker to say that it has closed its seal.
+func (s *session) awaitHello(ctx context.Context) (wire.Hello, error) {
+	select {
+	case h := <-s.hello:
+		if h.Version != wire.Version {
+			return h, fmt.Errorf("%w: the cell's binary speaks version %d of the wire, this one %d", vmhost.ErrUnavailable, h.Version, wire.Version)
+		}
+		return h, nil
+	case <-s.dead:
+		return wire.Hello{}, s.startError()
+	case <-ctx.Done():
+		return wire.Hello{}, fmt.Errorf("%w: no hello from the cell: %w", vmhost.ErrUnavailable, ctx.Err())
+	}
+}
+
+// startError says why a cell died before it could serve, with its own words.
+func (s *session) startError() error {
+	exit := s.proc.Wait()
+	return fmt.Errorf("%w: the cell died: %w: %q", vmhost.ErrUnavailable, s.why(), exit.Stderr)
+}
+
+// setUp tells the worker what it is for.
+func (s *session) setUp(memory int64) error {
+	m := wire.Setup{Wall: time.Now(), Memory: memory, Procs: int32(s.opts.procs())}
+	_, _ = rand.Read(m.Entropy[:]) // never fails: crypto/rand ends the program instead
+	return s.w.Write(wire.OpSetup, 0, 0, m.Append(nil))
+}
+
+// ping reports whether the worker answers within the time.
+func (s *session) ping(patience time.Duration) bool {
+	pong := make(chan struct{}, 1)
+	s.mu.Lock()
+	busy := s.pong != nil
+	if !busy {
+		s.pong = pong
+	}
+	s.mu.Unlock()
+	if busy {
+		return true // somebody else is asking
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	if err := s.w.Write(wire.OpPing, 0, 0, wire.Token(0)); err != nil {
+		return false
+	}
+	select {
+	case <-pong:
+		return true
+	case <-s.dead:
+	case <-timer.C:
+	}
+	return false
+}

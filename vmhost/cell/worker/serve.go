@@ -1,0 +1,238 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync"
+
+	"github.com/tars-project/tars/vmhost"
+	"github.com/tars-project/tars/vmhost/cell/wire"
+)
+
+// maxValue bounds what the host sends: a module or an input. The host has its
+// own, smaller ones.
+const maxValue = 1 << 30
+
+// server answers one host. Its read loop never waits for a guest.
+type server struct {
+	r      *wire.Reader
+	w      *wire.Writer
+	engine vmhost.Driver
+
+	mu      sync.Mutex
+	ready   bool           // set up
+	loading bool           // a load was asked for; there is one in a cell's life
+	program vmhost.Program // nil until loaded
+	calls   map[uint32]*call
+}
+
+// call is a call under way.
+type call struct {
+	cancel  context.CancelFunc
+	answers chan wire.Value // of host calls; one is asked at a time
+}
+
+func newServer(conn io.ReadWriter, engine vmhost.Driver) *server {
+	s := &server{w: wire.NewWriter(conn), engine: engine, calls: make(map[uint32]*call)}
+	s.r = wire.NewReader(conn, s.bound)
+	return s
+}
+
+// bound implements [wire.Bound].
+func (s *server) bound(op wire.Op, _ uint32) int64 {
+	switch op {
+	case wire.OpSetup:
+		return 256
+	case wire.OpLoad, wire.OpCall:
+		return maxValue
+	case wire.OpHostResult: // also for a call that has just ended
+		return wire.MaxHostResult
+	case wire.OpCancel, wire.OpQuit:
+		return 0
+	case wire.OpPing:
+		return 8
+	default:
+		return -1
+	}
+}
+
+// serve obeys the host until it says so, is gone (both nil), or breaks the
+// protocol.
+func (s *server) serve() error {
+	for {
+		v, err := s.r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if v.Op == wire.OpQuit {
+			return nil
+		}
+		if err := s.obey(v); err != nil {
+			fmt.Fprintln(os.Stderr, "tars cell:", err)
+			return err
+		}
+	}
+}
+
+func (s *server) obey(v wire.Value) error {
+	switch v.Op {
+	case wire.OpSetup:
+		m, err := wire.DecodeSetup(v.Body)
+		if err != nil {
+			return err
+		}
+		s.ready = true
+		return setUp(m)
+	case wire.OpLoad:
+		m, err := wire.DecodeLoad(v.Body)
+		if err != nil {
+			return err
+		}
+		if !s.ready || s.loading {
+			return wire.Broken("load before setup, or a second one")
+		}
+		s.loading = true
+		go s.load(v.ID, m)
+		return nil
+	case wire.OpCall:
+		m, err := wire.DecodeCall(v.Body)
+		if err != nil {
+			return err
+		}
+		return s.start(v.ID, m)
+	case wire.OpCancel:
+		if c := s.find(v.ID); c != nil { // it may just have ended
+			c.cancel()
+		}
+		return nil
+	case wire.OpHostResult:
+		if c := s.find(v.ID); c != nil {
+			select {
+			case c.answers <- v:
+			default:
+				return wire.Broken("an answer that nobody asked for")
+			}
+		}
+		return nil
+	case wire.OpPing:
+		return s.w.Write(wire.OpPong, 0, v.ID, v.Body)
+	default:
+		return wire.Broken("%v from the host", v.Op)
+	}
+}
+
+func (s *server) find(id uint32) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[id]
+}
+
+// load loads the module and says how it went. The host, not the context, ends
+// a load that takes too long.
+func (s *server) load(id uint32, m wire.Load) {
+	ctx, cancel := context.WithTimeout(context.Background(), m.Remaining)
+	defer cancel()
+	if got := vmhost.DigestOf(m.Module); got != m.Digest {
+		s.fail(id, wire.Used{}, fmt.Errorf("%w: the module's digest is %v, not %v", vmhost.ErrUnavailable, got, m.Digest))
+		return
+	}
+	program, err := s.engine.Load(ctx, vmhost.Source{Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants})
+	if err != nil {
+		s.fail(id, wire.Used{}, err)
+		return
+	}
+	s.mu.Lock()
+	s.program = program
+	s.mu.Unlock()
+	debug.FreeOSMemory() // compiling leaves much behind, and most cells then wait
+	_ = s.w.Write(wire.OpLoaded, 0, id)
+}
+
+// start begins a call.
+func (s *server) start(id uint32, m wire.Call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.program == nil {
+		return wire.Broken("call before the program is loaded")
+	}
+	if s.calls[id] != nil {
+		return wire.Broken("call %d twice", id)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), m.Remaining)
+	c := &call{cancel: cancel, answers: make(chan wire.Value, 1)}
+	s.calls[id] = c
+	go s.run(ctx, id, c, m)
+	return nil
+}
+
+// run calls the guest and sends what it gave. Errors of writing are not looked
+// at: the host is gone, and the read loop sees it.
+func (s *server) run(ctx context.Context, id uint32, c *call, m wire.Call) {
+	defer c.cancel()
+	req := vmhost.Request{Capability: m.Capability, Input: m.Input, Deterministic: m.Deterministic, Seed: m.Seed}
+	if m.HasHost {
+		req.Host = func(ctx context.Context, hc vmhost.HostCall) ([]byte, error) { return s.askHost(ctx, id, c, hc) }
+	}
+	reply, err := s.program.Call(ctx, req)
+
+	// From here on no answer belongs to the call, and the host may use
+	// the id again as soon as it has the result.
+	s.mu.Lock()
+	delete(s.calls, id)
+	s.mu.Unlock()
+	for _, l := range reply.Logs {
+		_ = s.w.Write(wire.OpLog, uint16(l.Level), id, []byte(l.Text))
+	}
+	used := wire.Used{
+		VM: reply.Usage.VM, PeakMemory: reply.Usage.PeakMemory,
+		HostCalls: int64(reply.Usage.HostCalls), LogsDropped: int64(reply.Usage.LogsDropped),
+	}
+	if err != nil {
+		s.fail(id, used, err)
+		return
+	}
+	_ = s.w.Write(wire.OpResult, 0, id, wire.Result{Used: used}.Append(nil), reply.Output)
+}
+
+func (s *server) fail(id uint32, used wire.Used, err error) {
+	method, body := wire.Fault{Used: used, Err: err}.Encode()
+	_ = s.w.Write(wire.OpError, method, id, body)
+}
+
+// askHost has a host function answered by the host.
+func (s *server) askHost(ctx context.Context, id uint32, c *call, hc vmhost.HostCall) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	method, body, ok := wire.EncodeHostCall(hc)
+	if !ok {
+		return nil, fmt.Errorf("%w: host function %q", vmhost.ErrTrapped, hc.Func)
+	}
+	if err := s.w.Write(wire.OpHostCall, method, id, body, []byte(hc.Text)); err != nil {
+		return nil, fmt.Errorf("ask the host: %w", err)
+	}
+	select {
+	case v := <-c.answers:
+		switch v.Method {
+		case wire.OutcomeResult:
+			return v.Body, nil
+		case wire.OutcomeError:
+			guest, err := wire.DecodeGuestError(v.Body)
+			if err != nil {
+				return nil, err
+			}
+			return nil, guest
+		default:
+			return nil, wire.ErrHostFailed
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
