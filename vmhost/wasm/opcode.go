@@ -8,27 +8,25 @@ type opcode uint32
 
 // Opcodes that the checks name.
 const (
-	opBlock              opcode = 0x02
-	opLoop               opcode = 0x03
-	opIf                 opcode = 0x04
-	opElse               opcode = 0x05
-	opEnd                opcode = 0x0b
-	opReturnCall         opcode = 0x12
-	opReturnCallIndirect opcode = 0x13
-	opGlobalGet          opcode = 0x23
-	opGlobalSet          opcode = 0x24
-	opI32Const           opcode = 0x41
-	opI64Const           opcode = 0x42
-	opF32Const           opcode = 0x43
-	opF64Const           opcode = 0x44
-	opI32Add             opcode = 0x6a
-	opI32Sub             opcode = 0x6b
-	opI32Mul             opcode = 0x6c
-	opI64Add             opcode = 0x7c
-	opI64Sub             opcode = 0x7d
-	opI64Mul             opcode = 0x7e
-	opRefNull            opcode = 0xd0
-	opRefFunc            opcode = 0xd2
+	opBlock     opcode = 0x02
+	opLoop      opcode = 0x03
+	opIf        opcode = 0x04
+	opElse      opcode = 0x05
+	opEnd       opcode = 0x0b
+	opGlobalGet opcode = 0x23
+	opGlobalSet opcode = 0x24
+	opI32Const  opcode = 0x41
+	opI64Const  opcode = 0x42
+	opF32Const  opcode = 0x43
+	opF64Const  opcode = 0x44
+	opI32Add    opcode = 0x6a
+	opI32Sub    opcode = 0x6b
+	opI32Mul    opcode = 0x6c
+	opI64Add    opcode = 0x7c
+	opI64Sub    opcode = 0x7d
+	opI64Mul    opcode = 0x7e
+	opRefNull   opcode = 0xd0
+	opRefFunc   opcode = 0xd2
 
 	prefixGC     opcode = 0xfb
 	prefixMisc   opcode = 0xfc
@@ -83,11 +81,9 @@ const (
 
 // opInfo is what the decoder must know of an opcode.
 type opInfo struct {
-	imm immediates
-	// log2 is the binary logarithm of the natural alignment, for memory
-	// access; of the number of lanes, for lane access.
-	log2    uint8
-	lanes   uint8      // number of lanes of an access that has both
+	imm     immediates
+	log2    uint8      // of the natural alignment of a memory access, in bytes
+	lanes   uint8      // of a vector, for an access to one of them
 	feature featureSet // the feature that the instruction belongs to, or none
 	refusal string     // of a refused instruction: its proposal
 }
