@@ -21,8 +21,9 @@ type Set struct {
 }
 
 // NewSet returns a set of embedders. It returns an error for a nil one, for an
-// info that lacks an id or a version or has a dimension outside 1 to
-// [knowledge.MaxDimension], and for an id that comes twice.
+// info that lacks an id or a version, has the id [knowledge.NoEmbedder] or a
+// dimension outside 1 to [knowledge.MaxDimension], and for an id that comes
+// twice.
 func NewSet(embedders ...knowledge.Embedder) (*Set, error) {
 	byID := make(map[string]knowledge.Embedder, len(embedders))
 	for i, e := range embedders {
@@ -33,6 +34,8 @@ func NewSet(embedders ...knowledge.Embedder) (*Set, error) {
 		switch _, twice := byID[info.ID]; {
 		case info.ID == "" || info.Version == "":
 			return nil, fmt.Errorf("embedder %d: id %q and version %q must not be empty", i, info.ID, info.Version)
+		case info.ID == knowledge.NoEmbedder:
+			return nil, fmt.Errorf("embedder %d: id %q means that there is none", i, info.ID)
 		case info.Dimension < 1 || info.Dimension > knowledge.MaxDimension:
 			return nil, fmt.Errorf("embedder %q: dimension %d, want 1 to %d", info.ID, info.Dimension, knowledge.MaxDimension)
 		case twice:

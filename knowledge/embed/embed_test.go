@@ -2,6 +2,7 @@ package embed_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,7 @@ func TestNewSetRefuses(t *testing.T) {
 	}{
 		{"nil", []knowledge.Embedder{good, nil}, "embedder 1 is nil"},
 		{"no id", []knowledge.Embedder{named{"", "1", 2}}, "must not be empty"},
+		{"id of none", []knowledge.Embedder{named{knowledge.NoEmbedder, "1", 2}}, "means that there is none"},
 		{"no version", []knowledge.Embedder{named{"a", "", 2}}, "must not be empty"},
 		{"no dimension", []knowledge.Embedder{named{"a", "1", 0}}, "dimension 0"},
 		{"huge dimension", []knowledge.Embedder{named{"a", "1", knowledge.MaxDimension + 1}}, "dimension"},
@@ -64,6 +66,32 @@ func TestNewSetRefuses(t *testing.T) {
 			set, err := embed.NewSet(test.embedders...)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("NewSet = %v, %v, want an error with %q", set, err, test.want)
+			}
+		})
+	}
+}
+
+func TestForRefusesAnotherSpace(t *testing.T) {
+	mine := knowledge.EmbedderInfo{ID: "a", Version: "1", Dimension: 2}
+	set, err := embed.NewSet(named(mine))
+	if err != nil {
+		t.Fatalf("NewSet = %v, want no error", err)
+	}
+	for _, test := range []struct {
+		name string
+		info knowledge.EmbedderInfo
+		want error
+	}{
+		{"the same", mine, nil},
+		{"no embedder", knowledge.EmbedderInfo{ID: knowledge.NoEmbedder, Dimension: 2}, knowledge.ErrInvalid},
+		{"unknown", knowledge.EmbedderInfo{ID: "b", Version: "1", Dimension: 2}, knowledge.ErrUnavailable},
+		{"other version", knowledge.EmbedderInfo{ID: "a", Version: "2", Dimension: 2}, knowledge.ErrConflict},
+		{"other dimension", knowledge.EmbedderInfo{ID: "a", Version: "1", Dimension: 3}, knowledge.ErrConflict},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := set.For(knowledge.Collection{Embedder: test.info})
+			if !errors.Is(err, test.want) || (err == nil) != (got == named(mine)) {
+				t.Errorf("For = %v, %v, want error %v", got, err, test.want)
 			}
 		})
 	}

@@ -16,10 +16,13 @@ const (
 
 const (
 	// termWeight is the length of the term block while that of the meaning
-	// block is 1. Measured; anything from 0.5 to 1 does about as well.
+	// block is 1. On the questions of testdata 0.7 and 1 do about as well;
+	// at 0.5 recall@1 falls by 0.08, at 1.4 paraphrases and unrelated
+	// sentences are no longer apart.
 	termWeight = 0.7
-	// termFloor, in nats, is taken from each word's inverse frequency: words
-	// more frequent than one in 55 (the, of, and, in) carry no topic.
+	// termFloor, in nats, is taken from each word's inverse frequency, as the
+	// most frequent words carry no topic: "the" then weighs nothing, "of" and
+	// "and" next to nothing.
 	termFloor = 4 * lexicon.IDFUnit
 )
 
