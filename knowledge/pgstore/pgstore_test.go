@@ -1,0 +1,64 @@
+package pgstore_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgstore"
+	"github.com/tars-project/tars/knowledge/storetest"
+	"github.com/tars-project/tars/migrations/pgtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, pgstore.Options{}) })
+}
+
+// Every collection that has an index is searched by it, however small.
+func TestStoreAlwaysIndexed(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, pgstore.Options{ExactBelow: -1}) })
+}
+
+func harness(t testing.TB, options pgstore.Options) storetest.Harness {
+	db := open(t)
+	return storetest.Harness{Store: db.store(options), AddTenant: db.addTenant}
+}
+
+// database is a test's own, with the pools of production.
+type database struct {
+	*pgtest.Database
+	app, jobs *pgxpool.Pool
+}
+
+func open(t testing.TB) database {
+	t.Helper()
+	db := database{Database: pgtest.DB(t)}
+	db.app, db.jobs = openPool(t, db.AppURL), openPool(t, db.JobsURL)
+	return db
+}
+
+func openPool(t testing.TB, url string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgstore.Open(t.Context(), pgstore.Config{URL: url})
+	if err != nil {
+		t.Fatalf("Open = %v, want nil", err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func (db database) store(options pgstore.Options) *pgstore.Store {
+	return pgstore.New(db.app, db.jobs, options)
+}
+
+func (db database) addTenant(t testing.TB, tenant knowledge.TenantID) {
+	t.Helper()
+	if _, err := db.jobs.Exec(t.Context(), "INSERT INTO tenants (tenant_id) VALUES ($1)", string(tenant)); err != nil {
+		t.Fatalf("add tenant %s: %v", tenant, err)
+	}
+}
