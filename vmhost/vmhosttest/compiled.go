@@ -39,7 +39,4 @@ func testCompiled(t *testing.T, h Harness) {
 	t.Run("hog", func(t *testing.T) {
 		wantKind(t, goGuest(t, "hog"), request(document), vmhost.ErrMemory)
 	})
-	t.Run("flood", func(t *testing.T) {
-		wantKind(t, goGuest(t, "flood"), request(document), vmhost.ErrOutput)
-	})
 }
