@@ -28,7 +28,7 @@ func read(c tars.Config) (config, error) {
 		return settings, err
 	}
 	switch {
-	case !(settings.LexicalWeight >= 0 && settings.LexicalWeight <= 1):
+	case settings.LexicalWeight < 0 || settings.LexicalWeight > 1:
 		return settings, &tars.Error{Code: tars.CodeBadConfig, Message: "lexical_weight is not in [0, 1]"}
 	case settings.MaxSentences < 1 || settings.MaxSentences > 8:
 		return settings, &tars.Error{Code: tars.CodeBadConfig, Message: "max_sentences is not 1 to 8"}

@@ -4,4 +4,4 @@ package corpus
 
 // Version names the corpus by the release of PostgreSQL that its manual
 // describes and by the first 12 hexadecimal digits of the SHA-256 of its lines.
-const Version = "17.11-d09eeaf0854a"
+const Version = "17.11-7457bc750c71"

@@ -41,9 +41,20 @@ type builder struct {
 	blocks []block
 	mark   string // goes before the next prose, as "- " or "Note: "
 	term   string
+	loose  strings.Builder // text that stands between blocks, in no paragraph
+}
+
+// flush ends the loose text before the next block.
+func (b *builder) flush() {
+	if b.loose.Len() > 0 {
+		text := squeeze(b.loose.String())
+		b.loose.Reset()
+		b.add(prose, text)
+	}
 }
 
 func (b *builder) add(k kind, text string) {
+	b.flush()
 	if text == "" {
 		return
 	}
@@ -60,14 +71,17 @@ func (b *builder) add(k kind, text string) {
 // node adds what an element, or a text between elements, holds.
 func (b *builder) node(n *html.Node) {
 	class := attr(n, "class")
+	if n.Type == html.TextNode || n.Type == html.ElementNode && isInline(n) {
+		text(&b.loose, n)
+		return
+	}
+	b.flush()
 	switch {
-	case n.Type == html.TextNode:
-		b.add(prose, squeeze(n.Data))
 	case n.Type != html.ElementNode, navigation[class], isHeading(n):
 	case n.Data == "pre", class == "cmdsynopsis", class == "literallayout":
 		b.add(code, preformatted(n))
 	case n.Data == "p":
-		b.paragraph(n)
+		b.add(prose, inline(n)) // HTML ends a p at a list or code within it; what follows is loose
 	case n.Data == "ul", n.Data == "ol":
 		b.list(n)
 	case n.Data == "dl":
@@ -78,8 +92,6 @@ func (b *builder) node(n *html.Node) {
 		b.mark = strings.ToUpper(class[:1]) + class[1:] + ": "
 		b.children(n)
 		b.mark = ""
-	case isInline(n):
-		b.add(prose, inline(n))
 	default:
 		b.children(n)
 	}
@@ -89,12 +101,7 @@ func (b *builder) children(n *html.Node) {
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		b.node(c)
 	}
-}
-
-// paragraph adds the text of a p. HTML ends a p at a list or at code within it,
-// so that there is only text.
-func (b *builder) paragraph(n *html.Node) {
-	b.add(prose, inline(n))
+	b.flush()
 }
 
 func (b *builder) list(n *html.Node) {

@@ -116,6 +116,7 @@ func (r *reader) section(n *html.Node, id string, path []string) {
 		}
 	}
 	walk(n)
+	b.flush()
 	r.page.sections[at].blocks = b.blocks
 }
 

@@ -1,0 +1,260 @@
+package tars
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/tars-project/tars/plugins/wit"
+)
+
+// one returns a registry of one handler.
+func one(capability string, h Handler) *registry {
+	var r registry
+	r.add(capability, h)
+	return &r
+}
+
+func ranks(fn func(*Context, RankInput) (RankOutput, error)) *registry {
+	return one("rank", rankHandler(fn))
+}
+
+const rankDocument = `{"abi":1,"query":{"text":"q"},"candidates":[{"index":0,"id":"a","collection":"c","text":"é","score":0.5,"metadata":{"x":1},"later":true}],"config":{"weight":2},"later":1}`
+
+func TestCallOfRank(t *testing.T) {
+	r := ranks(func(ctx *Context, in RankInput) (RankOutput, error) {
+		if ctx.Capability != "rank" {
+			t.Errorf("the context names %q, want rank", ctx.Capability)
+		}
+		var config struct{ Weight float64 }
+		if err := in.Config.Decode(&config); err != nil {
+			return RankOutput{}, err
+		}
+		c := in.Candidates[0]
+		return RankOutput{Scores: []Score{{Index: c.Index, Score: c.Score * config.Weight, Reason: c.Text}}}, nil
+	})
+	output, failure := r.call("rank", []byte(rankDocument))
+	if want := `{"scores":[{"index":0,"score":1,"reason":"é"}]}`; string(output) != want || failure != nil {
+		t.Errorf("call = %s, %v; want %s", output, failure, want)
+	}
+}
+
+func TestCallAnswersArraysAndNeverNull(t *testing.T) {
+	output, failure := ranks(func(*Context, RankInput) (RankOutput, error) { return RankOutput{}, nil }).call("rank", []byte(rankDocument))
+	if want := `{"scores":[]}`; string(output) != want || failure != nil {
+		t.Errorf("call = %s, %v; want %s", output, failure, want)
+	}
+	s := one("synthesize", synthesizeHandler(func(*Context, SynthesizeInput) (SynthesizeOutput, error) { return SynthesizeOutput{}, nil }))
+	output, failure = s.call("synthesize", []byte(`{"abi":1,"query":{"text":""},"passages":[]}`))
+	if want := `{"answer":"","citations":[]}`; string(output) != want || failure != nil {
+		t.Errorf("call = %s, %v; want %s", output, failure, want)
+	}
+}
+
+func TestCallFails(t *testing.T) {
+	returns := func(err error) *registry {
+		return ranks(func(*Context, RankInput) (RankOutput, error) { return RankOutput{}, err })
+	}
+	for _, tt := range []struct {
+		name       string
+		plugin     *registry
+		capability string
+		input      string
+		want       Error
+	}{
+		{"no capability", returns(nil), "merge", rankDocument, Error{CodeUnsupported, `no capability "merge"`}},
+		{"no handler at all", &registry{}, "rank", rankDocument, Error{CodeUnsupported, `no capability "rank"`}},
+		{"later abi", returns(nil), "rank", `{"abi":2}`, Error{CodeUnsupported, "documents of abi 2; this plugin speaks 1"}},
+		{"no abi", returns(nil), "rank", `{}`, Error{CodeUnsupported, "documents of abi 0; this plugin speaks 1"}},
+		{"no JSON", returns(nil), "rank", ``, Error{CodeBadInput, "unexpected end of JSON input"}},
+		{"an error of its own", returns(fmt.Errorf("wrapped: %w", &Error{"too-dull", "no"})), "rank", rankDocument, Error{"too-dull", "no"}},
+		{"another error", returns(errors.New("oh")), "rank", rankDocument, Error{CodeFailed, "oh"}},
+		{"bytes that are no text", returns(errors.New("\xff")), "rank", rankDocument, Error{CodeFailed, "\uFFFD"}},
+		{
+			"a score that is no number", ranks(func(*Context, RankInput) (RankOutput, error) {
+				return RankOutput{Scores: []Score{{Score: math.NaN()}}}, nil
+			}), "rank", rankDocument, Error{CodeBadOutput, "json: unsupported value: NaN"},
+		},
+		{
+			"a panic", ranks(func(_ *Context, in RankInput) (RankOutput, error) {
+				return RankOutput{}, errors.New(in.Candidates[7].ID)
+			}), "rank", rankDocument, Error{CodePanic, "runtime error: index out of range [7] with length 1"},
+		},
+		{
+			"a config with more", ranks(func(_ *Context, in RankInput) (RankOutput, error) {
+				return RankOutput{}, in.Config.Decode(&struct{}{})
+			}), "rank", rankDocument, Error{CodeBadConfig, `config: json: unknown field "weight"`},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			output, failure := tt.plugin.call(tt.capability, []byte(tt.input))
+			if output != nil || failure == nil || *failure != tt.want {
+				t.Errorf("call = %s, %+v; want the error %+v", output, failure, tt.want)
+			}
+		})
+	}
+}
+
+func TestAnyCapability(t *testing.T) {
+	echo := func(ctx *Context, input []byte) ([]byte, error) { return []byte(ctx.Capability + string(input)), nil }
+	r := one("*", echo)
+	r.add("rank", func(*Context, []byte) ([]byte, error) { return []byte("own"), nil })
+	for capability, want := range map[string]string{"guard": "guardx", "rank": "own"} {
+		if output, failure := r.call(capability, []byte("x")); string(output) != want || failure != nil {
+			t.Errorf("call(%s) = %s, %v; want %s", capability, output, failure, want)
+		}
+	}
+}
+
+func TestTwoHandlersPanic(t *testing.T) {
+	defer func() {
+		if got, want := fmt.Sprint(recover()), `tars: capability "rank" has two handlers`; got != want {
+			t.Errorf("the second add panics with %q, want %q", got, want)
+		}
+	}()
+	one("rank", nil).add("rank", nil)
+}
+
+func TestConfigThatIsNotThere(t *testing.T) {
+	for _, input := range []string{`{"abi":1}`, `{"abi":1,"config":{}}`, `{"abi":1,"config":null}`} {
+		var in RankInput
+		if err := json.Unmarshal([]byte(input), &in); err != nil {
+			t.Fatal(err)
+		}
+		config := struct{ N int }{N: 3}
+		if err := in.Config.Decode(&config); err != nil || config.N != 3 {
+			t.Errorf("Decode of the config in %s = %+v, %v; want the default 3", input, config, err)
+		}
+	}
+}
+
+func TestCite(t *testing.T) {
+	got := Cite(Passage{Index: 4, Text: "An é is two bytes."}, 3, 5)
+	if want := (Citation{Index: 4, Start: 3, End: 5, Quote: "é"}); got != want {
+		t.Errorf("Cite = %+v, want %+v", got, want)
+	}
+}
+
+func TestRandIsSeededPerCall(t *testing.T) {
+	a, b := &Context{}, &Context{}
+	if a.Rand() != a.Rand() {
+		t.Error("Rand gives two generators in one call, want one")
+	}
+	if x, y := a.Rand().Uint64(), b.Rand().Uint64(); x == y {
+		t.Errorf("two calls draw the same number %d, want different ones", x)
+	}
+}
+
+func TestHostFunctionsNeedAHost(t *testing.T) {
+	Log(LevelInfo, "goes nowhere")
+	_, search := Search([]byte(`{}`))
+	_, embed := Embed("text")
+	_, vectors := Vectors(0, 0, 1)
+	for name, err := range map[string]error{"Search": search, "Embed": embed, "Vectors": vectors} {
+		var e *Error
+		if !errors.As(err, &e) || e.Code != CodeUnavailable {
+			t.Errorf("%s error = %v, want the code %s", name, err, CodeUnavailable)
+		}
+	}
+}
+
+// TestStructsAreTheSchemas holds the structs and the published schemas
+// together: the same members, and examples that decode with none left over.
+func TestStructsAreTheSchemas(t *testing.T) {
+	for _, tt := range []struct {
+		capability string
+		direction  wit.Direction
+		document   any
+	}{
+		{"rank", wit.Input, &RankInput{}},
+		{"rank", wit.Output, &RankOutput{}},
+		{"synthesize", wit.Input, &SynthesizeInput{}},
+		{"synthesize", wit.Output, &SynthesizeOutput{}},
+	} {
+		t.Run(tt.capability+" "+string(tt.direction), func(t *testing.T) {
+			text, err := wit.Schema(tt.capability, tt.direction)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var root map[string]any
+			if err := json.Unmarshal(text, &root); err != nil {
+				t.Fatal(err)
+			}
+			sameMembers(t, tt.capability, root, root, reflect.TypeOf(tt.document).Elem())
+			for _, example := range root["examples"].([]any) {
+				raw, err := json.Marshal(example)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := json.NewDecoder(strings.NewReader(string(raw)))
+				d.DisallowUnknownFields()
+				if err := d.Decode(tt.document); err != nil {
+					t.Errorf("the example does not decode: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// sameMembers compares an object schema with a struct, and what lies below.
+func sameMembers(t *testing.T, path string, root, schema map[string]any, typ reflect.Type) {
+	t.Helper()
+	if ref, ok := schema["$ref"].(string); ok {
+		schema = root["$defs"].(map[string]any)[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
+	}
+	switch typ.Kind() {
+	case reflect.Struct:
+		properties, _ := schema["properties"].(map[string]any)
+		if len(properties) != typ.NumField() {
+			t.Errorf("%s has %d members in the schema and %d in the struct", path, len(properties), typ.NumField())
+		}
+		for f := range typ.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			property, ok := properties[name].(map[string]any)
+			if !ok {
+				t.Errorf("%s.%s is not in the schema", path, name)
+				continue
+			}
+			sameMembers(t, path+"."+name, root, property, f.Type)
+		}
+	case reflect.Slice:
+		if items, ok := schema["items"].(map[string]any); ok {
+			sameMembers(t, path+"[]", root, items, typ.Elem())
+		} else if schema["type"] != "object" || typ.Elem().Kind() != reflect.Uint8 {
+			t.Errorf("%s is a %v, and %v in the schema", path, typ, schema["type"])
+		}
+	case reflect.String, reflect.Int, reflect.Float64:
+		want := map[reflect.Kind]any{reflect.String: "string", reflect.Int: "integer", reflect.Float64: "number"}[typ.Kind()]
+		if got := schema["type"]; got != want && schema["const"] == nil {
+			t.Errorf("%s is %v in the schema, want %v", path, got, want)
+		}
+	default:
+		t.Errorf("%s is a %v, which the schemas have no word for", path, typ)
+	}
+}
+
+func FuzzCall(f *testing.F) {
+	f.Add([]byte(rankDocument))
+	f.Add([]byte(`{"abi":1,"candidates":[{}],"config":[]}`))
+	f.Add([]byte("\xff"))
+	r := ranks(func(_ *Context, in RankInput) (RankOutput, error) {
+		var out RankOutput
+		for _, c := range in.Candidates {
+			out.Scores = append(out.Scores, Score{Index: c.Index, Score: c.Score, Reason: c.Text})
+		}
+		return out, nil
+	})
+	f.Fuzz(func(t *testing.T, input []byte) {
+		output, failure := r.call("rank", input)
+		if (failure == nil) != json.Valid(output) {
+			t.Fatalf("call(%q) = %q, %v; want JSON or an error", input, output, failure)
+		}
+		if failure != nil && failure.Code == CodePanic {
+			t.Fatalf("call(%q) panics: %s", input, failure.Message)
+		}
+	})
+}
