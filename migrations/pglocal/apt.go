@@ -22,6 +22,10 @@ import (
 
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
+// mirrorURI tells Debian's main archive from its others and from foreign ones.
+// Cloud images name it by a list of mirrors, in a file.
+var mirrorURI = regexp.MustCompile(`/debian(/|\.list)?$`)
+
 // debianMirror asks apt for the mirror that this machine uses, so that a
 // configured one is honoured.
 func debianMirror(ctx context.Context) (string, error) {
@@ -40,11 +44,11 @@ func debianMirror(ctx context.Context) (string, error) {
 	}
 	for uri := range strings.Lines(string(out)) {
 		uri = strings.TrimSpace(uri)
-		if strings.HasSuffix(strings.TrimSuffix(uri, "/"), "/debian") {
+		if mirrorURI.MatchString(uri) {
 			return uri, nil
 		}
 	}
-	return "", fmt.Errorf("%w: apt has no Debian mirror configured, or its lists were never fetched", errUnavailable)
+	return "", fmt.Errorf("%w: apt has no Debian mirror configured", errUnavailable)
 }
 
 // apt is a package manager with folders and a source of its own, for which

@@ -11,9 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -102,13 +102,16 @@ func (c *cluster) makeDir(opts Options) error {
 	return nil
 }
 
+// plainPath has nothing that lists of folders or hosts, or URLs, would read
+// as more than a name.
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._-]+$`)
+
 // socketDir is a folder of the cluster, or one below /tmp if the path would
-// not fit a socket address (108 bytes on Linux, 104 elsewhere) or holds what
-// libpq's lists of hosts give a meaning.
+// not fit a socket address (108 bytes on Linux, 104 elsewhere) or is not plain.
 func socketDir(dir string) string {
 	const most = 103
 	inside := filepath.Join(dir, "run")
-	if len(inside)+len("/.s.PGSQL.5432.lock") <= most && !strings.ContainsAny(inside, `,"`) {
+	if len(inside)+len("/.s.PGSQL.5432.lock") <= most && plainPath.MatchString(inside) {
 		return inside
 	}
 	return fmt.Sprintf("/tmp/tars-pg-%x", sha256.Sum256([]byte(dir)))[:len("/tmp/tars-pg-")+16]
@@ -207,7 +210,7 @@ func (r *running) start(ctx context.Context) (err error) {
 	if r.ephemeral {
 		sig, after = "QUIT", "remove"
 	}
-	if r.watchdog, err = startWatchdog(clusterScript, r.dir, sig, after); err != nil {
+	if r.watchdog, err = startWatchdog(r, clusterScript, r.dir, sig, after); err != nil {
 		return err
 	}
 	for _, dir := range []string{r.bin, r.dir} {
@@ -274,7 +277,8 @@ func (r *running) settings() []string {
 }
 
 // ready waits until the server answers. Recovery after a crash may take long,
-// so only ctx and the server's own end bound the wait.
+// so only ctx and the server's own end bound the wait while the socket is not
+// there or the server says that it is starting; any other answer is an error.
 func (r *running) ready(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -283,8 +287,7 @@ func (r *running) ready(ctx context.Context) error {
 		if err == nil {
 			return conn.Close(ctx)
 		}
-		var told *pgconn.PgError
-		if errors.As(err, &told) && told.Code != "57P03" { // cannot connect now
+		if !comingUp(err) {
 			return err
 		}
 		select {
@@ -295,6 +298,17 @@ func (r *running) ready(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// comingUp tells whether a failure to connect is that of a server that starts:
+// no socket yet, no listener yet, or cannot_connect_now.
+func comingUp(err error) bool {
+	var told *pgconn.PgError
+	if errors.As(err, &told) {
+		return told.Code == "57P03"
+	}
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // stop undoes start from wherever it got to, and lets the folder go.

@@ -52,7 +52,7 @@ func StartDocker(ctx context.Context, opts Options) (*Server, error) {
 		c.release()
 		if ctx.Err() == nil {
 			c.log.say("docker answers, but image %s cannot be had: %v", c.image, err)
-			err = errors.Join(errUnavailable, err)
+			err = fmt.Errorf("%w: image: %w", errUnavailable, err)
 		}
 		return nil, fmt.Errorf("docker: %w", err)
 	}
@@ -60,19 +60,22 @@ func StartDocker(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrVectorTooOld) && !errors.Is(err, ErrInUse) {
 			c.log.say("docker answers, but the container does not start: %v", err)
-			err = errors.Join(errUnavailable, err)
+			err = fmt.Errorf("%w: container: %w", errUnavailable, err)
 		}
 		return nil, fmt.Errorf("docker: %w", err)
 	}
 	return s, nil
 }
 
+// passwordFile, in a data folder, tells that it has a volume.
+const passwordFile = "docker-password"
+
 const removeScript = `docker rm --force --volumes "$1"`
 
 // RemoveContainerAfterUs has a container, by id or name, removed when this
 // process ends, however it ends.
 func RemoveContainerAfterUs(name string) error {
-	_, err := startWatchdog(removeScript, name)
+	_, err := startWatchdog(nil, removeScript, name)
 	return err
 }
 
@@ -108,10 +111,15 @@ func newContainer(opts Options) (*container, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.name = fmt.Sprintf("tars-pg-%x", sha256.Sum256([]byte(dir)))[:len("tars-pg-")+12]
+	c.name = volumeName(dir)
 	c.storage = []string{"--volume", c.name + ":" + folder}
 	c.script = `docker stop --time 60 "$1"; docker rm --force "$1"`
 	return c, c.claim(dir)
+}
+
+// volumeName is the name of a data folder's volume and of its container.
+func volumeName(dir string) string {
+	return fmt.Sprintf("tars-pg-%x", sha256.Sum256([]byte(dir)))[:len("tars-pg-")+12]
 }
 
 // claim locks the data folder and gets the volume's password from it, which
@@ -126,7 +134,7 @@ func (c *container) claim(dir string) error {
 	} else if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, "docker-password")
+	path := filepath.Join(dir, passwordFile)
 	text, err := os.ReadFile(path)
 	switch {
 	case err == nil:
@@ -158,7 +166,7 @@ func (c *container) start(ctx context.Context) (s *Server, err error) {
 		}
 	}()
 	_, _ = docker(ctx, "rm", "--force", c.name) // of a killed engine; mostly there is none
-	if c.watchdog, err = startWatchdog(c.script, c.name); err != nil {
+	if c.watchdog, err = startWatchdog(c, c.script, c.name); err != nil {
 		return nil, err
 	}
 	args := append([]string{"run", "--detach", "--name", c.name, "--env", "POSTGRES_PASSWORD", "--publish", "127.0.0.1::5432"}, c.storage...)

@@ -108,7 +108,7 @@ func installFirst(ctx context.Context, cache string, wanted []suite, log *progre
 		log.say("%s: %v", s.name, err)
 		refused = append(refused, fmt.Errorf("%s: %w", s.name, err))
 	}
-	return installation{}, errors.Join(errUnavailable, errors.Join(refused...))
+	return installation{}, unavailable("no suite", refused)
 }
 
 // install makes the suite's prefix appear, complete, or not at all. Only

@@ -40,6 +40,14 @@ func StartLocal(ctx context.Context, opts Options) (*Server, error) {
 	return s, nil
 }
 
+// unavailable closes a way, for the reasons given or else for want of any.
+func unavailable(otherwise string, reasons []error) error {
+	if len(reasons) == 0 {
+		return fmt.Errorf("%w: %s", errUnavailable, otherwise)
+	}
+	return fmt.Errorf("%w: %w", errUnavailable, errors.Join(reasons...))
+}
+
 // wantMajor is the version that an existing cluster needs; 0 is any.
 func (o Options) wantMajor() int {
 	if o.Ephemeral {
@@ -72,7 +80,7 @@ func findInstalled(ctx context.Context, patterns []string, major int) (installat
 		}
 	}
 	if len(found) == 0 {
-		return installation{}, errors.Join(errUnavailable, errors.Join(refused...))
+		return installation{}, unavailable("none found", refused)
 	}
 	return slices.MaxFunc(found, func(a, b installation) int { return a.major - b.major }), nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
 	"syscall"
 )
 
@@ -12,8 +13,10 @@ import (
 // closed it or because we were killed, it runs its script and ends. So what
 // must not be left behind is not, whatever happens to us.
 type watchdog struct {
-	cmd  *exec.Cmd
-	pipe io.Closer
+	pipe  io.Closer
+	owner any
+	ended chan struct{} // closed when its script has run and err is set
+	err   error
 }
 
 // clusterScript ends the server of a cluster folder ($1) with a signal ($2)
@@ -30,7 +33,10 @@ while [ -n "$p" ] && kill -0 "$p" && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); do
 n=0
 while rm -rf "$1"; [ -e "$1" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done`
 
-func startWatchdog(script string, args ...string) (*watchdog, error) {
+// startWatchdog starts one. Until it ends, owner and what that refers to are
+// kept from the garbage collector, which would close forgotten files: the pipe
+// and so the server, or a lock.
+func startWatchdog(owner any, script string, args ...string) (*watchdog, error) {
 	const untilClosed = "exec >/dev/null 2>&1\nwhile read -r _; do :; done\n"
 	cmd := exec.Command("/bin/sh", append([]string{"-c", untilClosed + script, "tars-pg-watchdog"}, args...)...)
 	cmd.Dir = "/"
@@ -42,12 +48,19 @@ func startWatchdog(script string, args ...string) (*watchdog, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start watchdog: %w", err)
 	}
-	return &watchdog{cmd: cmd, pipe: pipe}, nil
+	w := &watchdog{pipe: pipe, owner: owner, ended: make(chan struct{})}
+	go func() {
+		w.err = cmd.Wait()
+		runtime.KeepAlive(w)
+		close(w.ended)
+	}()
+	return w, nil
 }
 
 // finish lets the script run and waits for it. A script finds nothing left
 // to do when we have cleaned up ourselves.
 func (w *watchdog) finish() error {
 	w.pipe.Close()
-	return w.cmd.Wait()
+	<-w.ended
+	return w.err
 }

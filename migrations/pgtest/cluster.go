@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -136,11 +135,6 @@ func (c *cluster) sweep(ctx context.Context) error {
 		return fmt.Errorf("look for leftover databases: %w", err)
 	}
 	for _, name := range dead {
-		if strings.HasSuffix(name, templateSuffix) {
-			if err := c.exec(ctx, "ALTER DATABASE "+quote(name)+" IS_TEMPLATE false"); err != nil {
-				return err
-			}
-		}
 		if err := c.exec(ctx, "DROP DATABASE IF EXISTS "+quote(name)+" WITH (FORCE)"); err != nil {
 			return err
 		}
@@ -148,15 +142,13 @@ func (c *cluster) sweep(ctx context.Context) error {
 	return nil
 }
 
-const templateSuffix = "template"
-
 // makeTemplate migrates a database that this process's others are copied of.
 // Migrations make and change roles, which belong to the whole server, so only
 // one process does it at a time.
 func (c *cluster) makeTemplate() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	name := c.prefix + templateSuffix
+	name := c.prefix + "template"
 	if err := c.exec(ctx, "CREATE DATABASE "+quote(name)+" TEMPLATE template0"); err != nil {
 		return "", err
 	}
