@@ -1,0 +1,113 @@
+# `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
+# Needs Go and make; everything else is found or installed, and said.
+
+export CGO_ENABLED ?= 0
+BIN := bin
+TOOLS := $(BIN)/tools
+GUESTS := cited echo flood hog liar loop state trap
+GUEST_FILES := $(GUESTS:%=$(BIN)/guests/%.wasm)
+GO_FILES := $(shell find . -name '*.go' -not -path './$(BIN)/*' 2>/dev/null)
+DATA_FILES := openapi.yaml $(shell find migrations knowledge cmd plugins -type f -not -name '*.go' 2>/dev/null)
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOFUMPT_VERSION := v0.12.0
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# --- what a newcomer needs -----------------------------------------------------------
+
+.PHONY: run
+run: build guests ## Start everything on this machine and do the main job; Ctrl-C stops it
+	@exec $(BIN)/tars dev
+
+.PHONY: test
+test: build ## Run every test with the race detector, against a real PostgreSQL
+	CGO_ENABLED=1 $(BIN)/tars pg exec -- go test -race -timeout 20m ./...
+
+.PHONY: smoke
+smoke: build guests ## Do the main job on free ports in a temporary folder, check each step, leave nothing
+	@$(BIN)/tars smoke
+
+.PHONY: clean-data
+clean-data: build ## Remove the database and the keys that `make run` made
+	@$(BIN)/tars pg clean
+
+# --- building ------------------------------------------------------------------------
+
+.PHONY: build
+build: $(BIN)/tars ## Build bin/tars
+
+$(BIN)/tars: go.mod go.sum $(GO_FILES) $(DATA_FILES)
+	@echo "building $@"
+	@go build -trimpath -ldflags='-s -w' -o $@ ./cmd/tars
+
+.PHONY: guests
+guests: $(GUEST_FILES) ## Compile the sample and test plugins to bin/guests
+
+$(BIN)/guests/%.wasm: $(GO_FILES)
+	@mkdir -p $(@D)
+	@echo "building $@"
+	@GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o $@ ./plugins/guests/$*
+	@cp plugins/guests/$*/plugin.json $(BIN)/guests/$*.json
+
+.PHONY: generate
+generate: ## Make the generated code again from openapi.yaml
+	go generate ./api/oapi
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN)
+
+# --- the gate ------------------------------------------------------------------------
+
+.PHONY: check
+check: build format-check vet lint generate-check layout ## Format, vet, lint, generated code, layout
+
+.PHONY: format
+format: $(TOOLS)/gofumpt ## Format the code
+	$(TOOLS)/gofumpt -w $(filter-out ./api/oapi/%,$(GO_FILES))
+
+.PHONY: format-check
+format-check: $(TOOLS)/gofumpt
+	@out=$$($(TOOLS)/gofumpt -l $(filter-out ./api/oapi/%,$(GO_FILES))); \
+	if [ -n "$$out" ]; then echo "not formatted (make format):"; echo "$$out"; exit 1; fi
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint
+	$(TOOLS)/golangci-lint run ./...
+
+.PHONY: generate-check
+generate-check: generate
+	@git diff --exit-code --stat -- api/oapi || { echo "generated code is not current: commit what make generate made"; exit 1; }
+
+.PHONY: layout
+layout:
+	go test -count=1 -run '^TestLayout' ./cmd/tars
+
+$(TOOLS)/golangci-lint:
+	@echo "installing golangci-lint $(GOLANGCI_LINT_VERSION) into $(TOOLS) (a few minutes, once)"
+	@GOBIN=$(abspath $(TOOLS)) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(TOOLS)/gofumpt:
+	@GOBIN=$(abspath $(TOOLS)) go install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
+
+# --- measuring -----------------------------------------------------------------------
+
+.PHONY: bench
+bench: build ## Run the Go benchmarks
+	$(BIN)/tars pg exec -- go test -run '^$$' -bench . -benchtime 1s ./...
+
+# --- Docker --------------------------------------------------------------------------
+
+.PHONY: up down
+up: ## Start PostgreSQL and TARS in Docker (see README.md for the keys)
+	docker compose up --build --wait
+down: ## Stop what `make up` started; data stays
+	docker compose down

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the grammar of the command line. Every flag has a variable of the
+// environment, which kong reads; a flag goes before it.
+type cli struct {
+	Serve   serveCommand     `cmd:"" help:"Serve the API. Everything it needs is given by flags or the environment."`
+	Dev     devCommand       `cmd:"" help:"Start all of it on this machine: PostgreSQL, the server, and a demo."`
+	Migrate migrateCommand   `cmd:"" help:"Make or change the database."`
+	Plugin  pluginCommand    `cmd:"" help:"Write, build, upload and call plugins."`
+	Cell    struct{}         `cmd:"" hidden:"" help:"The sealed worker; started by the server alone."`
+	Smoke   smokeCommand     `cmd:"" help:"Do the main job on free ports and a temporary folder, check each step, leave nothing."`
+	PG      pgCommand        `cmd:"" name:"pg" hidden:"" help:"A private PostgreSQL for development and tests."`
+	Version kong.VersionFlag `help:"Print the version and end."`
+}
+
+// world is what a command may touch.
+type world struct {
+	ctx            context.Context
+	getenv         func(string) string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// run is the program: it parses args and runs the command that they name.
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) error {
+	var c cli
+	w := &world{ctx, getenv, stdin, stdout, stderr}
+	done := &exitError{-1}
+	parser, err := kong.New(&c,
+		kong.Name("tars"),
+		kong.Description("A knowledge query service that runs tenants' code beside their vectors, each call in its own micro-VM."),
+		kong.Writers(stdout, stderr),
+		kong.Vars{"version": version()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Exit(func(code int) { done.code = code; panic(done) }), // from inside the parser, after --help
+		kong.Bind(w),
+	)
+	if err != nil {
+		return fmt.Errorf("command line: %w", err)
+	}
+	command, err := parse(parser, args, done)
+	if done.code == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w; see tars --help", err)
+	}
+	return command.Run()
+}
+
+// parse parses args; it catches the exit after --help and --version.
+func parse(parser *kong.Kong, args []string, done *exitError) (command *kong.Context, err error) {
+	defer func() {
+		if r := recover(); r != nil && r != any(done) {
+			panic(r)
+		}
+	}()
+	return parser.Parse(args)
+}
+
+// version is what `go build` noted of the source.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return info.Main.Version
+}
+
+// problems collects what is wrong, so that all of it is told at once.
+type problems []error
+
+func (p *problems) add(flag, format string, args ...any) {
+	*p = append(*p, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
+}
+
+func (p problems) err() error { return errors.Join(p...) }

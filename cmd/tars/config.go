@@ -1,0 +1,183 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/tars-project/tars/knowledge/embed/openai"
+	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/tenancy"
+	"github.com/tars-project/tars/plugins"
+	"github.com/tars-project/tars/vmhost/cell"
+)
+
+// serverConfig is the configuration of a server, whoever starts it.
+type serverConfig struct {
+	Listen        string `env:"TARS_LISTEN" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the API listens; port 0 takes a free one."`
+	MetricsListen string `env:"TARS_METRICS_LISTEN" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics listens, without authentication; \"off\" for nowhere."`
+
+	AdminKey     string `env:"TARS_ADMIN_KEY" placeholder:"KEY" help:"The operator's token, at least 32 characters. Prefer the file."`
+	AdminKeyFile string `env:"TARS_ADMIN_KEY_FILE" placeholder:"FILE" help:"File with the operator's token."`
+	KEK          string `env:"TARS_KEK" placeholder:"BASE64" help:"Key-encryption keys, 32 bytes each in base64, comma between; the first is in use. Prefer the file."`
+	KEKFile      string `env:"TARS_KEK_FILE" placeholder:"FILE" help:"File with the key-encryption keys, one a line; the first is in use."`
+
+	DatabaseConns int           `env:"TARS_DATABASE_CONNS" default:"0" placeholder:"N" help:"Connections to the database; 0 means four for each core, at least 8."`
+	QueryTimeout  time.Duration `env:"TARS_QUERY_TIMEOUT" default:"10s" help:"Deadline of a query that gives none, up to 60s."`
+	QueryParallel int           `env:"TARS_QUERY_PARALLEL" default:"8" placeholder:"N" help:"Legs, and synthesizers, of one query at once."`
+	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM."`
+
+	MinGrade      string        `env:"TARS_MIN_GRADE" default:"jail" placeholder:"GRADE" help:"Weakest isolation of plugins to start with: jail-lite (no namespaces), jail, or jail+cgroup."`
+	PluginSlots   int           `env:"TARS_PLUGIN_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once on this node; 0 means four for each core."`
+	PluginTenant  int           `env:"TARS_PLUGIN_TENANT_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once of one tenant; 0 means half of the node's."`
+	PluginsLoaded int           `env:"TARS_PLUGINS_LOADED" default:"64" placeholder:"N" help:"Plugin versions kept ready; the one not used longest gives way."`
+	PluginIdle    time.Duration `env:"TARS_PLUGIN_IDLE" default:"60s" help:"How long a cell without calls is kept."`
+	PluginWall    time.Duration `env:"TARS_PLUGIN_WALL" default:"2s" help:"Wall-clock limit of a call whose manifest names none."`
+	PluginMaxWall time.Duration `env:"TARS_PLUGIN_MAX_WALL" default:"30s" help:"Longest wall-clock limit that a manifest may ask for."`
+	PluginMemory  int64         `env:"TARS_PLUGIN_MAX_MEMORY" default:"268435456" placeholder:"BYTES" help:"Most linear memory that a manifest may ask for; a multiple of 65536."`
+	PluginModule  int64         `env:"TARS_PLUGIN_MAX_MODULE" default:"33554432" placeholder:"BYTES" help:"Largest module."`
+
+	OpenAIURL        string `env:"TARS_OPENAI_URL" placeholder:"URL" help:"Base of an OpenAI-compatible embedding server, such as http://127.0.0.1:8000/v1; offers the embedder \"openai\"."`
+	OpenAIKey        string `env:"TARS_OPENAI_KEY" placeholder:"KEY" help:"Its bearer token."`
+	OpenAIModel      string `env:"TARS_OPENAI_MODEL" placeholder:"NAME" help:"Its model."`
+	OpenAIDimensions int    `env:"TARS_OPENAI_DIMENSIONS" placeholder:"N" help:"Dimensions to ask it for; 0 leaves it to the model."`
+
+	LogLevel  slog.Level `env:"TARS_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	LogFormat string     `env:"TARS_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
+}
+
+// settings are what the configuration means, checked.
+type settings struct {
+	adminKey string
+	ring     *tenancy.Ring
+	grade    cell.Grade
+	conns    int
+	slots    int
+	tenant   int
+	defaults plugins.Defaults
+	openai   *openai.Config // nil without one
+}
+
+// settings checks the configuration and tells every problem at once.
+func (c *serverConfig) settings() (settings, error) {
+	var p problems
+	var s settings
+	var err error
+	if s.adminKey, err = valueOrFile(c.AdminKey, c.AdminKeyFile); err != nil {
+		p.add("admin-key", "%v", err)
+	} else if len(s.adminKey) < tenancy.MinAdminKey {
+		p.add("admin-key", "has %d characters; need at least %d (try: openssl rand -hex 32)", len(s.adminKey), tenancy.MinAdminKey)
+	}
+	if s.ring, err = c.ring(); err != nil {
+		p.add("kek", "%v", err)
+	}
+	if s.grade, err = cell.ParseGrade(c.MinGrade); err != nil {
+		p.add("min-grade", "%v", err)
+	}
+	for _, n := range []struct {
+		flag       string
+		value      int
+		lowest, no int
+	}{
+		{"database-conns", c.DatabaseConns, 0, 1000}, {"query-parallel", c.QueryParallel, 1, 64},
+		{"plugin-slots", c.PluginSlots, 0, 10_000}, {"plugin-tenant", c.PluginTenant, 0, 10_000}, {"plugins-loaded", c.PluginsLoaded, 1, 10_000},
+	} {
+		if n.value < n.lowest || n.value > n.no {
+			p.add(n.flag, "is %d; need %d to %d", n.value, n.lowest, n.no)
+		}
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+		most  time.Duration
+	}{
+		{"query-timeout", c.QueryTimeout, query.MaxTimeout}, {"stop-timeout", c.StopTimeout, time.Hour},
+		{"plugin-idle", c.PluginIdle, 24 * time.Hour}, {"plugin-max-wall", c.PluginMaxWall, 10 * time.Minute}, {"plugin-wall", c.PluginWall, c.PluginMaxWall},
+	} {
+		if d.value <= 0 || d.value > d.most {
+			p.add(d.flag, "is %s; need more than 0, up to %s", d.value, d.most)
+		}
+	}
+	if c.PluginMemory < 1<<20 || c.PluginMemory > 4<<30 || c.PluginMemory%(64<<10) != 0 {
+		p.add("plugin-memory", "is %d; need a multiple of 65536 from 1 MiB to 4 GiB", c.PluginMemory)
+	}
+	if c.PluginModule < 1 || c.PluginModule > 128<<20 {
+		p.add("plugin-module", "is %d; need 1 to %d", c.PluginModule, 128<<20)
+	}
+	if c.OpenAIURL != "" {
+		s.openai = &openai.Config{BaseURL: c.OpenAIURL, APIKey: c.OpenAIKey, Model: c.OpenAIModel, Dimensions: c.OpenAIDimensions}
+		if c.OpenAIModel == "" {
+			p.add("openai-model", "is missing; --openai-url needs it")
+		}
+	}
+	s.derive(c)
+	return s, p.err()
+}
+
+// derive fills in what follows from the configuration and the machine.
+func (s *settings) derive(c *serverConfig) {
+	cores := runtime.GOMAXPROCS(0)
+	s.conns, s.slots, s.tenant = c.DatabaseConns, c.PluginSlots, c.PluginTenant
+	if s.conns == 0 {
+		s.conns = max(8, 4*cores)
+	}
+	if s.slots == 0 {
+		s.slots = 4 * cores
+	}
+	if s.tenant == 0 {
+		s.tenant = max(1, s.slots/2)
+	}
+	s.defaults = plugins.Defaults{
+		Memory: min(64<<20, c.PluginMemory), MaxMemory: c.PluginMemory,
+		Wall: c.PluginWall, MaxWall: c.PluginMaxWall,
+		Input:  16 << 20, // 200 candidates with a megabyte of text each are refused, 200 usual ones pass
+		Output: 1 << 20, MaxOutput: 8 << 20,
+		Logs: 16 << 10,
+	}
+}
+
+// ring reads the key-encryption keys.
+func (c *serverConfig) ring() (*tenancy.Ring, error) {
+	text, err := valueOrFile(c.KEK, c.KEKFile)
+	if err != nil {
+		return nil, err
+	}
+	var keys [][]byte
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '\n' || r == ' ' || r == '\r' }) {
+		key, err := base64.StdEncoding.DecodeString(word)
+		if err != nil {
+			return nil, fmt.Errorf("key %d is not base64 (try: openssl rand -base64 32)", len(keys)+1)
+		}
+		keys = append(keys, key)
+	}
+	return tenancy.NewRing(keys...)
+}
+
+// valueOrFile returns value, or the content of the file without white space
+// around it.
+func valueOrFile(value, file string) (string, error) {
+	switch {
+	case value != "" && file != "":
+		return "", fmt.Errorf("is given, and so is its file; need one of them")
+	case file == "":
+		return value, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// logger makes the log of the configuration's format and level.
+func (c *serverConfig) logger(w *world) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(w.stderr, options))
+}

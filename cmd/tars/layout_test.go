@@ -1,0 +1,134 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tars-project/tars/"
+
+// mayImport is the map of design: which top folder may import which others of
+// ours. cmd may import all.
+var mayImport = map[string][]string{
+	"knowledge": {}, "vmhost": {}, "migrations": {},
+	"plugins": {"knowledge", "vmhost"},
+	"api":     {"knowledge", "plugins", "vmhost"}, // vmhost for its kinds of error alone
+}
+
+// homes are the folders that may import a foreign package; tests of them too.
+var homes = map[string][]string{
+	"github.com/labstack/echo/":         {"api"},
+	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
+	"github.com/pgvector/":              {"knowledge/pgstore"},
+	"github.com/tetratelabs/wazero":     {"vmhost/wazerovm"},
+	"github.com/golang-migrate/":        {"migrations"},
+	"github.com/testcontainers/":        {"migrations/pgtest"},
+	"github.com/alecthomas/kong":        {"cmd/tars"},
+	"github.com/getkin/kin-openapi/":    {"api"},
+	"github.com/oapi-codegen/":          {"api"},
+	"github.com/prometheus/":            {"api"},
+	"github.com/landlock-lsm/":          {"vmhost/cell"},
+	"golang.org/x/sys/":                 {"vmhost/cell", "migrations/pglocal", "migrations/pgtest"},
+	"github.com/go-json-experiment/":    {"api", "plugins"},
+	"github.com/kljensen/snowball":      {"knowledge/embed/local"},
+	"github.com/swaggest/swgui":         {"api"},
+	"golang.org/x/net/html":             {"cmd/tars/demo/corpus"},
+	"github.com/docker/":                {"migrations"},
+	"github.com/jackc/puddle/":          {},
+	"github.com/spf13/cobra":            {},
+	"github.com/elastic/go-seccomp-bpf": {},
+}
+
+// testOnly are packages that only tests, and packages of tests, may import.
+var testOnly = []string{"testing", "net/http/httptest", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}
+
+// pkg is what of `go list -json` is looked at.
+type pkg struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < 20 {
+		t.Fatalf("go list gave %d packages; the test looks at too few", len(all))
+	}
+	return all
+}
+
+func TestLayoutImports(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, fault := range faults(p) {
+			t.Error(fault)
+		}
+	}
+}
+
+// TestLayoutSeesPlantedImports shows that the test above can fail.
+func TestLayoutSeesPlantedImports(t *testing.T) {
+	for _, planted := range []pkg{
+		{ImportPath: module + "knowledge", Imports: []string{module + "plugins"}},
+		{ImportPath: module + "vmhost/cell", Imports: []string{module + "knowledge"}},
+		{ImportPath: module + "plugins", Imports: []string{module + "api"}},
+		{ImportPath: module + "knowledge/query", Imports: []string{"github.com/jackc/pgx/v5"}},
+		{ImportPath: module + "plugins", TestImports: []string{"github.com/tetratelabs/wazero"}},
+		{ImportPath: module + "knowledge", Imports: []string{"testing"}},
+		{ImportPath: module + "util"},
+	} {
+		if len(faults(planted)) == 0 {
+			t.Errorf("faults(%v) is empty, want one", planted)
+		}
+	}
+}
+
+func faults(p pkg) []string {
+	var found []string
+	path := strings.TrimPrefix(p.ImportPath, module)
+	top, _, _ := strings.Cut(path, "/")
+	if _, known := mayImport[top]; !known && top != "cmd" {
+		found = append(found, path+": is in no folder of the design")
+	}
+	all := slices.Concat(p.Imports, p.TestImports, p.XTestImports)
+	for _, imported := range all {
+		if ours, ok := strings.CutPrefix(imported, module); ok {
+			other, _, _ := strings.Cut(ours, "/")
+			// Packages of tests may use the databases and guests of tests.
+			ofTests := !slices.Contains(p.Imports, imported) && (other == "migrations" || strings.HasSuffix(ours, "test"))
+			if top != "cmd" && other != top && !slices.Contains(mayImport[top], other) && !ofTests {
+				found = append(found, path+" imports "+ours)
+			}
+			continue
+		}
+		for prefix, folders := range homes {
+			atHome := slices.ContainsFunc(folders, func(f string) bool { return path == f || strings.HasPrefix(path, f+"/") })
+			if strings.HasPrefix(imported, prefix) && !atHome && !(strings.HasPrefix(prefix, "github.com/jackc/pgx/") && !slices.Contains(p.Imports, imported)) {
+				found = append(found, path+" imports "+imported+", whose home is "+strings.Join(folders, ", "))
+			}
+		}
+	}
+	for _, imported := range p.Imports {
+		if slices.Contains(testOnly, imported) && !strings.HasSuffix(path, "test") {
+			found = append(found, path+" imports "+imported+" outside tests")
+		}
+	}
+	return found
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/tars-project/tars/knowledge/pgstore"
+)
+
+type serveCommand struct {
+	serverConfig
+	DatabaseURL string `env:"DATABASE_URL" required:"" placeholder:"URL" help:"Database, as the role tars_app: it serves requests."`
+	JobsURL     string `env:"DATABASE_JOBS_URL" required:"" placeholder:"URL" help:"The same database, as the role tars_jobs: it makes tenants, keys and places."`
+}
+
+func (c *serveCommand) Run(w *world) error {
+	logger := c.logger(w)
+	s, err := c.settings()
+	if err != nil {
+		return err
+	}
+	app, err := newServer(w.ctx, &c.serverConfig, s, databaseURLs{c.DatabaseURL, c.JobsURL}, logger)
+	if err != nil {
+		return err
+	}
+	return app.run(w.ctx, nil)
+}
+
+// databaseURLs are the connection strings of a server.
+type databaseURLs struct{ app, jobs string }
+
+// open makes the two pools.
+func (u databaseURLs) open(ctx context.Context, conns int, logger *slog.Logger) (pools, error) {
+	app, err := pgstore.Open(ctx, pgstore.Config{URL: u.app, MaxConns: int32(conns)})
+	if err != nil {
+		return pools{}, err
+	}
+	jobs, err := pgstore.Open(ctx, pgstore.Config{URL: u.jobs, MaxConns: 4})
+	if err != nil {
+		app.Close()
+		return pools{}, err
+	}
+	found, err := pgstore.Inspect(ctx, app)
+	if err != nil {
+		app.Close()
+		jobs.Close()
+		return pools{}, err
+	}
+	for _, warning := range found.Warnings {
+		logger.Warn("database", "warning", warning)
+	}
+	return pools{app, jobs}, nil
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tars-project/tars/api"
+	"github.com/tars-project/tars/knowledge/embed"
+	"github.com/tars-project/tars/knowledge/embed/local"
+	"github.com/tars-project/tars/knowledge/embed/openai"
+	"github.com/tars-project/tars/knowledge/ingest"
+	"github.com/tars-project/tars/knowledge/pgstore"
+	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/tenancy"
+	"github.com/tars-project/tars/knowledge/tenancy/pgtenancy"
+	"github.com/tars-project/tars/plugins"
+	"github.com/tars-project/tars/plugins/pgcatalog"
+	"github.com/tars-project/tars/vmhost"
+	"github.com/tars-project/tars/vmhost/cell"
+	"github.com/tars-project/tars/vmhost/wasm"
+)
+
+// server is everything that a running TARS consists of, wired.
+type server struct {
+	config   *serverConfig
+	logger   *slog.Logger
+	pools    pools
+	store    *pgstore.Store
+	keys     *tenancy.Keys
+	host     *vmhost.Host
+	loader   *plugins.Loader
+	api      *http.Server
+	metrics  *http.Server // nil without one
+	listener net.Listener
+	second   net.Listener // of the metrics; nil without them
+}
+
+// pools are the connections to the database, one pool a role.
+type pools struct{ app, jobs *pgxpool.Pool }
+
+func (p pools) close() {
+	p.app.Close()
+	p.jobs.Close()
+}
+
+// newServer wires a server and takes its ports. Whatever it started is ended
+// again when it returns an error.
+func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseURLs, logger *slog.Logger) (srv *server, err error) {
+	srv = &server{config: c, logger: logger}
+	defer func() {
+		if err != nil {
+			srv.close(context.WithoutCancel(ctx))
+		}
+	}()
+	if srv.pools, err = urls.open(ctx, s.conns, logger); err != nil {
+		return srv, err
+	}
+	if err := srv.startHost(c, s); err != nil {
+		return srv, err
+	}
+	embedders, err := openEmbedders(ctx, s)
+	if err != nil {
+		return srv, err
+	}
+	directory := pgtenancy.New(srv.pools.app, srv.pools.jobs)
+	if srv.keys, err = tenancy.NewKeys(directory, s.ring, s.adminKey); err != nil {
+		return srv, err
+	}
+	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, pgstore.Options{})
+	catalog := pgcatalog.New(srv.pools.app)
+	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
+	runner := &plugins.Runner{Catalog: catalog, Loader: srv.loader, Policies: directory, Tier: srv.host.Tier()}
+	handler, err := api.New(api.Services{
+		Store:     srv.store,
+		Writer:    &ingest.Writer{Store: srv.store, Embedders: embedders},
+		Embedders: embedders,
+		Engine:    &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
+		Registry:  &plugins.Registry{Catalog: catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
+		Catalog:   catalog,
+		Invoker:   runner,
+		Keys:      srv.keys,
+		Ready:     srv.readiness(),
+	}, api.Options{Logger: logger, MaxModule: c.PluginModule})
+	if err != nil {
+		return srv, err
+	}
+	return srv, srv.listen(ctx, handler)
+}
+
+// startHost starts what runs guests: cells, and the host above them.
+func (srv *server) startHost(c *serverConfig, s settings) error {
+	driver, err := cell.New(cell.Options{MinGrade: s.grade, MaxCells: c.PluginsLoaded, IdleTimeout: c.PluginIdle, Logger: srv.logger})
+	if err != nil {
+		return err
+	}
+	srv.host, err = vmhost.New(driver, vmhost.Options{
+		Slots: s.slots, PerAccount: s.tenant,
+		MaxLimits: vmhost.Limits{
+			Wall: s.defaults.MaxWall, Memory: s.defaults.MaxMemory, Input: s.defaults.Input,
+			Output: s.defaults.MaxOutput, Logs: s.defaults.Logs, HostCalls: 1000,
+		},
+		WASM:   moduleLimits(c),
+		Logger: srv.logger,
+	})
+	if err != nil {
+		return errors.Join(err, driver.Close())
+	}
+	return nil
+}
+
+// moduleLimits are the caps on modules, the same at upload and at each load.
+func moduleLimits(c *serverConfig) wasm.Limits {
+	limits := wasm.DefaultLimits()
+	limits.Size = c.PluginModule
+	limits.MemoryPages = uint32(c.PluginMemory >> 16)
+	return limits
+}
+
+// openEmbedders makes the embedders that this server offers.
+func openEmbedders(ctx context.Context, s settings) (*embed.Set, error) {
+	builtIn, err := local.New()
+	if err != nil {
+		return nil, err
+	}
+	if s.openai == nil {
+		return embed.NewSet(builtIn)
+	}
+	remote, err := openai.New(ctx, *s.openai)
+	if err != nil {
+		return nil, fmt.Errorf("embedding server: %w", err)
+	}
+	return embed.NewSet(builtIn, remote)
+}
+
+// readiness are the checks of /readyz.
+func (srv *server) readiness() []api.Check {
+	return []api.Check{
+		{Name: "database", Run: func(ctx context.Context) (string, error) {
+			_, err := pgstore.Inspect(ctx, srv.pools.app)
+			return "", err
+		}},
+		{Name: "isolation", Run: func(context.Context) (string, error) {
+			return srv.host.Tier().String() + " (" + srv.host.Grade() + ")", nil
+		}},
+	}
+}
+
+// listen takes the ports.
+func (srv *server) listen(ctx context.Context, handler *api.Server) (err error) {
+	var lc net.ListenConfig
+	if srv.listener, err = lc.Listen(ctx, "tcp", srv.config.Listen); err != nil {
+		return fmt.Errorf("listen for the API: %w", err)
+	}
+	srv.api = api.HTTPServer(handler, srv.logger)
+	if srv.config.MetricsListen == "off" {
+		return nil
+	}
+	if srv.second, err = lc.Listen(ctx, "tcp", srv.config.MetricsListen); err != nil {
+		return fmt.Errorf("listen for metrics: %w", err)
+	}
+	srv.metrics = api.HTTPServer(handler.Metrics(), srv.logger)
+	return nil
+}
+
+// url is where the API answers.
+func (srv *server) url() string { return "http://" + srv.listener.Addr().String() }
+
+// run serves until ctx ends, or until beside returns, if it is not nil: beside
+// runs once the server answers, and its error is returned. Then the server stops
+// taking requests, lets those under way finish, and ends everything it started.
+func (srv *server) run(outer context.Context, beside func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(outer)
+	serve := func(s *http.Server, l net.Listener) {
+		g.Go(func() error {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve: %w", err)
+			}
+			return nil
+		})
+	}
+	serve(srv.api, srv.listener)
+	if srv.metrics != nil {
+		serve(srv.metrics, srv.second)
+	}
+	srv.logger.Info("serving", "url", srv.url(), "isolation", srv.host.Tier().String(), "grade", srv.host.Grade())
+	g.Go(func() error { return srv.housekeep(ctx) })
+	stop := make(chan struct{})
+	if beside != nil {
+		g.Go(func() error {
+			defer close(stop)
+			return beside(ctx)
+		})
+	}
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-stop:
+		}
+		srv.logger.Info("stopping")
+		return srv.shutdown(context.WithoutCancel(ctx))
+	})
+	err := g.Wait()
+	srv.close(context.WithoutCancel(outer))
+	if errors.Is(err, errStopped) || outer.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// errStopped ends the group of run when there is nothing wrong.
+var errStopped = errors.New("stopped")
+
+// shutdown lets requests under way finish, within the configured time.
+func (srv *server) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, srv.config.StopTimeout)
+	defer cancel()
+	err := srv.api.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("requests were cut off after %s: %w", srv.config.StopTimeout, err), srv.api.Close())
+	}
+	if srv.metrics != nil {
+		err = errors.Join(err, srv.metrics.Close())
+	}
+	if err == nil {
+		err = errStopped
+	}
+	return err
+}
+
+// housekeeping is how often last uses of keys are written and left-over places
+// dropped.
+const housekeeping = 30 * time.Second
+
+// housekeep does small background work until ctx ends.
+func (srv *server) housekeep(ctx context.Context) error {
+	tick := time.NewTicker(housekeeping)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := srv.keys.FlushUse(ctx); err != nil && ctx.Err() == nil {
+			srv.logger.Warn("housekeeping", "error", err)
+		}
+		if _, err := srv.store.SweepPlaces(ctx); err != nil && ctx.Err() == nil {
+			srv.logger.Warn("housekeeping", "error", err)
+		}
+	}
+}
+
+// close ends what newServer started, in the order that nothing loses what it
+// stands on.
+func (srv *server) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for _, l := range []net.Listener{srv.listener, srv.second} {
+		if l != nil {
+			_ = l.Close() // closed already after Serve
+		}
+	}
+	if srv.loader != nil {
+		srv.loader.Close()
+	}
+	if srv.host != nil {
+		if err := srv.host.Close(ctx); err != nil {
+			srv.logger.Warn("end cells", "error", err)
+		}
+	}
+	if srv.keys != nil {
+		if err := srv.keys.FlushUse(ctx); err != nil {
+			srv.logger.Warn("last use of keys", "error", err)
+		}
+	}
+	if srv.pools.app != nil {
+		srv.pools.close()
+	}
+}
