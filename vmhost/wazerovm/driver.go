@@ -5,7 +5,7 @@
 // cell is killed. In tests it is a driver of its own, then with
 // [Options.Interruptible] set.
 //
-// The package gives a guest memory, fuel for nothing, a small stateless part of
+// The package gives a guest its memory, a small stateless part of
 // WASI preview 1 and the host functions that its [vmhost.Grants] name, and
 // carries values across by the canonical ABI. Slots, wall-clock limits and the
 // meaning of what goes in and out are left to [vmhost.Host]. It expects modules
