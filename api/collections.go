@@ -1,0 +1,143 @@
+package api
+
+import (
+	"context"
+
+	"github.com/tars-project/tars/api/body"
+	"github.com/tars-project/tars/api/oapi"
+	"github.com/tars-project/tars/knowledge"
+)
+
+// collections keeps definitions.
+type collections interface{ knowledge.Collections }
+
+// embedders finds an embedder of this node by its id.
+type embedders interface {
+	Get(id string) (knowledge.Embedder, bool)
+}
+
+// defaultEmbedder serves a collection that names neither an embedder nor a
+// dimension.
+const defaultEmbedder = "local"
+
+// PutCollection implements putCollection.
+func (s *Server) PutCollection(ctx context.Context, r oapi.PutCollectionRequestObject) (oapi.PutCollectionResponseObject, error) {
+	name, err := named("collection", r.Collection, knowledge.ParseCollectionName)
+	if err != nil {
+		return nil, err
+	}
+	definition, err := s.definition(name, r.Body)
+	if err != nil {
+		return nil, err
+	}
+	stored, created, err := s.services.Collections.PutCollection(ctx, tenantOf(ctx), definition)
+	switch {
+	case err != nil:
+		return nil, err
+	case created:
+		return oapi.PutCollection201JSONResponse(collectionOut(stored)), nil
+	default:
+		return oapi.PutCollection200JSONResponse(collectionOut(stored)), nil
+	}
+}
+
+// definition pins the collection to the embedder as it is now.
+func (s *Server) definition(name knowledge.CollectionName, b *body.CollectionDefinition) (knowledge.Collection, error) {
+	c := knowledge.Collection{Name: name, Metric: b.Metric, Index: b.Index}
+	id := b.Embedder
+	switch {
+	case id == "" && b.Dimension > 0:
+		id = knowledge.NoEmbedder
+	case id == "":
+		id = defaultEmbedder
+	}
+	if id == knowledge.NoEmbedder {
+		if b.Dimension == 0 {
+			return c, knowledge.Invalid("dimension", "is missing; a collection without an embedder needs it")
+		}
+		c.Embedder = knowledge.EmbedderInfo{ID: id, Dimension: b.Dimension}
+		return c.Validate()
+	}
+	embedder, ok := s.services.Embedders.Get(id)
+	if !ok {
+		return c, knowledge.Invalid("embedder", "is not one that this node has")
+	}
+	c.Embedder = embedder.Info()
+	if b.Dimension != 0 && b.Dimension != c.Dimension() {
+		return c, knowledge.Invalid("dimension", "is %d; this embedder's is %d", b.Dimension, c.Dimension())
+	}
+	return c.Validate()
+}
+
+// GetCollection implements getCollection.
+func (s *Server) GetCollection(ctx context.Context, r oapi.GetCollectionRequestObject) (oapi.GetCollectionResponseObject, error) {
+	name, err := named("collection", r.Collection, knowledge.ParseCollectionName)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.services.Collections.Collection(ctx, tenantOf(ctx), name)
+	if err != nil {
+		return nil, err
+	}
+	return oapi.GetCollection200JSONResponse(collectionOut(c)), nil
+}
+
+// ListCollections implements listCollections.
+func (s *Server) ListCollections(ctx context.Context, r oapi.ListCollectionsRequestObject) (oapi.ListCollectionsResponseObject, error) {
+	found, next, err := page("collections", r.Params.Cursor, r.Params.Limit, knowledge.ParseCollectionName,
+		func(after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
+			return s.services.Collections.ListCollections(ctx, tenantOf(ctx), after, limit)
+		},
+		func(c knowledge.Collection) string { return string(c.Name) })
+	if err != nil {
+		return nil, err
+	}
+	return oapi.ListCollections200JSONResponse{Collections: each(found, collectionOut), NextCursor: next}, nil
+}
+
+// DeleteCollection implements deleteCollection.
+func (s *Server) DeleteCollection(ctx context.Context, r oapi.DeleteCollectionRequestObject) (oapi.DeleteCollectionResponseObject, error) {
+	name, err := named("collection", r.Collection, knowledge.ParseCollectionName)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.services.Collections.DeleteCollection(ctx, tenantOf(ctx), name); err != nil {
+		return nil, err
+	}
+	return oapi.DeleteCollection204Response{}, nil
+}
+
+func collectionOut(c knowledge.Collection) oapi.Collection {
+	kind := oapi.IndexKind(c.Index.Kind)
+	return oapi.Collection{
+		Name: string(c.Name), Dimension: c.Dimension(), Metric: oapi.Metric(c.Metric),
+		Embedder:  oapi.Embedder{Id: c.Embedder.ID, Version: given(c.Embedder.Version)},
+		Index:     oapi.Index{Kind: &kind, M: given(c.Index.M), EfConstruction: given(c.Index.EfConstruction)},
+		Records:   c.Records,
+		CreatedAt: c.Created,
+	}
+}
+
+// named reads a path's parameter.
+func named[T any](field, value string, parse func(string) (T, error)) (T, error) {
+	v, err := parse(value)
+	return v, knowledge.At(field, err)
+}
+
+// given returns a pointer to v, or nil for the zero value, which is left out.
+func given[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// each converts a list. The result is never nil, for JSON's sake.
+func each[In, Out any](in []In, convert func(In) Out) []Out {
+	out := make([]Out, len(in))
+	for i, v := range in {
+		out[i] = convert(v)
+	}
+	return out
+}

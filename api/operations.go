@@ -1,0 +1,104 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/tenancy"
+	"github.com/tars-project/tars/plugins"
+)
+
+// operation is what the guard knows of one operation of openapi.yaml.
+type operation struct {
+	id         string
+	scope      tenancy.Scope // that a key needs; empty when the operation is open to all
+	parameters []*openapi3.Parameter
+	queries    map[string]bool // names of its query parameters
+	mediaType  string          // of the body; empty when it takes none
+	bounds
+}
+
+// bounds limit one request.
+type bounds struct {
+	body  int64         // most bytes
+	read  time.Duration // for the body to arrive
+	total time.Duration // from the end of the header to the end of the handler
+}
+
+// multipartOverhead is allowed beyond the parts of an upload, for the lines
+// between and above them.
+const multipartOverhead = 16 << 10
+
+// boundsOf returns the bounds of an operation. openapi.yaml names those of the
+// body in each description.
+func boundsOf(operationID string, maxModule int64) bounds {
+	switch operationID {
+	case "putRecords":
+		return bounds{body: 64 << 20, read: time.Minute, total: 3 * time.Minute}
+	case "uploadPluginVersion":
+		return bounds{body: maxModule + plugins.MaxManifest + multipartOverhead, read: time.Minute, total: 3 * time.Minute}
+	case "invokePlugin":
+		return bounds{body: 8 << 20, read: 30 * time.Second, total: 2 * time.Minute}
+	case "query": // the engine keeps the query's own deadline
+		return bounds{body: 4 << 20, read: 15 * time.Second, total: query.MaxTimeout + 20*time.Second}
+	case "getLivez", "getReadyz":
+		return bounds{total: 5 * time.Second}
+	}
+	return bounds{body: 1 << 20, read: 15 * time.Second, total: 30 * time.Second}
+}
+
+// operationsOf reads the operations of an OpenAPI document.
+func operationsOf(document []byte, maxModule int64) (map[string]*operation, error) {
+	spec, err := loadSpec(document)
+	if err != nil {
+		return nil, err
+	}
+	operations := map[string]*operation{}
+	for path, item := range spec.Paths.Map() {
+		for method, o := range item.Operations() {
+			op, err := newOperation(item, o, maxModule)
+			if err != nil {
+				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+			}
+			operations[op.id] = op
+		}
+	}
+	return operations, nil
+}
+
+func loadSpec(document []byte) (*openapi3.T, error) {
+	spec, err := openapi3.NewLoader().LoadFromData(document)
+	if err != nil {
+		return nil, err
+	}
+	return spec, spec.Validate(context.Background(), openapi3.DisableExamplesValidation())
+}
+
+func newOperation(item *openapi3.PathItem, o *openapi3.Operation, maxModule int64) (*operation, error) {
+	op := &operation{id: o.OperationID, queries: map[string]bool{}, bounds: boundsOf(o.OperationID, maxModule)}
+	open := o.Security != nil && len(*o.Security) == 0
+	scope, _ := o.Extensions["x-required-scope"].(string)
+	if open != (scope == "") {
+		return nil, errors.New("needs either a scope in x-required-scope or no security")
+	}
+	op.scope = tenancy.Scope(scope)
+	for _, list := range []openapi3.Parameters{item.Parameters, o.Parameters} {
+		for _, p := range list {
+			op.parameters = append(op.parameters, p.Value)
+			if p.Value.In == openapi3.ParameterInQuery {
+				op.queries[p.Value.Name] = true
+			}
+		}
+	}
+	if o.RequestBody != nil {
+		for mediaType := range o.RequestBody.Value.Content {
+			op.mediaType = mediaType
+		}
+	}
+	return op, nil
+}
