@@ -78,21 +78,23 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	catalog := pgcatalog.New(srv.pools.app)
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
 	runner := &plugins.Runner{Catalog: catalog, Loader: srv.loader, Policies: directory, Tier: srv.host.Tier()}
+	metrics := api.NewMetrics()
 	handler, err := api.New(api.Services{
-		Store:     srv.store,
-		Writer:    &ingest.Writer{Store: srv.store, Embedders: embedders},
-		Embedders: embedders,
-		Engine:    &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
-		Registry:  &plugins.Registry{Catalog: catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
-		Catalog:   catalog,
-		Invoker:   runner,
-		Keys:      srv.keys,
-		Ready:     srv.readiness(),
-	}, api.Options{Logger: logger, MaxModule: c.PluginModule})
+		Keys:        srv.keys,
+		Tenants:     srv.keys,
+		Collections: srv.store,
+		Records:     srv.store,
+		Writer:      &ingest.Writer{Store: srv.store, Embedders: embedders},
+		Embedders:   embedders,
+		Engine:      &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
+		Registry:    &plugins.Registry{Catalog: catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
+		Catalog:     catalog,
+		Invoker:     runner,
+	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
 	if err != nil {
 		return srv, err
 	}
-	return srv, srv.listen(ctx, handler)
+	return srv, srv.listen(ctx, handler, metrics)
 }
 
 // startHost starts what runs guests: cells, and the host above them.
@@ -154,11 +156,13 @@ func (srv *server) readiness() []api.Check {
 }
 
 // listen takes the ports.
-func (srv *server) listen(ctx context.Context, handler *api.Server) (err error) {
+func (srv *server) listen(ctx context.Context, handler *api.Server, metrics *api.Metrics) error {
 	var lc net.ListenConfig
-	if srv.listener, err = lc.Listen(ctx, "tcp", srv.config.Listen); err != nil {
+	l, err := lc.Listen(ctx, "tcp", srv.config.Listen)
+	if err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
 	}
+	srv.listener = api.Listener(l)
 	srv.api = api.HTTPServer(handler, srv.logger)
 	if srv.config.MetricsListen == "off" {
 		return nil
@@ -166,7 +170,7 @@ func (srv *server) listen(ctx context.Context, handler *api.Server) (err error) 
 	if srv.second, err = lc.Listen(ctx, "tcp", srv.config.MetricsListen); err != nil {
 		return fmt.Errorf("listen for metrics: %w", err)
 	}
-	srv.metrics = api.HTTPServer(handler.Metrics(), srv.logger)
+	srv.metrics = api.HTTPServer(metrics.Handler(), srv.logger)
 	return nil
 }
 
@@ -235,9 +239,13 @@ func (srv *server) shutdown(ctx context.Context) error {
 	return err
 }
 
-// housekeeping is how often last uses of keys are written and left-over places
-// dropped.
-const housekeeping = 30 * time.Second
+const (
+	// housekeeping is how often last uses of keys are written and left-over
+	// places dropped.
+	housekeeping = 30 * time.Second
+	// placeAge is how long a place without a collection may wait for it.
+	placeAge = 10 * time.Minute
+)
 
 // housekeep does small background work until ctx ends.
 func (srv *server) housekeep(ctx context.Context) error {
@@ -252,7 +260,7 @@ func (srv *server) housekeep(ctx context.Context) error {
 		if err := srv.keys.FlushUse(ctx); err != nil && ctx.Err() == nil {
 			srv.logger.Warn("housekeeping", "error", err)
 		}
-		if _, err := srv.store.SweepPlaces(ctx); err != nil && ctx.Err() == nil {
+		if _, err := srv.store.SweepPlaces(ctx, placeAge); err != nil && ctx.Err() == nil {
 			srv.logger.Warn("housekeeping", "error", err)
 		}
 	}
