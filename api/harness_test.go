@@ -1,0 +1,442 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"maps"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"net/textproto"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"go.uber.org/goleak"
+
+	"github.com/tars-project/tars/api/oapi"
+	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/embed"
+	"github.com/tars-project/tars/knowledge/ingest"
+	"github.com/tars-project/tars/knowledge/memstore"
+	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/tenancy"
+	"github.com/tars-project/tars/plugins"
+	"github.com/tars-project/tars/plugins/memcatalog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const adminKey = "the-admin-key-of-these-tests-has-40-bytes"
+
+// world is a server behind a real listener, with everything in memory and the
+// plugins played by Go functions.
+type world struct {
+	t        *testing.T
+	url      string
+	spec     *openapi3.T
+	store    *memstore.Store
+	catalog  *memcatalog.Catalog
+	plugins  *pluginsDouble
+	log      *lockedBuffer
+	keys     *tenancy.Keys
+	services Services // as they were before change
+	server   *Server
+}
+
+// newWorld starts a server. change may replace services and options.
+func newWorld(t *testing.T, change func(*Services, *Options)) *world {
+	t.Helper()
+	w := &world{t: t, store: memstore.New(memstore.Options{MaxCollections: 100}), catalog: new(memcatalog.Catalog), log: new(lockedBuffer)}
+	w.plugins = &pluginsDouble{catalog: w.catalog}
+	ring, err := tenancy.NewRing(bytes.Repeat([]byte{7}, tenancy.RingKeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.keys, err = tenancy.NewKeys(&directory{}, ring, adminKey); err != nil {
+		t.Fatal(err)
+	}
+	set, err := embed.NewSet(hashing{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.services = Services{
+		Keys: w.keys, Tenants: w.keys, Collections: w.store, Records: w.store,
+		Writer: &ingest.Writer{Store: w.store, Embedders: set}, Embedders: set,
+		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
+		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins,
+	}
+	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
+	services := w.services
+	if change != nil {
+		change(&services, &options)
+	}
+	if w.server, err = New(services, options); err != nil {
+		t.Fatal(err)
+	}
+	if w.spec, err = loadSpec(oapi.Document()); err != nil {
+		t.Fatal(err)
+	}
+	w.listen(options.Log)
+	return w
+}
+
+func (w *world) listen(log *slog.Logger) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	server := HTTPServer(w.server, log)
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(Listener(l)) })
+	w.t.Cleanup(func() {
+		_ = server.Close()
+		serving.Wait()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	w.url = "http://" + l.Addr().String()
+}
+
+// tenant makes a tenant and returns a token with the scopes, or all.
+func (w *world) tenant(id string, scopes ...tenancy.Scope) string {
+	w.t.Helper()
+	ctx := w.t.Context()
+	if _, err := w.keys.Tenant(ctx, knowledge.TenantID(id)); err != nil {
+		if _, err := w.keys.CreateTenant(ctx, tenancy.Tenant{ID: knowledge.TenantID(id), Name: id}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	_, token, err := w.keys.IssueKey(ctx, knowledge.TenantID(id), "test", scopes, time.Time{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return token
+}
+
+// reply is an answer whose body has been read.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	json   map[string]any // nil when the body is no object
+}
+
+// call sends JSON, or nothing, and checks the answer against openapi.yaml.
+func (w *world) call(method, path, token, body string) reply {
+	w.t.Helper()
+	r := w.request(method, path, token, strings.NewReader(body))
+	if body == "" {
+		r.Body, r.ContentLength = http.NoBody, 0
+	}
+	r.Header.Set("Content-Type", "application/json")
+	return w.do(r)
+}
+
+func (w *world) request(method, path, token string, body io.Reader) *http.Request {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	return r
+}
+
+func (w *world) do(r *http.Request) reply {
+	w.t.Helper()
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		w.t.Fatalf("%s %s: %v", r.Method, r.URL, err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.t.Fatalf("%s %s: %v", r.Method, r.URL, err)
+	}
+	got := reply{status: response.StatusCode, header: response.Header, body: string(text)}
+	_ = json.Unmarshal(text, &got.json)
+	w.checkContract(r, got)
+	return got
+}
+
+// checkContract fails the test unless openapi.yaml lists the answer and its body
+// fits, and, for any error, unless it is a problem with the request's id.
+func (w *world) checkContract(r *http.Request, got reply) {
+	w.t.Helper()
+	if got.status >= 400 && r.Method != http.MethodHead {
+		if ct := got.header.Get("Content-Type"); ct != problemType {
+			w.t.Errorf("%s %s = %d of type %q, want %s\n%s", r.Method, r.URL.Path, got.status, ct, problemType, got.body)
+		}
+		if id := got.header.Get("X-Request-ID"); id == "" || got.json["request_id"] != id || got.json["status"] != float64(got.status) {
+			w.t.Errorf("%s %s: problem %v with X-Request-ID %q, want the same id and status %d", r.Method, r.URL.Path, got.json, id, got.status)
+		}
+	}
+	route := w.route(r)
+	if route == nil || strings.HasPrefix(route.Path, "/openapi") || strings.HasPrefix(route.Path, "/docs") {
+		return
+	}
+	input := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, Route: route},
+		Status:                 got.status, Header: got.header, Body: io.NopCloser(strings.NewReader(got.body)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	}
+	if err := openapi3filter.ValidateResponse(w.t.Context(), input); err != nil {
+		w.t.Errorf("%s %s = %d, which openapi.yaml does not allow: %v\n%.500s", r.Method, r.URL.Path, got.status, err, got.body)
+	}
+}
+
+// route finds the operation of a request in openapi.yaml, or nil.
+func (w *world) route(r *http.Request) *routers.Route {
+	for path, item := range w.spec.Paths.Map() {
+		pattern := "^" + regexp.MustCompile(`\{[a-z]+\}`).ReplaceAllString(path, "[^/]+") + "$"
+		if o := item.GetOperation(r.Method); o != nil && regexp.MustCompile(pattern).MatchString(r.URL.EscapedPath()) {
+			return &routers.Route{Spec: w.spec, Path: path, PathItem: item, Method: r.Method, Operation: o}
+		}
+	}
+	return nil
+}
+
+// wantStatus fails the test unless the answer has the status.
+func (w *world) wantStatus(what string, got reply, want int) {
+	w.t.Helper()
+	if got.status != want {
+		w.t.Errorf("%s = %d %.300s, want %d", what, got.status, got.body, want)
+	}
+}
+
+// part is one part of an upload.
+type part struct{ name, mediaType, content string }
+
+// form makes a multipart body and its Content-Type.
+func form(parts ...part) (io.Reader, string) {
+	var b bytes.Buffer
+	m := multipart.NewWriter(&b)
+	for _, p := range parts {
+		header := textproto.MIMEHeader{"Content-Disposition": {fmt.Sprintf(`form-data; name=%q; filename="f"`, p.name)}}
+		if p.mediaType != "" {
+			header.Set("Content-Type", p.mediaType)
+		}
+		into, _ := m.CreatePart(header) // writing to a buffer never fails
+		_, _ = io.WriteString(into, p.content)
+	}
+	_ = m.Close()
+	return &b, m.FormDataContentType()
+}
+
+const (
+	goodManifest = `{"abi":1,"name":"cited","capabilities":["rank","synthesize"],"grants":["log"]}`
+	goodModule   = "\x00asm\x01\x00\x00\x00"
+)
+
+func (w *world) upload(token, name string, parts ...part) reply {
+	w.t.Helper()
+	body, contentType := form(parts...)
+	r := w.request("POST", "/v1/plugins/"+name+"/versions", token, body)
+	r.Header.Set("Content-Type", contentType)
+	return w.do(r)
+}
+
+func (w *world) uploadGood(token string) reply {
+	return w.upload(token, "cited", part{"manifest", "application/json", goodManifest}, part{"module", "application/wasm", goodModule})
+}
+
+// hashing embeds a text as counts of its words' hashes.
+type hashing struct{}
+
+func (hashing) Info() knowledge.EmbedderInfo {
+	return knowledge.EmbedderInfo{ID: "local", Version: "hashing-1", Dimension: 16}
+}
+
+func (h hashing) Embed(_ context.Context, _ knowledge.EmbedKind, texts []string) ([][]float32, error) {
+	if err := embed.CheckTexts(texts); err != nil {
+		return nil, err
+	}
+	vectors := make([][]float32, len(texts))
+	for i, text := range texts {
+		vectors[i] = make([]float32, h.Info().Dimension)
+		for _, word := range strings.Fields(strings.ToLower(text)) {
+			sum := fnv.New32a()
+			_, _ = sum.Write([]byte(word))
+			vectors[i][sum.Sum32()%16]++
+		}
+	}
+	return vectors, nil
+}
+
+// pluginsDouble plays the registry, the runner and the invoker. Its functions may
+// be set; without, uploads are kept unchecked and calls echo.
+type pluginsDouble struct {
+	catalog *memcatalog.Catalog
+	upload  func() error
+	invoke  func(ctx context.Context) ([]byte, error)
+}
+
+func (p *pluginsDouble) Upload(ctx context.Context, tenant knowledge.TenantID, policy tenancy.Policy, m plugins.Manifest, module []byte) (plugins.Version, bool, error) {
+	if p.upload != nil {
+		if err := p.upload(); err != nil {
+			return plugins.Version{}, false, err
+		}
+	}
+	v := plugins.Version{Name: m.Name, Digest: plugins.DigestOf(m, module), Manifest: m, Size: int64(len(module))}
+	return p.catalog.PutVersion(ctx, tenant, v, module, policy.MaxPlugins)
+}
+
+func (p *pluginsDouble) Invoke(ctx context.Context, tenant knowledge.TenantID, name plugins.Name, ref plugins.Ref, capability string, input []byte) (plugins.Invocation, error) {
+	v, err := p.catalog.Version(ctx, tenant, name, ref)
+	if err != nil {
+		return plugins.Invocation{}, err
+	}
+	output := input
+	if p.invoke != nil {
+		if output, err = p.invoke(ctx); err != nil {
+			return plugins.Invocation{}, err
+		}
+	}
+	return plugins.Invocation{Version: v, Output: output, Receipt: p.receipt(v, query.Capability(capability))}, nil
+}
+
+func (p *pluginsDouble) receipt(v plugins.Version, capability query.Capability) query.Receipt {
+	return query.Receipt{
+		Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: capability,
+		Tier: "inproc", Grade: "none", VM: time.Millisecond, Logs: []string{"called"},
+	}
+}
+
+func (p *pluginsDouble) Rank(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, _ string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
+	v, err := p.catalog.Version(ctx, tenant, plugins.Name(call.Name), plugins.Ref{Alias: plugins.Live})
+	return candidates, p.receipt(v, query.Rank), err
+}
+
+func (p *pluginsDouble) Synthesize(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, _ string, passages []query.Candidate) (query.Draft, query.Receipt, error) {
+	v, err := p.catalog.Version(ctx, tenant, plugins.Name(call.Name), plugins.Ref{Alias: plugins.Live})
+	if err == nil && p.invoke != nil {
+		_, err = p.invoke(ctx)
+	}
+	if err != nil || len(passages) == 0 {
+		return query.Draft{}, query.Receipt{}, err
+	}
+	text := passages[0].Text
+	return query.Draft{Text: text, Citations: []query.DraftCitation{{Index: 0, Start: 0, End: len(text), Quote: text}}}, p.receipt(v, query.Synthesize), nil
+}
+
+// directory keeps tenants and keys in memory. It has none of the methods that
+// the API does not lead to.
+type directory struct {
+	tenancy.Directory
+	mu      sync.Mutex
+	tenants map[knowledge.TenantID]tenancy.Tenant
+	keys    map[string]tenancy.StoredKey // by prefix
+}
+
+func (d *directory) CreateTenant(_ context.Context, t tenancy.Tenant) (tenancy.Tenant, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, taken := d.tenants[t.ID]; taken {
+		return tenancy.Tenant{}, fmt.Errorf("tenant: %w", knowledge.ErrConflict)
+	}
+	if d.tenants == nil {
+		d.tenants, d.keys = map[knowledge.TenantID]tenancy.Tenant{}, map[string]tenancy.StoredKey{}
+	}
+	t.Created = time.Now().UTC()
+	d.tenants[t.ID] = t
+	return t, nil
+}
+
+func (d *directory) Tenant(_ context.Context, id knowledge.TenantID) (tenancy.Tenant, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t, ok := d.tenants[id]; ok {
+		return t, nil
+	}
+	return tenancy.Tenant{}, fmt.Errorf("tenant: %w", knowledge.ErrNotFound)
+}
+
+func (d *directory) ListTenants(_ context.Context, after knowledge.TenantID, limit int) ([]tenancy.Tenant, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var found []tenancy.Tenant
+	for _, id := range slices.Sorted(maps.Keys(d.tenants)) {
+		if id > after && len(found) < limit {
+			found = append(found, d.tenants[id])
+		}
+	}
+	return found, nil
+}
+
+func (d *directory) CreateKey(_ context.Context, k tenancy.StoredKey) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.tenants[k.Tenant]; !ok {
+		return fmt.Errorf("tenant: %w", knowledge.ErrNotFound)
+	}
+	d.keys[k.Prefix] = k
+	return nil
+}
+
+func (d *directory) ListKeys(_ context.Context, tenant knowledge.TenantID, after string, limit int) ([]tenancy.Key, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var found []tenancy.Key
+	for _, k := range d.keys {
+		if k.Tenant == tenant && k.ID > after {
+			found = append(found, k.Key)
+		}
+	}
+	slices.SortFunc(found, func(a, b tenancy.Key) int { return strings.Compare(a.ID, b.ID) })
+	return found[:min(limit, len(found))], nil
+}
+
+func (d *directory) RevokeKey(_ context.Context, tenant knowledge.TenantID, keyID string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for prefix, k := range d.keys {
+		if k.ID == keyID && k.Tenant == tenant {
+			k.Revoked = time.Now()
+			d.keys[prefix] = k
+			return nil
+		}
+	}
+	return fmt.Errorf("key: %w", knowledge.ErrNotFound)
+}
+
+func (d *directory) FindKey(_ context.Context, prefix string) (tenancy.StoredKey, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k, ok := d.keys[prefix]
+	if !ok {
+		return k, fmt.Errorf("key: %w", knowledge.ErrNotFound)
+	}
+	k.Policy = d.tenants[k.Tenant].Policy
+	return k, nil
+}
+
+// lockedBuffer is a buffer that goroutines may share.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
