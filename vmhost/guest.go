@@ -124,7 +124,7 @@ func kindOf(err error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: %v", ErrCrashed, err) // not %w: what it wraps is no kind of ours
+	return fmt.Errorf("%w: %s", ErrCrashed, err.Error()) // not wrapped: what is in it is no kind of ours
 }
 
 // bound takes over the log and the usage of a reply, within the limits.

@@ -41,7 +41,7 @@ func newHost(t *testing.T, d vmhost.Driver, opts vmhost.Options) *vmhost.Host {
 func loadGuest(t *testing.T, host *vmhost.Host, account vmhost.Account) *vmhost.Guest {
 	t.Helper()
 	module := fakevm.Module("f")
-	guest, err := host.Load(context.Background(), vmhost.Source{
+	guest, err := host.Load(t.Context(), vmhost.Source{
 		Account: account, Module: module, Digest: vmhost.DigestOf(module), Limits: limits(), Grants: vmhost.Grants{Log: true, Search: true},
 	})
 	if err != nil {
@@ -82,7 +82,7 @@ func TestFairness(t *testing.T) {
 	var group sync.WaitGroup
 	call := func(g *vmhost.Guest, input string) {
 		group.Go(func() {
-			reply, err := g.Call(context.Background(), request(input))
+			reply, err := g.Call(t.Context(), request(input))
 			if err != nil || (input != "first" && reply.Usage.Queue <= 0) {
 				t.Errorf("Call(%s): queued %v, %v, want a wait and no error", input, reply.Usage.Queue, err)
 			}
@@ -124,7 +124,7 @@ func TestBusy(t *testing.T) {
 	}})
 	host := newHost(t, driver, vmhost.Options{Slots: 1, QueueWait: 20 * time.Millisecond})
 	g := loadGuest(t, host, "a")
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	group.Go(func() {
 		if _, err := g.Call(ctx, request("x")); !errors.Is(err, context.Canceled) {
@@ -132,7 +132,7 @@ func TestBusy(t *testing.T) {
 		}
 	})
 	<-started
-	reply, err := g.Call(context.Background(), request("x"))
+	reply, err := g.Call(t.Context(), request("x"))
 	if !errors.Is(err, vmhost.ErrBusy) || reply.Usage.Queue < 20*time.Millisecond {
 		t.Errorf("Call on a busy node: queued %v, %v, want ErrBusy after 20ms", reply.Usage.Queue, err)
 	}
@@ -171,7 +171,7 @@ func TestHostBelievesNothing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := loadGuest(t, newHost(t, liar{call: func(context.Context, vmhost.Request) (vmhost.Reply, error) { return c.reply, c.err }}, vmhost.Options{Slots: 1}), "a")
-			reply, err := g.Call(context.Background(), request("x"))
+			reply, err := g.Call(t.Context(), request("x"))
 			if !errors.Is(err, c.want) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || reply.Output != nil {
 				t.Errorf("Call = %q, %v, want no output and %v", reply.Output, err, c.want)
 			}
@@ -186,7 +186,7 @@ func TestHostBoundsErrorsAndLogs(t *testing.T) {
 	}
 	long := &vmhost.GuestError{Code: strings.Repeat("c", 1000), Message: "\xff" + strings.Repeat("m", 10_000)}
 	g := loadGuest(t, newHost(t, liar{call: func(context.Context, vmhost.Request) (vmhost.Reply, error) { return bad, long }}, vmhost.Options{Slots: 1}), "a")
-	reply, err := g.Call(context.Background(), request("x"))
+	reply, err := g.Call(t.Context(), request("x"))
 	var refusal *vmhost.GuestError
 	if !errors.As(err, &refusal) || len(refusal.Code) != vmhost.MaxErrorCode || len(refusal.Message) > vmhost.MaxErrorMessage || !strings.HasPrefix(refusal.Message, "\uFFFDmm") {
 		t.Errorf("Call error = %.100v, want it cut and made UTF-8", err)
@@ -233,11 +233,11 @@ func TestHostCallsAreGuarded(t *testing.T) {
 	g := loadGuest(t, newHost(t, driver, vmhost.Options{Slots: 1}), "a")
 	req := request("x")
 	req.Host = answer
-	reply, err := g.Call(context.Background(), req)
+	reply, err := g.Call(t.Context(), req)
 	if err != nil || served.Load() != 2 || reply.Usage.HostCalls != 2 {
 		t.Errorf("8 searches at once: %d served, %d counted, %v, want 2", served.Load(), reply.Usage.HostCalls, err)
 	}
-	if _, err := kept(context.Background(), vmhost.HostCall{Func: "search"}); err == nil || served.Load() != 2 {
+	if _, err := kept(t.Context(), vmhost.HostCall{Func: "search"}); err == nil || served.Load() != 2 {
 		t.Errorf("host call after the call: %v, %d served, want an error and 2", err, served.Load())
 	}
 }
@@ -252,7 +252,7 @@ func TestHostErrorWins(t *testing.T) {
 	g := loadGuest(t, newHost(t, driver, vmhost.Options{Slots: 1}), "a")
 	req := request("x")
 	req.Host = func(context.Context, vmhost.HostCall) ([]byte, error) { return nil, broken }
-	if reply, err := g.Call(context.Background(), req); !errors.Is(err, broken) || reply.Output != nil {
+	if reply, err := g.Call(t.Context(), req); !errors.Is(err, broken) || reply.Output != nil {
 		t.Errorf("Call = %q, %v, want %v", reply.Output, err, broken)
 	}
 }
@@ -269,18 +269,18 @@ func TestHostDrains(t *testing.T) {
 	g := loadGuest(t, host, "a")
 	var group sync.WaitGroup
 	group.Go(func() {
-		if reply, err := g.Call(context.Background(), request("x")); string(reply.Output) != "done" || err != nil {
+		if reply, err := g.Call(t.Context(), request("x")); string(reply.Output) != "done" || err != nil {
 			t.Errorf("Call = %q, %v, want done", reply.Output, err)
 		}
 	})
 	<-started
 	group.Go(func() {
-		if err := host.Close(context.Background()); err != nil {
+		if err := host.Close(t.Context()); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})
 	waitFor(t, func() bool {
-		_, err := g.Call(context.Background(), request("x"))
+		_, err := g.Call(t.Context(), request("x"))
 		return errors.Is(err, vmhost.ErrUnavailable)
 	})
 	close(proceed)

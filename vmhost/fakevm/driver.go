@@ -166,7 +166,7 @@ func (p *program) run(ctx context.Context, call *Call) (output []byte, err error
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%w: %v", vmhost.ErrTrapped, err)
+	return nil, fmt.Errorf("%w: %s", vmhost.ErrTrapped, err.Error()) // not wrapped: it is the guest's own
 }
 
 // Close implements [vmhost.Program].

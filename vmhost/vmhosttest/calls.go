@@ -1,7 +1,6 @@
 package vmhosttest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,7 +45,7 @@ func testCalls(t *testing.T, h Harness) {
 	})
 	t.Run("error of the guest", func(t *testing.T) {
 		g := h.load(t, "refusal", nil)
-		_, err := g.Call(context.Background(), request("!"))
+		_, err := g.Call(t.Context(), request("!"))
 		var refusal *vmhost.GuestError
 		if !errors.As(err, &refusal) || refusal.Code != "bad-config" || refusal.Message != "no weight" {
 			t.Errorf("Call error = %#v, want the guest's own: bad-config, no weight", err)
@@ -117,7 +116,7 @@ func retryDeadline(t *testing.T, g *vmhost.Guest) {
 	t.Helper()
 	const attempts = 20
 	for range attempts {
-		reply, err := g.Call(context.Background(), request("next"))
+		reply, err := g.Call(t.Context(), request("next"))
 		if err == nil && string(reply.Output) == "next" {
 			return
 		}

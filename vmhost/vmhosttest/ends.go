@@ -52,7 +52,7 @@ func (r *running) result(t *testing.T) error {
 func testEnds(t *testing.T, h Harness) {
 	t.Run("cancelled by the caller", func(t *testing.T) {
 		g := h.load(t, "searchloop", nil)
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		r := startLoop(ctx, t, g)
 		cancel()
@@ -60,14 +60,14 @@ func testEnds(t *testing.T, h Harness) {
 	})
 	t.Run("deadline of the caller", func(t *testing.T) {
 		g := h.load(t, "loop", nil)
-		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err := g.Call(ctx, request("!"))
 		checkKind(t, err, context.DeadlineExceeded)
 	})
 	t.Run("cancelled before", func(t *testing.T) {
 		g := h.load(t, "echo", nil)
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err := g.Call(ctx, request("x"))
 		checkKind(t, err, context.Canceled)
@@ -75,7 +75,7 @@ func testEnds(t *testing.T, h Harness) {
 	t.Run("guest closed", func(t *testing.T) {
 		host := h.host(t)
 		g := load(t, host, h.source(t, "searchloop"))
-		r := startLoop(context.Background(), t, g)
+		r := startLoop(t.Context(), t, g)
 		if err := g.Close(); err != nil {
 			t.Errorf("Close during a call: %v", err)
 		}
@@ -96,16 +96,16 @@ func testHostClosed(t *testing.T, h Harness) {
 	g := load(t, host, h.source(t, "searchloop"))
 	calls := make([]*running, 4)
 	for i := range calls {
-		calls[i] = startLoop(context.Background(), t, g)
+		calls[i] = startLoop(t.Context(), t, g)
 	}
-	impatient, cancel := context.WithCancel(context.Background())
+	impatient, cancel := context.WithCancel(t.Context())
 	cancel()
 	checkKind(t, host.Close(impatient), context.Canceled)
 	for _, r := range calls {
 		checkKind(t, r.result(t), vmhost.ErrUnavailable)
 	}
 	wantKind(t, g, request("x"), vmhost.ErrUnavailable)
-	if _, err := host.Load(context.Background(), h.source(t, "echo")); err == nil {
+	if _, err := host.Load(t.Context(), h.source(t, "echo")); err == nil {
 		t.Error("Load on a closed host succeeded")
 	}
 }

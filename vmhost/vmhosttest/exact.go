@@ -72,7 +72,7 @@ func testResults(t *testing.T, h Harness) {
 		const heap = 32 << 10 // far from what the host puts into memory
 		guest := at(1024, wasmbuild.Error(heap, 1000, heap, 10_000))
 		guest.Data = append(guest.Data, wasmbuild.Data{At: heap, Bytes: []byte(strings.Repeat("€", 4000))})
-		_, err := load(t, h.host(t), sourceOf(guest.Encode())).Call(context.Background(), request("x"))
+		_, err := load(t, h.host(t), sourceOf(guest.Encode())).Call(t.Context(), request("x"))
 		var refusal *vmhost.GuestError
 		if !errors.As(err, &refusal) || refusal.Code != strings.Repeat("€", 21) || refusal.Message != strings.Repeat("€", 1365) {
 			t.Errorf("Call error = %#v, want code and message cut to 63 and 4,095 bytes", err)
@@ -175,7 +175,7 @@ func testLoads(t *testing.T, h Harness) {
 		"trap at the start":      wasmbuild.Plugin{Handle: wasmbuild.I32(0), Initialize: wasmbuild.Unreachable()}.Encode(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := host.Load(context.Background(), sourceOf(module))
+			_, err := host.Load(t.Context(), sourceOf(module))
 			checkKind(t, err, vmhost.ErrRefused)
 			var refused *vmhost.RefusedError
 			if !errors.As(err, &refused) || refused.Error() == "" {
@@ -186,7 +186,7 @@ func testLoads(t *testing.T, h Harness) {
 	t.Run("loop at the start", func(t *testing.T) {
 		src := sourceOf(wasmbuild.Plugin{Handle: wasmbuild.I32(0), Initialize: forever()}.Encode())
 		src.Limits.Wall = 200 * time.Millisecond
-		_, err := host.Load(context.Background(), src)
+		_, err := host.Load(t.Context(), src)
 		checkKind(t, err, vmhost.ErrRefused)
 	})
 	t.Run("limits", func(t *testing.T) { testLoadLimits(t, host, good.Encode()) })
@@ -208,7 +208,7 @@ func testLoadLimits(t *testing.T, host *vmhost.Host, module []byte) {
 	} {
 		src := sourceOf(module)
 		change(&src)
-		if _, err := host.Load(context.Background(), src); !errors.Is(err, vmhost.ErrRefused) {
+		if _, err := host.Load(t.Context(), src); !errors.Is(err, vmhost.ErrRefused) {
 			t.Errorf("Load with %s: %v, want ErrRefused", name, err)
 		}
 	}

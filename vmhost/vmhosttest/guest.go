@@ -1,6 +1,7 @@
 package vmhosttest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,9 +35,9 @@ func buildGuest(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // it is the system's temporary folder
+	defer os.RemoveAll(dir) //nolint:errcheck // what stays is in the system's temporary folder
 	file := filepath.Join(dir, name+".wasm")
-	build := exec.Command("go", "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", file, guestPackages+name)
+	build := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", file, guestPackages+name)
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
 	if output, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, output)

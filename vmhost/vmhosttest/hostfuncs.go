@@ -27,14 +27,14 @@ func testHostFunctions(t *testing.T, h Harness) {
 		asked := 0
 		req := request("{}")
 		req.Host = func(context.Context, vmhost.HostCall) ([]byte, error) { asked++; return []byte("{}"), nil }
-		reply, err := g.Call(context.Background(), req)
+		reply, err := g.Call(t.Context(), req)
 		checkRefusal(t, err, vmhost.CodeOverBudget)
 		if most := limits().HostCalls; asked != most || reply.Usage.HostCalls != most {
 			t.Errorf("6 searches: %d reached the host and %d were counted, want %d", asked, reply.Usage.HostCalls, most)
 		}
 	})
 	t.Run("nobody there", func(t *testing.T) {
-		_, err := h.load(t, "search", nil).Call(context.Background(), request("{}"))
+		_, err := h.load(t, "search", nil).Call(t.Context(), request("{}"))
 		checkRefusal(t, err, vmhost.CodeUnavailable)
 	})
 	t.Run("text over the input cap", func(t *testing.T) {
@@ -43,7 +43,7 @@ func testHostFunctions(t *testing.T, h Harness) {
 			t.Error("the call reached the host")
 			return nil, nil
 		}
-		_, err := h.load(t, "searchlong", nil).Call(context.Background(), req)
+		_, err := h.load(t, "searchlong", nil).Call(t.Context(), req)
 		checkRefusal(t, err, vmhost.CodeInvalid)
 	})
 	t.Run("not granted", func(t *testing.T) { testGrants(t, h) })
@@ -87,7 +87,7 @@ func testRefusals(t *testing.T, h Harness) {
 		req.Host = func(context.Context, vmhost.HostCall) ([]byte, error) {
 			return nil, &vmhost.GuestError{Code: "not-found", Message: strings.Repeat("é", vmhost.MaxErrorMessage)}
 		}
-		reply, err := h.load(t, name, nil).Call(context.Background(), req)
+		reply, err := h.load(t, name, nil).Call(t.Context(), req)
 		var refusal *vmhost.GuestError
 		if !errors.As(err, &refusal) || refusal.Code != "not-found" || refusal.Message != strings.Repeat("é", vmhost.MaxErrorMessage/2) {
 			t.Errorf("%s: Call = %.40q, %.80v, want not-found with a message cut at %d bytes", name, reply.Output, err, vmhost.MaxErrorMessage)
@@ -114,7 +114,7 @@ func testGrants(t *testing.T, h Harness) {
 	} {
 		src := h.source(t, name)
 		without(&src.Grants)
-		_, err := host.Load(context.Background(), src)
+		_, err := host.Load(t.Context(), src)
 		checkKind(t, err, vmhost.ErrRefused)
 	}
 }

@@ -111,7 +111,7 @@ func (h Harness) load(t testing.TB, name string, change func(*vmhost.Source)) *v
 
 func load(t testing.TB, host *vmhost.Host, src vmhost.Source) *vmhost.Guest {
 	t.Helper()
-	guest, err := host.Load(context.Background(), src)
+	guest, err := host.Load(t.Context(), src)
 	if err != nil {
 		t.Fatalf("Load: %v", err)
 	}
@@ -126,7 +126,7 @@ func request(input string) vmhost.Request {
 // wantOutput calls a guest and checks what it answers.
 func wantOutput(t testing.TB, g *vmhost.Guest, req vmhost.Request, want string) vmhost.Reply {
 	t.Helper()
-	reply, err := g.Call(context.Background(), req)
+	reply, err := g.Call(t.Context(), req)
 	if err != nil || string(reply.Output) != want {
 		t.Errorf("Call(%.40q) = %.80q, %v, want %.80q", req.Input, reply.Output, err, want)
 	}
@@ -137,7 +137,7 @@ func wantOutput(t testing.TB, g *vmhost.Guest, req vmhost.Request, want string) 
 // no other.
 func wantKind(t testing.TB, g *vmhost.Guest, req vmhost.Request, want error) vmhost.Reply {
 	t.Helper()
-	reply, err := g.Call(context.Background(), req)
+	reply, err := g.Call(t.Context(), req)
 	checkKind(t, err, want)
 	if len(reply.Output) > 0 {
 		t.Errorf("Call(%.40q) gave the output %.40q with its error", req.Input, reply.Output)

@@ -1,7 +1,6 @@
 package wazerovm_test
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -56,7 +55,7 @@ func TestLoadRefuses(t *testing.T) {
 		"trap at the start":      wasmbuild.Plugin{Handle: wasmbuild.I32(0), Initialize: wasmbuild.Unreachable()}.Encode(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := newDriver(t).Load(context.Background(), source(module))
+			_, err := newDriver(t).Load(t.Context(), source(module))
 			var refused *vmhost.RefusedError
 			if !errors.As(err, &refused) || refused.Detail == "" {
 				t.Errorf("Load = %v, want a *RefusedError", err)
@@ -66,7 +65,7 @@ func TestLoadRefuses(t *testing.T) {
 	for _, memory := range []int64{0, -1, 1000, 1 << 32} {
 		src := source(good.Encode())
 		src.Limits.Memory = memory
-		if _, err := newDriver(t).Load(context.Background(), src); !errors.Is(err, vmhost.ErrRefused) {
+		if _, err := newDriver(t).Load(t.Context(), src); !errors.Is(err, vmhost.ErrRefused) {
 			t.Errorf("Load with %d bytes of memory = %v, want ErrRefused", memory, err)
 		}
 	}
@@ -93,14 +92,14 @@ func TestDeterministic(t *testing.T) {
 	}
 	src := source(guest.Encode())
 	src.Grants.Clock = true
-	program, err := newDriver(t).Load(context.Background(), src)
+	program, err := newDriver(t).Load(t.Context(), src)
 	if err != nil {
 		t.Fatalf("Load: %v", err)
 	}
 	call := func(req vmhost.Request) string {
 		t.Helper()
 		req.Capability = "rank"
-		reply, err := program.Call(context.Background(), req)
+		reply, err := program.Call(t.Context(), req)
 		if err != nil {
 			t.Fatalf("Call: %v", err)
 		}
@@ -122,14 +121,14 @@ func BenchmarkCall(b *testing.B) {
 	guest := wasmbuild.Plugin{Handle: wasmbuild.ReturnOK(wasmbuild.Get(2), wasmbuild.Get(3))}
 	driver := wazerovm.New(wazerovm.Options{})
 	defer driver.Close() //nolint:errcheck // a benchmark
-	program, err := driver.Load(context.Background(), source(guest.Encode()))
+	program, err := driver.Load(b.Context(), source(guest.Encode()))
 	if err != nil {
 		b.Fatal(err)
 	}
 	req := vmhost.Request{Capability: "rank", Input: []byte("hello")}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := program.Call(context.Background(), req); err != nil {
+		if _, err := program.Call(b.Context(), req); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -59,7 +59,7 @@ func TestWASIIsWhole(t *testing.T) {
 func TestWASIPointers(t *testing.T) {
 	const outside = pageSize - 1
 	v := newWASI(t, vmhost.Grants{}, vmhost.Request{})
-	ctx := context.Background()
+	ctx := t.Context()
 	binary.LittleEndian.PutUint32(v.memory.view()[100:], 1) // a vector of 2^32-1 bytes at 1
 	binary.LittleEndian.PutUint32(v.memory.view()[104:], math.MaxUint32)
 	for _, c := range []struct {
@@ -114,7 +114,7 @@ func TestWASIHasNoFiles(t *testing.T) {
 		{"args_get", []uint64{0, 0}, errnoSuccess},
 		{"sched_yield", nil, errnoSuccess},
 	} {
-		if got := v.wasi(context.Background(), c.name, c.args...); got != c.want {
+		if got := v.wasi(t.Context(), c.name, c.args...); got != c.want {
 			t.Errorf("%s%v = errno %d, want %d", c.name, c.args, got, c.want)
 		}
 	}
@@ -130,7 +130,7 @@ func TestWASIWrite(t *testing.T) {
 		for i, n := range []int{1000, half, 1000 + half, len(text) - half} { // two vectors
 			binary.LittleEndian.PutUint32(mem[4*i:], uint32(n))
 		}
-		if e := v.wasi(context.Background(), "fd_write", fd, 0, 2, 500); e != errnoSuccess || v.get32(500) != uint32(len(text)) {
+		if e := v.wasi(t.Context(), "fd_write", fd, 0, 2, 500); e != errnoSuccess || v.get32(500) != uint32(len(text)) {
 			t.Errorf("fd_write of %d bytes = errno %d, %d written", len(text), e, v.get32(500))
 		}
 	}
@@ -146,7 +146,7 @@ func TestWASIWrite(t *testing.T) {
 
 	dropped := newWASI(t, vmhost.Grants{}, vmhost.Request{})
 	binary.LittleEndian.PutUint32(dropped.memory.view()[4:], 100)
-	dropped.wasi(context.Background(), "fd_write", 1, 0, 1, 500)
+	dropped.wasi(t.Context(), "fd_write", 1, 0, 1, 500)
 	if logs := dropped.reply(0).Logs; len(logs) != 0 {
 		t.Errorf("Logs without the grant = %v, want none", logs)
 	}
@@ -159,7 +159,7 @@ func TestFixedClock(t *testing.T) {
 		"no grant":      newWASI(t, vmhost.Grants{}, vmhost.Request{}),
 		"deterministic": newWASI(t, vmhost.Grants{Clock: true}, vmhost.Request{Deterministic: true}),
 	} {
-		ctx := context.Background()
+		ctx := t.Context()
 		v.wasi(ctx, "clock_time_get", clockRealtime, 0, 0)
 		v.wasi(ctx, "clock_time_get", clockMonotonic, 0, 8)
 		if wall, mono := v.get64(0), v.get64(8); wall != fixedEpoch+1000 || mono != 2000 {
@@ -171,7 +171,7 @@ func TestFixedClock(t *testing.T) {
 	}
 	v := newWASI(t, vmhost.Grants{Clock: true}, vmhost.Request{})
 	before := uint64(time.Now().UnixNano())
-	v.wasi(context.Background(), "clock_time_get", clockRealtime, 0, 0)
+	v.wasi(t.Context(), "clock_time_get", clockRealtime, 0, 0)
 	if got := v.get64(0); got < before || got > uint64(time.Now().UnixNano()) {
 		t.Errorf("granted clock at %d, want between now and now", got)
 	}
@@ -180,7 +180,7 @@ func TestFixedClock(t *testing.T) {
 func TestRandom(t *testing.T) {
 	draw := func(req vmhost.Request) []byte {
 		v := newWASI(t, vmhost.Grants{}, req)
-		if e := v.wasi(context.Background(), "random_get", 0, pageSize); e != errnoSuccess {
+		if e := v.wasi(t.Context(), "random_get", 0, pageSize); e != errnoSuccess {
 			t.Errorf("random_get = errno %d", e)
 		}
 		return bytes.Clone(v.memory.view())
@@ -211,7 +211,7 @@ func (v *vm) putClock(at, id uint32, userdata, timeout uint64, flags uint16) {
 
 func TestPoll(t *testing.T) {
 	const events, count = 2000, 3000
-	ctx := context.Background()
+	ctx := t.Context()
 	t.Run("the shortest wait", func(t *testing.T) {
 		v := newWASI(t, vmhost.Grants{}, vmhost.Request{})
 		v.putClock(0, clockMonotonic, 11, uint64(time.Hour), 0)
@@ -270,7 +270,7 @@ func FuzzPoll(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mem []byte, in, out, n, count uint32) {
 		v := newVM(&program{src: vmhost.Source{}}, vmhost.Request{})
 		v.memory.region, v.memory.size = mem, int64(len(mem))
-		e := v.wasi(context.Background(), "poll_oneoff", uint64(in), uint64(out), uint64(n), uint64(count))
+		e := v.wasi(t.Context(), "poll_oneoff", uint64(in), uint64(out), uint64(n), uint64(count))
 		if e == errnoSuccess && (v.get32(count) == 0 || v.get32(count) > n) {
 			t.Errorf("poll_oneoff of %d subscriptions gave %d events", n, v.get32(count))
 		}
