@@ -39,7 +39,7 @@ func Provision(ctx context.Context, databaseURL string, options ProvisionOptions
 			{"tars_app", options.AppPassword},
 			{"tars_jobs", options.JobsPassword},
 		} {
-			if err := provision(ctx, tx, r.role, r.password); err != nil {
+			if err := provision(ctx, tx.Conn(), r.role, r.password); err != nil {
 				return fmt.Errorf("provision %s: %w", r.role, err)
 			}
 		}
@@ -47,20 +47,22 @@ func Provision(ctx context.Context, databaseURL string, options ProvisionOptions
 	})
 }
 
-func provision(ctx context.Context, tx pgx.Tx, role, password string) error {
-	grant := "GRANT CONNECT ON DATABASE " + pgx.Identifier{tx.Conn().Config().Database}.Sanitize() + " TO " + role
-	if _, err := tx.Exec(ctx, grant); err != nil {
+func provision(ctx context.Context, conn *pgx.Conn, role, password string) error {
+	grant := "GRANT CONNECT ON DATABASE " + pgx.Identifier{conn.Config().Database}.Sanitize() + " TO " + role
+	if _, err := conn.Exec(ctx, grant); err != nil {
 		return err
 	}
 	if password == "" {
 		return nil
 	}
-	verifier, err := scramVerifier(password)
+	salt := make([]byte, 16)
+	rand.Read(salt) // never fails
+	verifier, err := scramVerifier(password, salt)
 	if err != nil {
 		return err
 	}
 	// A utility statement takes no parameters. The verifier is base64 and "$:".
-	_, err = tx.Exec(ctx, "ALTER ROLE "+role+" LOGIN PASSWORD '"+verifier+"'")
+	_, err = conn.Exec(ctx, "ALTER ROLE "+role+" LOGIN PASSWORD '"+verifier+"'")
 	return err
 }
 
@@ -69,7 +71,7 @@ const scramIterations = 4096
 
 // scramVerifier is what PostgreSQL keeps of a password, RFC 5803. Only ASCII is
 // taken, for which the normalisation that SCRAM asks for changes nothing.
-func scramVerifier(password string) (string, error) {
+func scramVerifier(password string, salt []byte) (string, error) {
 	if len(password) > 128 {
 		return "", errors.New("password is over 128 characters")
 	}
@@ -78,8 +80,6 @@ func scramVerifier(password string) (string, error) {
 			return "", errors.New("password has a character that is not printable ASCII")
 		}
 	}
-	salt := make([]byte, 16)
-	rand.Read(salt) // never fails
 	salted, err := pbkdf2.Key(sha256.New, password, salt, scramIterations, sha256.Size)
 	if err != nil {
 		return "", err

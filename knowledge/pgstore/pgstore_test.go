@@ -13,8 +13,6 @@ import (
 	"github.com/tars-project/tars/migrations/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, pgstore.Options{}) })
 }
@@ -38,6 +36,10 @@ type database struct {
 func open(t testing.TB) database {
 	t.Helper()
 	db := database{Database: pgtest.DB(t)}
+	// Before the pools, so that it looks after they are closed. What pgtest
+	// runs for the whole process is running by now.
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	db.app, db.jobs = openPool(t, db.AppURL), openPool(t, db.JobsURL)
 	return db
 }
