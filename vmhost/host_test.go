@@ -215,8 +215,11 @@ func TestHostCallsAreGuarded(t *testing.T) {
 	driver := liar{call: func(ctx context.Context, req vmhost.Request) (vmhost.Reply, error) {
 		kept = req.Host
 		for _, c := range []vmhost.HostCall{
-			{Func: "vectors"}, {Func: "log"}, {Func: "drop"},
-			{Func: "search", Text: strings.Repeat("x", 101)}, {Func: "search", Text: "\xff"},
+			{Func: "vectors"},
+			{Func: "log"},
+			{Func: "drop"},
+			{Func: "search", Text: strings.Repeat("x", 101)},
+			{Func: "search", Text: "\xff"},
 		} {
 			var refusal *vmhost.GuestError
 			if _, err := req.Host(ctx, c); !errors.As(err, &refusal) || refusal.Code != vmhost.CodeInvalid {
