@@ -20,7 +20,7 @@ help: ## List the targets
 # --- what a newcomer needs -----------------------------------------------------------
 
 .PHONY: run
-run: build guests ## Start everything on this machine and do the main job; Ctrl-C stops it
+run: build $(BIN)/guests/cited.wasm ## Start everything on this machine and do the main job; Ctrl-C stops it
 	@exec $(BIN)/tars dev
 
 .PHONY: test
@@ -28,7 +28,7 @@ test: build ## Run every test with the race detector, against a real PostgreSQL
 	CGO_ENABLED=1 $(BIN)/tars pg exec -- go test -race -timeout 20m ./...
 
 .PHONY: smoke
-smoke: build guests ## Do the main job on free ports in a temporary folder, check each step, leave nothing
+smoke: build $(BIN)/guests/cited.wasm ## Do the main job on free ports in a temporary folder, check each step, leave nothing
 	@$(BIN)/tars smoke
 
 .PHONY: clean-data
@@ -47,7 +47,7 @@ $(BIN)/tars: go.mod go.sum $(GO_FILES) $(DATA_FILES)
 .PHONY: guests
 guests: $(GUEST_FILES) ## Compile the sample and test plugins to bin/guests
 
-$(BIN)/guests/%.wasm: $(GO_FILES)
+$(BIN)/guests/%.wasm: go.mod $(shell find plugins/guests plugins/sdk/go -type f)
 	@mkdir -p $(@D)
 	@echo "building $@"
 	@GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o $@ ./plugins/guests/$*

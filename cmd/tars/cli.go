@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -19,13 +20,14 @@ type cli struct {
 	Plugin  pluginCommand    `cmd:"" help:"Write, build, upload and call plugins."`
 	Cell    struct{}         `cmd:"" hidden:"" help:"The sealed worker; started by the server alone."`
 	Smoke   smokeCommand     `cmd:"" help:"Do the main job on free ports and a temporary folder, check each step, leave nothing."`
+	Health  healthCommand    `cmd:"" help:"Ask a running server whether it is ready; for health checks."`
+	Demo    demoCommand      `cmd:"" help:"Do the main job on a running server, as its operator."`
 	PG      pgCommand        `cmd:"" name:"pg" hidden:"" help:"A private PostgreSQL for development and tests."`
 	Version kong.VersionFlag `help:"Print the version and end."`
 }
 
 // world is what a command may touch.
 type world struct {
-	ctx            context.Context
 	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -34,7 +36,7 @@ type world struct {
 // run is the program: it parses args and runs the command that they name.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var c cli
-	w := &world{ctx, getenv, stdin, stdout, stderr}
+	w := &world{getenv, stdin, stdout, stderr}
 	done := &exitError{-1}
 	parser, err := kong.New(&c,
 		kong.Name("tars"),
@@ -42,8 +44,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		kong.Writers(stdout, stderr),
 		kong.Vars{"version": version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(withDefault),
 		kong.Exit(func(code int) { done.code = code; panic(done) }), // from inside the parser, after --help
 		kong.Bind(w),
+		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {
 		return fmt.Errorf("command line: %w", err)
@@ -66,6 +70,15 @@ func parse(parser *kong.Kong, args []string, done *exitError) (command *kong.Con
 		}
 	}()
 	return parser.Parse(args)
+}
+
+// withDefault adds a flag's default and variables to its help.
+func withDefault(v *kong.Value) string {
+	help := strings.TrimSuffix(kong.DefaultHelpValueFormatter(v), ".")
+	if v.HasDefault && v.Default != "" && v.Default != "0" && !v.IsBool() {
+		help += ", default " + v.Default
+	}
+	return help + "."
 }
 
 // version is what `go build` noted of the source.

@@ -33,20 +33,20 @@ type serverConfig struct {
 
 	MinGrade      string        `env:"TARS_MIN_GRADE" default:"jail" placeholder:"GRADE" help:"Weakest isolation of plugins to start with: jail-lite (no namespaces), jail, or jail+cgroup."`
 	PluginSlots   int           `env:"TARS_PLUGIN_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once on this node; 0 means four for each core."`
-	PluginTenant  int           `env:"TARS_PLUGIN_TENANT_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once of one tenant; 0 means half of the node's."`
+	PluginTenant  int           `name:"plugin-tenant-slots" env:"TARS_PLUGIN_TENANT_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once of one tenant; 0 means half of the node's."`
 	PluginsLoaded int           `env:"TARS_PLUGINS_LOADED" default:"64" placeholder:"N" help:"Plugin versions kept ready; the one not used longest gives way."`
 	PluginIdle    time.Duration `env:"TARS_PLUGIN_IDLE" default:"60s" help:"How long a cell without calls is kept."`
 	PluginWall    time.Duration `env:"TARS_PLUGIN_WALL" default:"2s" help:"Wall-clock limit of a call whose manifest names none."`
 	PluginMaxWall time.Duration `env:"TARS_PLUGIN_MAX_WALL" default:"30s" help:"Longest wall-clock limit that a manifest may ask for."`
-	PluginMemory  int64         `env:"TARS_PLUGIN_MAX_MEMORY" default:"268435456" placeholder:"BYTES" help:"Most linear memory that a manifest may ask for; a multiple of 65536."`
-	PluginModule  int64         `env:"TARS_PLUGIN_MAX_MODULE" default:"33554432" placeholder:"BYTES" help:"Largest module."`
+	PluginMemory  int64         `name:"plugin-max-memory" env:"TARS_PLUGIN_MAX_MEMORY" default:"268435456" placeholder:"BYTES" help:"Most linear memory that a manifest may ask for; a multiple of 65536."`
+	PluginModule  int64         `name:"plugin-max-module" env:"TARS_PLUGIN_MAX_MODULE" default:"33554432" placeholder:"BYTES" help:"Largest module."`
 
-	OpenAIURL        string `env:"TARS_OPENAI_URL" placeholder:"URL" help:"Base of an OpenAI-compatible embedding server, such as http://127.0.0.1:8000/v1; offers the embedder \"openai\"."`
-	OpenAIKey        string `env:"TARS_OPENAI_KEY" placeholder:"KEY" help:"Its bearer token."`
-	OpenAIModel      string `env:"TARS_OPENAI_MODEL" placeholder:"NAME" help:"Its model."`
-	OpenAIDimensions int    `env:"TARS_OPENAI_DIMENSIONS" placeholder:"N" help:"Dimensions to ask it for; 0 leaves it to the model."`
+	OpenAIURL        string `name:"openai-url" env:"TARS_OPENAI_URL" placeholder:"URL" help:"Base of an OpenAI-compatible embedding server, such as http://127.0.0.1:8000/v1; offers the embedder \"openai\"."`
+	OpenAIKey        string `name:"openai-key" env:"TARS_OPENAI_KEY" placeholder:"KEY" help:"Its bearer token."`
+	OpenAIModel      string `name:"openai-model" env:"TARS_OPENAI_MODEL" placeholder:"NAME" help:"Its model."`
+	OpenAIDimensions int    `name:"openai-dimensions" env:"TARS_OPENAI_DIMENSIONS" placeholder:"N" help:"Dimensions to ask it for; 0 leaves it to the model."`
 
-	LogLevel  slog.Level `env:"TARS_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	LogLevel  slog.Level `env:"TARS_LOG_LEVEL" default:"${loglevel=info}" placeholder:"LEVEL" help:"debug, info (one line a request), warn or error."`
 	LogFormat string     `env:"TARS_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 }
 
@@ -79,15 +79,15 @@ func (c *serverConfig) settings() (settings, error) {
 		p.add("min-grade", "%v", err)
 	}
 	for _, n := range []struct {
-		flag       string
-		value      int
-		lowest, no int
+		flag          string
+		value         int
+		least, atMost int
 	}{
 		{"database-conns", c.DatabaseConns, 0, 1000}, {"query-parallel", c.QueryParallel, 1, 64},
-		{"plugin-slots", c.PluginSlots, 0, 10_000}, {"plugin-tenant", c.PluginTenant, 0, 10_000}, {"plugins-loaded", c.PluginsLoaded, 1, 10_000},
+		{"plugin-slots", c.PluginSlots, 0, 10_000}, {"plugin-tenant-slots", c.PluginTenant, 0, 10_000}, {"plugins-loaded", c.PluginsLoaded, 1, 10_000},
 	} {
-		if n.value < n.lowest || n.value > n.no {
-			p.add(n.flag, "is %d; need %d to %d", n.value, n.lowest, n.no)
+		if n.value < n.least || n.value > n.atMost {
+			p.add(n.flag, "is %d; need %d to %d", n.value, n.least, n.atMost)
 		}
 	}
 	for _, d := range []struct {
@@ -103,10 +103,10 @@ func (c *serverConfig) settings() (settings, error) {
 		}
 	}
 	if c.PluginMemory < 1<<20 || c.PluginMemory > 4<<30 || c.PluginMemory%(64<<10) != 0 {
-		p.add("plugin-memory", "is %d; need a multiple of 65536 from 1 MiB to 4 GiB", c.PluginMemory)
+		p.add("plugin-max-memory", "is %d; need a multiple of 65536 from 1 MiB to 4 GiB", c.PluginMemory)
 	}
 	if c.PluginModule < 1 || c.PluginModule > 128<<20 {
-		p.add("plugin-module", "is %d; need 1 to %d", c.PluginModule, 128<<20)
+		p.add("plugin-max-module", "is %d; need 1 to %d", c.PluginModule, 128<<20)
 	}
 	if c.OpenAIURL != "" {
 		s.openai = &openai.Config{BaseURL: c.OpenAIURL, APIKey: c.OpenAIKey, Model: c.OpenAIModel, Dimensions: c.OpenAIDimensions}

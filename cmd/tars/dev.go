@@ -21,7 +21,7 @@ import (
 
 // devCommand starts everything on embedded defaults and does the main job.
 type devCommand struct {
-	serverConfig
+	serverConfig `set:"loglevel=warn"` // the demo's own lines say more to a newcomer than a line a request
 	devFolders
 	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"Use this database and start none; as a role that may make roles, schemas and extensions."`
 	Guests      string `env:"TARS_GUESTS" default:"bin/guests" placeholder:"DIR" help:"Where \"make guests\" put the compiled plugins."`
@@ -46,8 +46,8 @@ func (f devFolders) database(w *world) (pglocal.Options, error) {
 	return options, nil
 }
 
-func (c *devCommand) Run(w *world) error {
-	return c.start(w, func(ctx context.Context, srv *server, d demo.Demo) error {
+func (c *devCommand) Run(ctx context.Context, w *world) error {
+	return c.start(ctx, w, func(ctx context.Context, srv *server, d demo.Demo) error {
 		if !c.NoDemo {
 			result, err := d.Run(ctx)
 			if err != nil {
@@ -65,7 +65,7 @@ func (c *devCommand) Run(w *world) error {
 }
 
 // start brings up database and server, calls do beside them, and ends them.
-func (c *devCommand) start(w *world, do func(context.Context, *server, demo.Demo) error) error {
+func (c *devCommand) start(ctx context.Context, w *world, do func(context.Context, *server, demo.Demo) error) error {
 	began := time.Now()
 	if err := os.MkdirAll(c.DataDir, 0o755); err != nil {
 		return fmt.Errorf("data folder: %w", err)
@@ -86,12 +86,12 @@ func (c *devCommand) start(w *world, do func(context.Context, *server, demo.Demo
 		return err
 	}
 	options.DatabaseURL = c.DatabaseURL
-	pg, err := pglocal.Start(w.ctx, options)
+	pg, err := pglocal.Start(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer func() { // after the server's own end
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		if err := pg.Close(ctx); err != nil {
 			fmt.Fprintln(w.stderr, "tars: stop PostgreSQL:", err)
@@ -100,17 +100,17 @@ func (c *devCommand) start(w *world, do func(context.Context, *server, demo.Demo
 	for _, warning := range pg.Warnings {
 		fmt.Fprintln(w.stderr, "tars: warning:", warning)
 	}
-	urls, err := c.prepare(w.ctx, pg.URL, s)
+	urls, err := c.prepare(ctx, pg.URL, s)
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(w.ctx, &c.serverConfig, s, urls, c.logger(w))
+	srv, err := newServer(ctx, &c.serverConfig, s, urls, c.logger(w))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(w.stderr, "tars: up in %.1f s: PostgreSQL (%s) with pgvector %s\n", time.Since(began).Seconds(), pg.Kind, pg.VectorVersion)
 	plugin.BaseURL, plugin.AdminKey, plugin.Out, plugin.Log = srv.url(), s.adminKey, w.stdout, w.stderr
-	return srv.run(w.ctx, func(ctx context.Context) error {
+	return srv.run(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		go func() { // ends with ctx
@@ -208,12 +208,17 @@ func (c *devCommand) plugin() (demo.Demo, error) {
 	if c.NoDemo {
 		return d, nil
 	}
-	var err error
-	if d.Manifest, err = os.ReadFile(filepath.Join(c.Guests, demo.Plugin+".json")); err == nil {
-		d.Module, err = os.ReadFile(filepath.Join(c.Guests, demo.Plugin+".wasm"))
+	err := readDemoPlugin(&d, c.Guests)
+	return d, err
+}
+
+// readDemoPlugin reads the demo's plugin from where "make guests" put it.
+func readDemoPlugin(d *demo.Demo, dir string) (err error) {
+	if d.Manifest, err = os.ReadFile(filepath.Join(dir, demo.Plugin+".json")); err == nil {
+		d.Module, err = os.ReadFile(filepath.Join(dir, demo.Plugin+".wasm"))
 	}
 	if err != nil {
-		return d, fmt.Errorf("the demo's plugin: %w; run make guests, or give --no-demo", err)
+		return fmt.Errorf("the demo's plugin: %w; run make guests", err)
 	}
-	return d, nil
+	return nil
 }

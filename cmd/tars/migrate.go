@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -24,15 +25,15 @@ type migrateUp struct {
 	JobsPassword string `env:"TARS_JOBS_PASSWORD" placeholder:"PASSWORD" help:"Let the role tars_jobs log in with it."`
 }
 
-func (c *migrateUp) Run(w *world) error {
-	if err := migrations.Up(w.ctx, c.DatabaseURL); err != nil {
+func (c *migrateUp) Run(ctx context.Context, w *world) error {
+	if err := migrations.Up(ctx, c.DatabaseURL); err != nil {
 		return err
 	}
 	options := migrations.ProvisionOptions{AppPassword: c.AppPassword, JobsPassword: c.JobsPassword}
-	if err := migrations.Provision(w.ctx, c.DatabaseURL, options); err != nil {
+	if err := migrations.Provision(ctx, c.DatabaseURL, options); err != nil {
 		return err
 	}
-	return printState(w, c.DatabaseURL)
+	return printState(ctx, w, c.DatabaseURL)
 }
 
 type migrateDown struct {
@@ -41,25 +42,27 @@ type migrateDown struct {
 	Yes   bool `help:"Needed: the data of what they made is lost."`
 }
 
-func (c *migrateDown) Run(w *world) error {
+func (c *migrateDown) Run(ctx context.Context, w *world) error {
 	if !c.Yes {
 		return errors.New("migrate down deletes data; repeat it with --yes")
 	}
 	if c.Steps < 0 {
 		return fmt.Errorf("--steps: is %d; need 0 or more", c.Steps)
 	}
-	if err := migrations.Down(w.ctx, c.DatabaseURL, c.Steps); err != nil {
+	if err := migrations.Down(ctx, c.DatabaseURL, c.Steps); err != nil {
 		return err
 	}
-	return printState(w, c.DatabaseURL)
+	return printState(ctx, w, c.DatabaseURL)
 }
 
 type migrateStatus struct{ migrateTarget }
 
-func (c *migrateStatus) Run(w *world) error { return printState(w, c.DatabaseURL) }
+func (c *migrateStatus) Run(ctx context.Context, w *world) error {
+	return printState(ctx, w, c.DatabaseURL)
+}
 
-func printState(w *world, databaseURL string) error {
-	s, err := migrations.Status(w.ctx, databaseURL)
+func printState(ctx context.Context, w *world, databaseURL string) error {
+	s, err := migrations.Status(ctx, databaseURL)
 	if err != nil {
 		return err
 	}

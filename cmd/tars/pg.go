@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/tars-project/tars/migrations/pglocal"
@@ -32,14 +33,14 @@ type pgExec struct {
 	Command     []string `arg:"" passthrough:"" help:"The command and its arguments."`
 }
 
-func (c *pgExec) Run(w *world) error {
+func (c *pgExec) Run(ctx context.Context, w *world) error {
 	options := c.options(w)
 	options.DatabaseURL, options.Ephemeral = c.DatabaseURL, true
 	argv := c.Command
 	if len(argv) > 0 && argv[0] == "--" {
 		argv = argv[1:]
 	}
-	code, err := pglocal.Exec(w.ctx, options, os.Environ(), argv, w.stdin, w.stdout, w.stderr)
+	code, err := pglocal.Exec(ctx, options, os.Environ(), argv, w.stdin, w.stdout, w.stderr)
 	if err != nil {
 		return err
 	}
@@ -54,13 +55,13 @@ type pgClean struct {
 	DataDir string `env:"TARS_DATA" default:".data" placeholder:"DIR" help:"The data folder."`
 }
 
-func (c *pgClean) Run(w *world) error {
+func (c *pgClean) Run(ctx context.Context, w *world) error {
 	folders := devFolders{c.localFolders, c.DataDir}
 	options, err := folders.database(w)
 	if err != nil {
 		return err
 	}
-	if err := pglocal.RemoveData(w.ctx, options); err != nil {
+	if err := pglocal.RemoveData(ctx, options); err != nil {
 		return err
 	}
 	return os.RemoveAll(folders.DataDir)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -43,7 +44,7 @@ type pluginNew struct {
 	Dir string `arg:"" help:"Folder to make; its last element names the plugin."`
 }
 
-func (c *pluginNew) Run(w *world) error {
+func (c *pluginNew) Run(ctx context.Context, w *world) error {
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ type pluginBuild struct {
 	Out string `short:"o" placeholder:"FILE" help:"The module; default: plugin.wasm in that folder."`
 }
 
-func (c *pluginBuild) Run(w *world) error {
+func (c *pluginBuild) Run(ctx context.Context, w *world) error {
 	manifest, _, err := readManifest(c.Dir)
 	if err != nil {
 		return err
@@ -110,7 +111,7 @@ func (c *pluginBuild) Run(w *world) error {
 	if out, err = filepath.Abs(out); err != nil {
 		return err
 	}
-	build := exec.CommandContext(w.ctx, "go", "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, ".")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, ".")
 	build.Dir = c.Dir
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = w.stderr, w.stderr
@@ -142,7 +143,7 @@ type pluginPush struct {
 	Alias  string `default:"live" placeholder:"NAME" help:"Make this alias name the version; empty for none."`
 }
 
-func (c *pluginPush) Run(w *world) error {
+func (c *pluginPush) Run(ctx context.Context, w *world) error {
 	manifest, data, err := readManifest(c.Dir)
 	if err != nil {
 		return err
@@ -163,7 +164,7 @@ func (c *pluginPush) Run(w *world) error {
 		Version int    `json:"version"`
 		Digest  string `json:"digest"`
 	}
-	status, err := c.client().Upload(w.ctx, path+"/versions", data, module, &v)
+	status, err := c.client().Upload(ctx, path+"/versions", data, module, &v)
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (c *pluginPush) Run(w *world) error {
 	if c.Alias == "" {
 		return nil
 	}
-	if _, err := c.client().Do(w.ctx, http.MethodPut, path+"/aliases/"+c.Alias, map[string]any{"version": v.Version}, nil); err != nil {
+	if _, err := c.client().Do(ctx, http.MethodPut, path+"/aliases/"+c.Alias, map[string]any{"version": v.Version}, nil); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(w.stdout, "alias %q names version %d\n", c.Alias, v.Version)
@@ -189,7 +190,7 @@ type pluginInvoke struct {
 	Input      string `placeholder:"FILE" help:"File with the input, one JSON value; default: standard input."`
 }
 
-func (c *pluginInvoke) Run(w *world) error {
+func (c *pluginInvoke) Run(ctx context.Context, w *world) error {
 	var input []byte
 	var err error
 	if c.Input == "" {
@@ -209,7 +210,7 @@ func (c *pluginInvoke) Run(w *world) error {
 		request["version"] = version
 	}
 	var out json.RawMessage
-	if _, err := c.client().Do(w.ctx, http.MethodPost, "/v1/plugins/"+name+"/invoke", request, &out); err != nil {
+	if _, err := c.client().Do(ctx, http.MethodPost, "/v1/plugins/"+name+"/invoke", request, &out); err != nil {
 		return err
 	}
 	var pretty bytes.Buffer

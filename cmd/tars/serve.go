@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/tars-project/tars/knowledge/pgstore"
@@ -9,21 +10,27 @@ import (
 
 type serveCommand struct {
 	serverConfig
-	DatabaseURL string `env:"DATABASE_URL" required:"" placeholder:"URL" help:"Database, as the role tars_app: it serves requests."`
-	JobsURL     string `env:"DATABASE_JOBS_URL" required:"" placeholder:"URL" help:"The same database, as the role tars_jobs: it makes tenants, keys and places."`
+	DatabaseURL     string `env:"DATABASE_URL" placeholder:"URL" help:"Database, as the role tars_app: it serves requests. Needed."`
+	DatabaseJobsURL string `env:"DATABASE_JOBS_URL" placeholder:"URL" help:"The same database, as the role tars_jobs: it makes tenants, keys and places. Needed."`
 }
 
-func (c *serveCommand) Run(w *world) error {
+func (c *serveCommand) Run(ctx context.Context, w *world) error {
 	logger := c.logger(w)
+	var p problems
+	for _, u := range []struct{ flag, value string }{{"database-url", c.DatabaseURL}, {"database-jobs-url", c.DatabaseJobsURL}} {
+		if u.value == "" {
+			p.add(u.flag, "is missing; need postgres://user:password@host:port/database")
+		}
+	}
 	s, err := c.settings()
+	if err := errors.Join(p.err(), err); err != nil {
+		return err
+	}
+	app, err := newServer(ctx, &c.serverConfig, s, databaseURLs{c.DatabaseURL, c.DatabaseJobsURL}, logger)
 	if err != nil {
 		return err
 	}
-	app, err := newServer(w.ctx, &c.serverConfig, s, databaseURLs{c.DatabaseURL, c.JobsURL}, logger)
-	if err != nil {
-		return err
-	}
-	return app.run(w.ctx, nil)
+	return app.run(ctx, nil)
 }
 
 // databaseURLs are the connection strings of a server.

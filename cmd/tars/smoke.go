@@ -38,10 +38,10 @@ type report struct {
 	Tier      string          `json:"tier"`
 }
 
-func (c *smokeCommand) Run(w *world) error {
+func (c *smokeCommand) Run(ctx context.Context, w *world) error {
 	began := time.Now()
 	r := report{Citations: []demo.Citation{}}
-	err := c.run(w, &r)
+	err := c.run(ctx, w, &r)
 	r.OK, r.Seconds = err == nil, float64(time.Since(began).Milliseconds())/1000
 	line, encodeErr := json.Marshal(r)
 	if encodeErr != nil {
@@ -58,12 +58,12 @@ func (c *smokeCommand) Run(w *world) error {
 }
 
 // run does the whole of it in a temporary folder, which is gone afterwards.
-func (c *smokeCommand) run(w *world, r *report) error {
+func (c *smokeCommand) run(ctx context.Context, w *world, r *report) error {
 	dir, err := os.MkdirTemp("", "tars-smoke-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir)                      // after a failure; emptied tells of trouble after success
 	if err := os.Chmod(dir, 0o755); err != nil { // the database's account passes through
 		return err
 	}
@@ -72,20 +72,20 @@ func (c *smokeCommand) run(w *world, r *report) error {
 		return err
 	}
 	var children []process
-	err = dev.start(w, func(ctx context.Context, _ *server, d demo.Demo) error {
+	err = dev.start(ctx, w, func(ctx context.Context, _ *server, d demo.Demo) error {
 		defer func() { children = descendants(os.Getpid()) }()
 		return c.steps(ctx, d, r)
 	})
 	if err != nil {
 		return err
 	}
-	return errors.Join(gone(children), emptied(dir, w))
+	return errors.Join(gone(children), emptied(ctx, dir))
 }
 
 // dev is the development server of the smoke test, with its defaults.
 func (c *smokeCommand) dev(dir string) (*devCommand, error) {
 	dev := &devCommand{}
-	if err := kong.ApplyDefaults(dev); err != nil {
+	if err := kong.ApplyDefaults(dev, kong.Vars{"loglevel": "warn"}); err != nil {
 		return nil, err
 	}
 	dev.devFolders = devFolders{c.localFolders, dir}
@@ -118,8 +118,11 @@ func (c *smokeCommand) steps(ctx context.Context, d demo.Demo, r *report) error 
 		return err
 	}
 	_, err = rest.New(d.BaseURL, "tars_wrong").Do(ctx, http.MethodGet, "/v1/collections", nil, nil)
+	if err == nil {
+		return errors.New("a wrong key was let in")
+	}
 	if !rest.IsStatus(err, http.StatusUnauthorized) {
-		return fmt.Errorf("a wrong key got %v, want status 401", err)
+		return fmt.Errorf("a wrong key was not refused with status 401: %w", err)
 	}
 	return nil
 }
@@ -171,12 +174,12 @@ func checkCitations(ctx context.Context, client *rest.Client, citations []demo.C
 }
 
 // emptied removes the folder and tells of anything that cannot be removed.
-func emptied(dir string, w *world) error {
+func emptied(ctx context.Context, dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("left behind: %w", err)
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("left behind: %s", dir)
 	}
-	return w.ctx.Err()
+	return ctx.Err()
 }

@@ -61,7 +61,8 @@ func scanVersion(row pgx.CollectableRow) (plugins.Version, error) {
 	v.Digest = plugins.Digest(digest) // its length is checked by the table
 	var err error
 	if v.Manifest, err = plugins.ParseManifest(manifest); err != nil {
-		return v, fmt.Errorf("stored manifest of %q version %d: %v", v.Name, v.Number, err)
+		// Not wrapped: that what we stored is bad is no fault of the caller's.
+		return v, fmt.Errorf("stored manifest of %q version %d: %v", v.Name, v.Number, err) //nolint:errorlint
 	}
 	v.Inspection, err = decodeInspection(inspection)
 	return v, err
