@@ -169,14 +169,15 @@ func (g *cgroup) remove() error {
 	if g.fd != nil {
 		errs = append(errs, g.fd.Close())
 	}
+	end := time.Now().Add(time.Second)
 	for _, d := range g.dirs {
-		errs = append(errs, removeDir(d.dir, time.Second))
+		errs = append(errs, removeDir(d.dir, end))
 	}
 	return errors.Join(errs...)
 }
 
-func removeDir(dir string, patience time.Duration) error {
-	end := time.Now().Add(patience)
+// removeDir removes a cgroup and tries until end while it is busy.
+func removeDir(dir string, end time.Time) error {
 	for pause := time.Millisecond; ; pause *= 2 {
 		err := os.Remove(dir)
 		switch {
@@ -207,8 +208,9 @@ func startTime(pid int) (string, error) {
 }
 
 // removeStale removes what hosts that are gone have left in a directory. Their
-// cells died with them.
+// cells died with them, but may not have been reaped yet.
 func removeStale(root string) {
+	end := time.Now().Add(500 * time.Millisecond)
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return
@@ -226,6 +228,6 @@ func removeStale(root string) {
 		if started, err := startTime(pid); err == nil && started == parts[1] {
 			continue // that host lives
 		}
-		_ = removeDir(filepath.Join(root, e.Name()), 0) // another host may be removing it too
+		_ = removeDir(filepath.Join(root, e.Name()), end) // another host may be removing it too
 	}
 }

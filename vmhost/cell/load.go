@@ -23,29 +23,36 @@ func (s *session) load(ctx context.Context) error {
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, s.opts.LoadTimeout)
 	defer cancel()
-	unwatch := context.AfterFunc(ctx, func() { s.end(errKilled) }) // also of a write that blocks
+	unwatch := context.AfterFunc(ctx, func() { s.end(errSlow) }) // also of a write that blocks
 	defer unwatch()
 	m := wire.Load{Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest}
 	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), s.src.Module) // a failed write means a dying cell, seen below
 
 	tick := time.NewTicker(cpuWatch)
 	defer tick.Stop()
+	var used time.Duration
 	for {
 		select {
 		case err := <-loaded:
 			return loadFault(err)
 		case <-s.dead:
-			return s.loadDeath(ctx)
+			return s.loadDeath(ctx, used)
 		case <-tick.C:
-			if u, err := s.proc.Usage(); err == nil && u.CPU > s.opts.LoadCPU {
+			if u, err := s.proc.Usage(); err == nil {
+				used = u.CPU
+			}
+			if used > s.opts.LoadCPU {
 				s.end(errCPU)
 			}
 		}
 	}
 }
 
-// errCPU is why the host ended a cell whose load took too much CPU time.
-var errCPU = errors.New("load passed its limit on CPU time")
+// Reasons for which the host ends a cell during a load.
+var (
+	errCPU  = errors.New("the load passed its limit on CPU time")
+	errSlow = errors.New("the load passed its limit on time, or is not wanted any more")
+)
 
 // loadFault gives what a worker said of a load one of the kinds that a load has.
 func loadFault(err error) error {
@@ -57,23 +64,23 @@ func loadFault(err error) error {
 	}
 }
 
-// loadDeath is the error of a load whose cell died.
-func (s *session) loadDeath(ctx context.Context) error {
+// loadDeath is the error of a load whose cell died after it had used so much CPU
+// time.
+func (s *session) loadDeath(ctx context.Context, used time.Duration) error {
 	exit := s.proc.Wait()
 	cause := s.why()
 	switch {
 	case errors.Is(cause, errCPU):
 		return refused("compiling and starting it takes more than %v of CPU time", s.opts.LoadCPU)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(cause, errSlow) && errors.Is(ctx.Err(), context.DeadlineExceeded) && used > s.opts.LoadCPU/4:
+		return refused("compiling and starting it takes longer than %v (after %v of CPU time)", s.opts.LoadTimeout, used.Round(time.Millisecond))
+	case errors.Is(cause, errSlow) && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%w: the load took longer than %v by the clock", vmhost.ErrUnavailable, s.opts.LoadTimeout)
-	case ctx.Err() != nil:
+	case errors.Is(cause, errSlow), errors.Is(cause, errStopped):
 		return errStopped
-	case errors.Is(cause, errStopped):
-		return cause
 	case exit.OutOfMemory:
 		return refused("compiling and starting it takes more memory than the %d bytes that there are for it", s.opts.memory(s.src.Limits.Memory))
 	case exit.Signal == 0 && exit.Code != 0:
-		s.opts.Logger.Error("engine died of a module", "program", s.src.Digest.String(), "exit", exit.String(), "stderr", exit.Stderr)
 		return refused("the engine died of it")
 	default:
 		return fmt.Errorf("%w: load: %w", vmhost.ErrUnavailable, cause)

@@ -36,8 +36,9 @@ type Options struct {
 	// LoadTimeout is the longest to compile a module and try one instance,
 	// by the clock; default 20 s.
 	LoadTimeout time.Duration
-	// LoadCPU is the same in CPU time of all threads; default 15 s. A
-	// module that passes it is refused.
+	// LoadCPU is the same in CPU time of all threads; default 10 s. A
+	// module that passes it is refused, and so is one that passes
+	// LoadTimeout after a quarter of it; below that the machine is to blame.
 	LoadCPU time.Duration
 	// Grace is how long a guest may go on after its deadline, or after its
 	// caller has gone, before its cell is killed; default 20 ms.
@@ -63,7 +64,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.IdleTimeout, time.Minute)
 	setDefault(&o.StartTimeout, 10*time.Second)
 	setDefault(&o.LoadTimeout, 20*time.Second)
-	setDefault(&o.LoadCPU, 15*time.Second)
+	setDefault(&o.LoadCPU, 10*time.Second)
 	setDefault(&o.Grace, 20*time.Millisecond)
 	setDefault(&o.UIDBase, 1_900_000_000)
 	setDefault(&o.Logger, slog.New(slog.DiscardHandler))

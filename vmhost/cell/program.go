@@ -21,6 +21,7 @@ type program struct {
 	closed   bool
 	live     *session  // nil when there is no cell
 	starting *starting // nil when none is being started
+	proven   bool      // was loaded once
 	deaths   int       // one after the other, without a good call between
 	retryAt  time.Time // no start before
 	work     sync.WaitGroup
@@ -158,9 +159,12 @@ func (p *program) startLocked() (*starting, error) {
 		case err == nil && p.closed:
 			st.err = errStopped
 		case err == nil:
-			p.live, s.served = s, true
+			p.live, s.served, p.proven = s, true, true
 			s.unpin()
 		default:
+			if p.proven && errors.Is(err, vmhost.ErrRefused) {
+				err = fmt.Errorf("%w: a module that was taken before is refused: %v", vmhost.ErrUnavailable, err) // not %w: it is this machine's fault
+			}
 			st.err = err
 			if !errors.Is(err, vmhost.ErrRefused) && !errors.Is(err, vmhost.ErrBusy) && p.ctx.Err() == nil {
 				p.countDeath()
@@ -189,7 +193,8 @@ func (p *program) countDeath() {
 
 // died is told by the driver that a cell of the program is gone.
 func (p *program) died(s *session, exit Exit) {
-	crashed := errors.Is(s.why(), vmhost.ErrCrashed)
+	cause := s.why()
+	crashed := errors.Is(cause, vmhost.ErrCrashed)
 	p.mu.Lock()
 	if p.live == s {
 		p.live = nil
@@ -200,7 +205,7 @@ func (p *program) died(s *session, exit Exit) {
 	p.mu.Unlock()
 	if crashed {
 		p.d.opts.Logger.Error("cell died", slog.String("program", p.src.Digest.String()), slog.String("account", string(p.src.Account)),
-			slog.String("exit", exit.String()), slog.String("stderr", exit.Stderr))
+			slog.Any("cause", cause), slog.String("stderr", exit.Stderr))
 	}
 }
 

@@ -3,7 +3,6 @@ package cell
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"unicode/utf8"
 
 	"github.com/tars-project/tars/vmhost"
@@ -54,7 +53,6 @@ func (s *session) read() {
 			continue
 		}
 		if errors.Is(err, wire.ErrProtocol) && s.alive() {
-			s.opts.Logger.Error("cell broke the protocol", slog.Any("error", err), slog.String("program", s.src.Digest.String()))
 			s.end(fmt.Errorf("%w: %w", vmhost.ErrCrashed, err))
 			return
 		}
