@@ -49,7 +49,7 @@ const (
 type Index struct {
 	Kind           IndexKind
 	M              int // HNSW: links of a node, 2 to 100; 0 means 16
-	EfConstruction int // HNSW: candidates while building, 4 to 1000 and at least 2*M; 0 means 64
+	EfConstruction int // HNSW: candidates while building, 4 to 1000 and at least 2*M; 0 means the larger of 64 and 2*M
 }
 
 // Collection is a named set of records of one tenant.

@@ -39,8 +39,11 @@ type Filter struct {
 	Values []any    // bool, float64 or string
 }
 
-// IsZero reports whether the filter admits all records.
-func (f Filter) IsZero() bool { return f.Op == "" }
+// IsZero reports whether f is the zero Filter. One that lacks only its operator
+// is not: it is malformed, and must not be taken for one that admits all.
+func (f Filter) IsZero() bool {
+	return f.Op == "" && f.Field == "" && len(f.Terms) == 0 && len(f.Values) == 0
+}
 
 // Validate returns an [InvalidError] that names the place unless the filter is
 // well formed and within bounds.
@@ -61,7 +64,10 @@ func (f Filter) validate(depth int, terms *int) error {
 	}
 	switch f.Op {
 	case OpAnd, OpOr, OpNot:
-		if f.Op == OpNot && len(f.Terms) != 1 {
+		switch {
+		case f.Field != "" || len(f.Values) > 0:
+			return Invalid(string(f.Op), "has a field or values; need terms alone")
+		case f.Op == OpNot && len(f.Terms) != 1:
 			return Invalid("not", "has %d terms; need 1", len(f.Terms))
 		}
 		for i, term := range f.Terms {
@@ -78,6 +84,8 @@ func (f Filter) validate(depth int, terms *int) error {
 
 func (f Filter) validateComparison() error {
 	switch {
+	case len(f.Terms) > 0:
+		return Invalid(string(f.Op), "has terms; need a field and values alone")
 	case f.Field == "" || len(f.Field) > MaxFilterField:
 		return Invalid("field", "has %d bytes; need 1 to %d", len(f.Field), MaxFilterField)
 	case !utf8.ValidString(f.Field) || strings.IndexByte(f.Field, 0) >= 0:

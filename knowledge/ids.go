@@ -2,6 +2,7 @@ package knowledge
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -47,7 +48,7 @@ func ParseRecordID(s string) (RecordID, error) {
 		return "", Invalid("", "has %d bytes; at most %d are allowed", len(s), MaxRecordID)
 	case !utf8.ValidString(s):
 		return "", Invalid("", "is not valid UTF-8")
-	case strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }):
+	case strings.ContainsFunc(s, unicode.IsControl):
 		return "", Invalid("", "has a control character; none is allowed")
 	}
 	return RecordID(s), nil

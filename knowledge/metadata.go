@@ -11,8 +11,9 @@ func itoa(i int) string { return strconv.Itoa(i) }
 
 // CheckMetadata refuses metadata that cannot be kept and given back as it is:
 // keys and strings that are not UTF-8 or hold NUL, numbers that are not
-// finite, nesting over [MaxMetadataDepth], size over [MaxMetadataBytes]. It
-// returns an [InvalidError] that names the place.
+// finite, nesting over [MaxMetadataDepth], size over [MaxMetadataBytes], where a
+// value counts 8 bytes and a string and a key their length. It returns an
+// [InvalidError] that names the place.
 func CheckMetadata(m map[string]any) error {
 	size := 0
 	return checkObject(m, 1, &size)
@@ -34,7 +35,9 @@ func checkObject(m map[string]any, depth int, size *int) error {
 }
 
 func checkValue(value any, depth int, size *int) error {
-	*size += 8
+	if *size += 8; *size > MaxMetadataBytes {
+		return Invalid("", "metadata is over %d bytes", MaxMetadataBytes)
+	}
 	switch v := value.(type) {
 	case nil, bool:
 	case float64:
@@ -56,9 +59,6 @@ func checkValue(value any, depth int, size *int) error {
 		return checkObject(v, depth+1, size)
 	default:
 		return Invalid("", "is not a JSON value")
-	}
-	if *size > MaxMetadataBytes {
-		return Invalid("", "metadata is over %d bytes", MaxMetadataBytes)
 	}
 	return nil
 }

@@ -38,14 +38,20 @@ type Record struct {
 // Validate checks a record for collection c. The vector must be there.
 // It returns an [InvalidError].
 func (r Record) Validate(c Collection) error {
+	if err := r.CheckContent(); err != nil {
+		return err
+	}
+	return At("vector", CheckVector(r.Vector, c))
+}
+
+// CheckContent checks all of a record but its vector, which may have to be made
+// first at some cost. It returns an [InvalidError].
+func (r Record) CheckContent() error {
 	if _, err := ParseRecordID(string(r.ID)); err != nil {
 		return At("id", err)
 	}
 	if err := CheckText(r.Text); err != nil {
 		return At("text", err)
-	}
-	if err := CheckVector(r.Vector, c); err != nil {
-		return At("vector", err)
 	}
 	return At("metadata", CheckMetadata(r.Metadata))
 }
