@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tars-project/tars/knowledge"
 )
@@ -32,60 +33,70 @@ type Writer struct {
 // Put writes all records or none and returns their versions, in order. A record
 // without a vector is embedded by the collection's embedder; in a collection with
 // an embedder a vector of the caller's own is refused, for it would come from
-// another space. Errors are those of [knowledge.Records.PutRecords] and
-// [knowledge.Embedder.Embed].
+// another space. All that can be checked without a vector is checked before any
+// is made. records is not changed. Errors are those of
+// [knowledge.Records.PutRecords] and [knowledge.Embedder.Embed].
 func (w *Writer) Put(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
 	c, err := w.Store.Collection(ctx, tenant, collection)
 	if err != nil {
 		return nil, fmt.Errorf("put records: %w", err)
 	}
-	if len(records) < 1 || len(records) > knowledge.MaxBatch {
-		return nil, knowledge.Invalid("records", "has %d entries; need 1 to %d", len(records), knowledge.MaxBatch)
-	}
-	if c.Embedder.ID != knowledge.NoEmbedder {
-		if err := w.embed(ctx, c, records); err != nil {
-			return nil, err
-		}
+	if _, err := knowledge.CheckBatch(records); err != nil {
+		return nil, err
 	}
 	for i, r := range records {
-		if len(r.Vector) == 0 {
-			return nil, knowledge.Invalid(fmt.Sprintf("records[%d].vector", i), "is missing; collection %q has no embedder", collection)
-		}
-		if err := r.Validate(c); err != nil {
+		if err := checkRecord(r, c); err != nil {
 			return nil, knowledge.At(fmt.Sprintf("records[%d]", i), err)
+		}
+	}
+	if c.Embedder.ID != knowledge.NoEmbedder {
+		if records, err = w.embed(ctx, c, records); err != nil {
+			return nil, err
 		}
 	}
 	return w.Store.PutRecords(ctx, tenant, collection, records)
 }
 
-// embed makes the vectors of all records in place.
-func (w *Writer) embed(ctx context.Context, c knowledge.Collection, records []knowledge.Record) error {
+// checkRecord checks what a caller brought for collection c.
+func checkRecord(r knowledge.Record, c knowledge.Collection) error {
+	switch given := len(r.Vector) > 0; {
+	case c.Embedder.ID == knowledge.NoEmbedder && !given:
+		return knowledge.Invalid("vector", "is missing; collection %q has no embedder", c.Name)
+	case c.Embedder.ID == knowledge.NoEmbedder:
+		return r.Validate(c)
+	case given:
+		return knowledge.Invalid("vector", "is given, but collection %q is embedded by %q; need text alone", c.Name, c.Embedder.ID)
+	default:
+		return r.CheckContent()
+	}
+}
+
+// embed returns the records with the vectors of their texts.
+func (w *Writer) embed(ctx context.Context, c knowledge.Collection, records []knowledge.Record) ([]knowledge.Record, error) {
 	embedder, err := w.Embedders.For(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	texts := make([]string, len(records))
 	for i, r := range records {
-		if len(r.Vector) > 0 {
-			return knowledge.Invalid(fmt.Sprintf("records[%d].vector", i), "is given, but collection %q is embedded by %q; need text alone", c.Name, c.Embedder.ID)
-		}
-		if err := knowledge.CheckText(r.Text); err != nil {
-			return knowledge.At(fmt.Sprintf("records[%d].text", i), err)
-		}
 		texts[i] = r.Text
 	}
 	vectors, err := embedder.Embed(ctx, knowledge.EmbedDocument, texts)
 	if err != nil {
 		var invalid *knowledge.InvalidError
 		if errors.As(err, &invalid) {
-			return textError(invalid)
+			return nil, textError(invalid)
 		}
-		return fmt.Errorf("embed records: %w", err)
+		return nil, fmt.Errorf("embed records: %w", err)
 	}
+	if len(vectors) != len(records) {
+		return nil, fmt.Errorf("embed records: embedder %q gave %d vectors for %d texts", c.Embedder.ID, len(vectors), len(records))
+	}
+	records = slices.Clone(records)
 	for i := range records {
 		records[i].Vector = vectors[i]
 	}
-	return nil
+	return records, nil
 }
 
 // textError turns an embedder's "texts[i]" into the caller's "records[i].text".
