@@ -1,6 +1,7 @@
 package body
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -20,14 +21,24 @@ func (d *decoder) vector() ([]float32, error) {
 		if err != nil {
 			return err
 		}
-		x, err := token.Float32()
-		if err != nil || x > maxComponent || x < -maxComponent {
-			return knowledge.Invalid("", "is beyond ±%g", float64(maxComponent))
-		}
+		x, err := component(token)
 		v = append(v, x)
-		return nil
+		return err
 	})
 	return v, err
+}
+
+// component returns a number of single precision. One near the bound is looked at
+// again, for it may have been rounded to it.
+func component(token jsontext.Token) (float32, error) {
+	x, err := token.Float32()
+	if err == nil && -maxComponent < x && x < maxComponent {
+		return x, nil
+	}
+	if f, err := token.Float(); err != nil || math.Abs(f) > maxComponent {
+		return 0, knowledge.Invalid("", "is beyond ±%g", float64(maxComponent))
+	}
+	return x, nil
 }
 
 // maxComponent is the largest component that openapi.yaml admits, and

@@ -1,0 +1,343 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/tenancy"
+	"github.com/tars-project/tars/plugins"
+	"github.com/tars-project/tars/vmhost"
+)
+
+// failing is every service, failing always with one error.
+type failing struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (f *failing) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *failing) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+func (f *failing) PutCollection(context.Context, knowledge.TenantID, knowledge.Collection) (knowledge.Collection, bool, error) {
+	return knowledge.Collection{}, false, f.get()
+}
+
+func (f *failing) Collection(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error) {
+	return knowledge.Collection{}, f.get()
+}
+
+func (f *failing) ListCollections(context.Context, knowledge.TenantID, knowledge.CollectionName, int) ([]knowledge.Collection, error) {
+	return nil, f.get()
+}
+
+func (f *failing) DeleteCollection(context.Context, knowledge.TenantID, knowledge.CollectionName) error {
+	return f.get()
+}
+
+func (f *failing) Record(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.RecordID) (knowledge.Record, error) {
+	return knowledge.Record{}, f.get()
+}
+
+func (f *failing) DeleteRecord(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.RecordID) error {
+	return f.get()
+}
+
+func (f *failing) Put(context.Context, knowledge.TenantID, knowledge.CollectionName, []knowledge.Record) ([]int64, error) {
+	return nil, f.get()
+}
+
+func (f *failing) Search(context.Context, knowledge.TenantID, query.SearchText) (knowledge.Found, error) {
+	return knowledge.Found{}, f.get()
+}
+
+func (f *failing) Answer(context.Context, knowledge.TenantID, query.Query) (query.Answer, error) {
+	return query.Answer{}, f.get()
+}
+
+func (f *failing) Version(context.Context, knowledge.TenantID, plugins.Name, plugins.Ref) (plugins.Version, error) {
+	return plugins.Version{}, f.get()
+}
+
+func (f *failing) ListVersions(context.Context, knowledge.TenantID, plugins.Name, int, int) ([]plugins.Version, error) {
+	return nil, f.get()
+}
+
+func (f *failing) Plugin(context.Context, knowledge.TenantID, plugins.Name) (plugins.Plugin, error) {
+	return plugins.Plugin{}, f.get()
+}
+
+func (f *failing) ListPlugins(context.Context, knowledge.TenantID, plugins.Name, int) ([]plugins.Plugin, error) {
+	return nil, f.get()
+}
+
+func (f *failing) SetAlias(context.Context, knowledge.TenantID, plugins.Name, plugins.Alias, int) error {
+	return f.get()
+}
+
+func (f *failing) Upload(context.Context, knowledge.TenantID, tenancy.Policy, plugins.Manifest, []byte) (plugins.Version, bool, error) {
+	return plugins.Version{}, false, f.get()
+}
+
+func (f *failing) Invoke(context.Context, knowledge.TenantID, plugins.Name, plugins.Ref, string, []byte) (plugins.Invocation, error) {
+	return plugins.Invocation{}, f.get()
+}
+
+func (f *failing) CreateTenant(context.Context, tenancy.Tenant) (tenancy.Tenant, error) {
+	return tenancy.Tenant{}, f.get()
+}
+
+func (f *failing) Tenant(context.Context, knowledge.TenantID) (tenancy.Tenant, error) {
+	return tenancy.Tenant{}, f.get()
+}
+
+func (f *failing) ListTenants(context.Context, knowledge.TenantID, int) ([]tenancy.Tenant, error) {
+	return nil, f.get()
+}
+
+func (f *failing) IssueKey(context.Context, knowledge.TenantID, string, []tenancy.Scope, time.Time) (tenancy.Key, string, error) {
+	return tenancy.Key{}, "", f.get()
+}
+
+func (f *failing) ListKeys(context.Context, knowledge.TenantID, string, int) ([]tenancy.Key, error) {
+	return nil, f.get()
+}
+
+func (f *failing) RevokeKey(context.Context, knowledge.TenantID, string) error { return f.get() }
+
+func failingWorld(t *testing.T) (*world, *failing) {
+	f := new(failing)
+	return newWorld(t, func(s *Services, _ *Options) {
+		s.Tenants, s.Collections, s.Records, s.Writer, s.Engine = f, f, f, f, f
+		s.Catalog, s.Registry, s.Invoker = f, f, f
+	}), f
+}
+
+// goodCall makes a request that reaches the operation's service.
+func (w *world) goodCall(id, method, path, token string) reply {
+	if id == "uploadPluginVersion" {
+		return w.upload(token, "cited", part{"manifest", "application/json", goodManifest}, part{"module", "application/wasm", goodModule})
+	}
+	body := map[string]string{
+		"putCollection": `{"dimension":2}`, "putRecords": record(`"vector":[1,1]`), "searchRecords": `{"vector":[1,1]}`,
+		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
+		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
+	}[id]
+	path = strings.NewReplacer("/versions/some1", "/versions/1").Replace(path)
+	return w.call(method, path, token, body)
+}
+
+// TestEveryErrorIsListed lets the service of every operation fail in every way
+// that it may, and finds each answer listed in openapi.yaml ([world.do] checks).
+func TestEveryErrorIsListed(t *testing.T) {
+	w, f := failingWorld(t)
+	token := w.tenant("acme")
+	const secret = "postgres://tars:hunter2@10.0.0.1/tars"
+	always := map[error]int{
+		knowledge.Invalid("a[0]", "is wrong"): 400, knowledge.ErrForbidden: 403, knowledge.ErrLimit: 429, knowledge.ErrUnavailable: 503,
+		context.DeadlineExceeded: 504, errors.New("fault"): 500,
+	}
+	for _, call := range w.operationCalls() {
+		op := w.server.operations[call.id]
+		if op.scope == "" {
+			continue
+		}
+		key := token
+		if op.scope == tenancy.ScopeAdmin {
+			key = adminKey
+		}
+		kinds := map[error]int{}
+		for kind, code := range always {
+			kinds[kind] = code
+		}
+		switch call.id {
+		case "putCollection", "createTenant":
+			kinds[knowledge.ErrConflict] = 409
+		case "listCollections", "listPlugins", "listTenants":
+		case "uploadPluginVersion":
+			kinds[knowledge.ErrConflict] = 409
+			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422
+			kinds[vmhost.ErrMemory], kinds[vmhost.ErrTrapped], kinds[vmhost.ErrDeadline] = 422, 422, 422
+			kinds[vmhost.ErrBusy], kinds[vmhost.ErrUnavailable], kinds[vmhost.ErrCrashed] = 429, 503, 503
+		case "invokePlugin", "query":
+			kinds[knowledge.ErrNotFound] = 404
+			for reason, kind := range map[string]error{"deadline": vmhost.ErrDeadline, "memory": vmhost.ErrMemory, "trapped": vmhost.ErrTrapped, "output": vmhost.ErrOutput, "input": vmhost.ErrInput, "refused": vmhost.ErrRefused} {
+				kinds[&query.PluginError{Plugin: "p", Reason: reason, Detail: "d", Err: kind}] = 422
+			}
+			kinds[&query.PluginError{Plugin: "p", Reason: "error", Detail: "bad_config: x", Err: &vmhost.GuestError{Code: "bad_config", Message: "x"}}] = 422
+			kinds[&query.PluginError{Plugin: "p", Reason: "busy", Err: vmhost.ErrBusy}] = 429
+			kinds[&query.PluginError{Plugin: "p", Reason: "crashed", Err: vmhost.ErrCrashed}] = 503
+		case "searchRecords", "putRecords":
+			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
+		default:
+			kinds[knowledge.ErrNotFound] = 404
+		}
+		for kind, want := range kinds {
+			f.set(fmt.Errorf("connect to %s: %w", secret, kind))
+			got := w.goodCall(call.id, call.method, call.path, key)
+			w.wantStatus(fmt.Sprintf("%s failing with %v", call.id, kind), got, want)
+			if strings.Contains(got.body, "hunter2") {
+				t.Errorf("%s failing with %v = %s, want nothing of the error's own text", call.id, kind, got.body)
+			}
+			if retry := got.header.Get("Retry-After"); (retry != "") != (want == 429 || want == 503) {
+				t.Errorf("%s failing with %v: Retry-After = %q, want it with 429 and 503 alone", call.id, kind, retry)
+			}
+		}
+	}
+	if !strings.Contains(w.log.String(), "hunter2") {
+		t.Error("the log lacks the text of internal errors, want it there")
+	}
+}
+
+// A client can tell what its plugin did, and what is wrong with its module.
+func TestProblemsExplain(t *testing.T) {
+	w, f := failingWorld(t)
+	token := w.tenant("acme")
+	for _, c := range []struct {
+		err          error
+		name, detail string
+		reason       any
+	}{
+		{&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}, "module-refused", "code section, offset 9: too deep", "refused"},
+		{&query.PluginError{Plugin: "p", Reason: "deadline", Detail: "2s", Err: vmhost.ErrDeadline}, "plugin-failed", "plugin p: deadline: 2s", "deadline"},
+		{&query.PluginError{Plugin: "p", Reason: "error", Detail: "bad_config: no k"}, "plugin-failed", "plugin p: error: bad_config: no k", "error"},
+		{knowledge.Invalid("records[3].vector[7]", "is not finite"), "invalid", "records[3].vector[7]: is not finite", nil},
+	} {
+		f.set(c.err)
+		got := w.call("POST", "/v1/plugins/p/invoke", token, `{"capability":"rank","input":1}`)
+		if got.json["type"] != "/problems/"+c.name || got.json["detail"] != c.detail || got.json["reason"] != c.reason {
+			t.Errorf("problem of %v = %s, want type %s, detail %q, reason %v", c.err, got.body, c.name, c.detail, c.reason)
+		}
+	}
+}
+
+// An internal fault is logged once, with the id that the client was told.
+func TestInternalErrorIsLoggedOnce(t *testing.T) {
+	w, f := failingWorld(t)
+	token := w.tenant("acme")
+	f.set(errors.New("the disk is on fire"))
+	got := w.call("GET", "/v1/collections", token, "")
+	w.wantStatus("list", got, 500)
+	var lines []string
+	for line := range strings.Lines(w.log.String()) {
+		if strings.Contains(line, "the disk is on fire") {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) != 1 || !strings.Contains(lines[0], got.header.Get("X-Request-ID")) {
+		t.Errorf("log has %q, want one line with the request's id", lines)
+	}
+}
+
+// blocking is an engine that waits until it is told, and then panics or returns.
+type blocking struct {
+	engine
+	entered chan context.Context
+	leave   func(ctx context.Context) error
+}
+
+func (b *blocking) Search(ctx context.Context, _ knowledge.TenantID, _ query.SearchText) (knowledge.Found, error) {
+	if b.entered != nil {
+		b.entered <- ctx
+	}
+	return knowledge.Found{}, b.leave(ctx)
+}
+
+func TestPanic(t *testing.T) {
+	b := &blocking{leave: func(context.Context) error { panic("secret 42") }}
+	w := newWorld(t, func(s *Services, _ *Options) { s.Engine = b })
+	token := w.tenant("acme")
+	got := w.call("POST", "/v1/collections/c/search", token, `{"vector":[1,1]}`)
+	w.wantStatus("search that panics", got, 500)
+	if strings.Contains(got.body, "secret 42") || !strings.Contains(w.log.String(), "secret 42") {
+		t.Errorf("panic: answer %s, want its text in the log alone", got.body)
+	}
+	w.wantStatus("the next request", w.call("GET", "/v1/collections", token, ""), 200)
+}
+
+// A client that goes away ends the work done for it.
+func TestClientGone(t *testing.T) {
+	left := make(chan error, 1)
+	b := &blocking{entered: make(chan context.Context, 1)}
+	b.leave = func(ctx context.Context) error {
+		<-ctx.Done()
+		left <- ctx.Err()
+		return ctx.Err()
+	}
+	w := newWorld(t, func(s *Services, _ *Options) { s.Engine = b })
+	token := w.tenant("acme")
+	ctx, cancel := context.WithCancel(t.Context())
+	r := w.request("POST", "/v1/collections/c/search", token, strings.NewReader(`{"vector":[1,1]}`)).WithContext(ctx)
+	r.Header.Set("Content-Type", "application/json")
+	go func() {
+		<-b.entered
+		cancel()
+	}()
+	if response, err := http.DefaultClient.Do(r); err == nil {
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		t.Errorf("a cancelled request was answered with %d, want none", response.StatusCode)
+	}
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the handler's context ended with %v, want canceled", err)
+	}
+}
+
+// An operation's deadline ends the work and is told as 504.
+func TestHandlerDeadline(t *testing.T) {
+	b := &blocking{leave: func(ctx context.Context) error {
+		<-ctx.Done()
+		return fmt.Errorf("search: %w", ctx.Err())
+	}}
+	w := newWorld(t, func(s *Services, _ *Options) { s.Engine = b })
+	w.server.operations["searchRecords"].total = 20 * time.Millisecond
+	token := w.tenant("acme")
+	w.wantStatus("search that does not end", w.call("POST", "/v1/collections/c/search", token, `{"vector":[1,1]}`), 504)
+}
+
+// /readyz says what failed, and not why.
+func TestReadiness(t *testing.T) {
+	broken := errors.New("password hunter2 refused")
+	w := newWorld(t, func(_ *Services, o *Options) {
+		o.Checks = []Check{
+			{"sandbox", func(context.Context) (string, error) { return "jail", nil }},
+			{"database", func(context.Context) (string, error) { return "", broken }},
+			{"stuck", func(ctx context.Context) (string, error) { return "", ctx.Err() }},
+		}
+	})
+	got := w.call("GET", "/readyz", "", "")
+	w.wantStatus("readyz", got, 503)
+	if want := `[map[detail:jail name:sandbox ok:true] map[detail:failing name:database ok:false] map[name:stuck ok:true]]`; fmt.Sprint(got.json["checks"]) != want {
+		t.Errorf("checks = %v, want %s", got.json["checks"], want)
+	}
+	w.wantStatus("livez", w.call("GET", "/livez", "", ""), 200)
+}
+
+// Authentication that cannot be done is not a wrong key.
+func TestAuthenticationUnavailable(t *testing.T) {
+	w := newWorld(t, func(s *Services, _ *Options) { s.Keys = noDirectory{} })
+	w.wantStatus("any", w.call("GET", "/v1/collections", "x", ""), 503)
+}
+
+type noDirectory struct{}
+
+func (noDirectory) Authenticate(context.Context, string) (tenancy.Principal, error) {
+	return tenancy.Principal{}, fmt.Errorf("directory: %w", knowledge.ErrUnavailable)
+}
