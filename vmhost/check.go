@@ -3,7 +3,6 @@ package vmhost
 import (
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/tars-project/tars/vmhost/wasm"
 )
@@ -18,8 +17,11 @@ func (h *Host) check(src Source) error {
 	}
 	limits := h.opts.WASM
 	limits.MemoryPages = min(limits.MemoryPages, uint32(src.Limits.Memory/PageSize))
-	limits.Allowed = allowed(limits.Allowed, src.Grants)
-	if err := checkModule(src.Module, limits); err != nil {
+	found, err := checkModule(src.Module, limits)
+	if err != nil {
+		return err
+	}
+	if err := checkGrants(found.Imports, src.Grants); err != nil {
 		return err
 	}
 	if got := DigestOf(src.Module); got != src.Digest {
@@ -29,27 +31,24 @@ func (h *Host) check(src Source) error {
 }
 
 // checkModule reads the module with the bounded parser.
-func checkModule(module []byte, limits wasm.Limits) error {
-	_, err := wasm.Check(module, limits)
+func checkModule(module []byte, limits wasm.Limits) (*wasm.Inspection, error) {
+	found, err := wasm.Check(module, limits)
 	var bad *wasm.Error
 	if errors.As(err, &bad) {
-		return &RefusedError{Section: bad.Section, Offset: bad.Offset, Detail: bad.Detail}
+		return nil, &RefusedError{Section: bad.Section, Offset: bad.Offset, Detail: bad.Detail}
 	}
-	return err
+	return found, err
 }
 
-// allowed returns the imports of all without the host functions that are not
-// granted.
-func allowed(all map[string]map[string]wasm.FuncType, g Grants) map[string]map[string]wasm.FuncType {
-	host := maps.Clone(all[wasm.HostModule])
-	for name, granted := range map[string]bool{"search": g.Search, "embed": g.Embed, "vectors": g.Vectors, "log": g.Log} {
-		if !granted {
-			delete(host, name)
+// checkGrants refuses a module that imports a host function that is not granted.
+func checkGrants(imports []wasm.Import, g Grants) error {
+	granted := map[string]bool{"search": g.Search, "embed": g.Embed, "vectors": g.Vectors, "log": g.Log}
+	for _, i := range imports {
+		if i.Module == wasm.HostModule && !granted[i.Name] {
+			return &RefusedError{Section: "import", Offset: -1, Detail: fmt.Sprintf("the host function %q is not granted to this module", i.Name)}
 		}
 	}
-	narrowed := maps.Clone(all)
-	narrowed[wasm.HostModule] = host
-	return narrowed
+	return nil
 }
 
 // checkLimits reports the limits that are not positive, or over those of the

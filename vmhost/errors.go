@@ -45,6 +45,8 @@ func (e *RefusedError) Error() string {
 		return fmt.Sprintf("%s section, offset %d: %s", e.Section, e.Offset, e.Detail)
 	case e.Offset >= 0:
 		return fmt.Sprintf("offset %d: %s", e.Offset, e.Detail)
+	case e.Section != "":
+		return fmt.Sprintf("%s section: %s", e.Section, e.Detail)
 	default:
 		return e.Detail
 	}

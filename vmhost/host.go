@@ -21,8 +21,8 @@ type Options struct {
 	// pass. Every field must be positive.
 	MaxLimits Limits
 	// WASM are the caps on modules; the zero value means
-	// [wasm.DefaultLimits]. Its MemoryPages and its Allowed are narrowed
-	// for each program to its limits and grants.
+	// [wasm.DefaultLimits]. Its MemoryPages is narrowed for each program to
+	// its limits.
 	WASM   wasm.Limits
 	Logger *slog.Logger // for what no caller can be told; nil discards
 }

@@ -44,7 +44,7 @@ type pluginNew struct {
 	Dir string `arg:"" help:"Folder to make; its last element names the plugin."`
 }
 
-func (c *pluginNew) Run(ctx context.Context, w *world) error {
+func (c *pluginNew) Run(w *world) error {
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
 		return err
