@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"github.com/jackc/pgx/v5"
@@ -47,7 +48,10 @@ func Read(ctx context.Context, db pool, tenant knowledge.TenantID, sql string, a
 		}
 		return rows.Err()
 	}()
-	return Kind(errors.Join(err, results.Close()))
+	if closed := results.Close(); err == nil {
+		err = closed // else it repeats what went wrong
+	}
+	return Kind(err)
 }
 
 // Write runs do in one transaction as the tenant, and commits unless do returns
@@ -65,24 +69,33 @@ func Write(ctx context.Context, db pool, tenant knowledge.TenantID, do func(pgx.
 // Errors that have no kind, and nil, are returned as they are.
 func Kind(err error) error {
 	var pg *pgconn.PgError
-	var network net.Error
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("%w: %w", knowledge.ErrNotFound, err)
-	case errors.As(err, &pg):
-		if kind, ok := kinds[pg.Code]; ok {
-			return fmt.Errorf("%w: %w", kind, err)
-		}
-		if kind, ok := classes[pg.Code[:min(2, len(pg.Code))]]; ok {
-			return fmt.Errorf("%w: %w", kind, err)
-		}
-		return err
-	case errors.As(err, new(*pgconn.ConnectError)), errors.As(err, &network), pgconn.SafeToRetry(err):
+	case errors.As(err, &pg) && kindOf(pg.Code) != nil:
+		return fmt.Errorf("%w: %w", kindOf(pg.Code), err)
+	case unreachable(err):
 		return fmt.Errorf("%w: %w", knowledge.ErrUnavailable, err)
 	}
 	return err
+}
+
+// kindOf returns the kind of a SQLSTATE, nil if it has none.
+func kindOf(code string) error {
+	if kind, ok := kinds[code]; ok {
+		return kind
+	}
+	return classes[code[:min(2, len(code))]]
+}
+
+// unreachable reports that no server could be reached or let us in, or that the
+// connection broke, for which pgx has more than one error.
+func unreachable(err error) bool {
+	var network net.Error
+	return errors.As(err, new(*pgconn.ConnectError)) || errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err)
 }
 
 // Codes and classes of codes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
@@ -93,6 +106,8 @@ var (
 		"57014": knowledge.ErrUnavailable, // query_canceled: by statement_timeout, for ctx was seen to above
 		"55P03": knowledge.ErrUnavailable, // lock_not_available
 		"25006": knowledge.ErrUnavailable, // read_only_sql_transaction: a standby
+		"25P03": knowledge.ErrUnavailable, // idle_in_transaction_session_timeout
+		"25P04": knowledge.ErrUnavailable, // transaction_timeout
 	}
 	classes = map[string]error{
 		"08": knowledge.ErrUnavailable, // connection exception
