@@ -148,7 +148,7 @@ LIMIT @limit`
 func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
 	var found []definition
 	args := pgx.NamedArgs{"tenant": string(tenant), "after": string(after), "limit": limit}
-	err := s.read(ctx, tenant, nil, listCollectionsSQL, args, func(rows pgx.Rows) error {
+	err := s.read(ctx, setTenantSQL, listCollectionsSQL, args, func(rows pgx.Rows) error {
 		for rows.Next() {
 			var d definition
 			if err := d.scan(rows); err != nil {
@@ -191,7 +191,7 @@ func (s *Store) count(ctx context.Context, tenant knowledge.TenantID, found []de
 		placements[i], ids[i], index[d.id] = d.placement, d.id, i
 	}
 	args := pgx.NamedArgs{"tenant": string(tenant), "placements": placements, "collections": ids}
-	err := s.read(ctx, tenant, nil, countSQL, args, func(rows pgx.Rows) error {
+	err := s.read(ctx, setTenantSQL, countSQL, args, func(rows pgx.Rows) error {
 		var id, n int64
 		_, err := pgx.ForEachRow(rows, []any{&id, &n}, func() error {
 			found[index[id]].Records = n

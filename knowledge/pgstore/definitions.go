@@ -45,7 +45,7 @@ func (s *Store) fetch(ctx context.Context, tenant knowledge.TenantID, name knowl
 	var d definition
 	found := false
 	args := pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}
-	err := s.read(ctx, tenant, nil, definitionSQL, args, func(rows pgx.Rows) error {
+	err := s.read(ctx, setTenantSQL, definitionSQL, args, func(rows pgx.Rows) error {
 		for rows.Next() {
 			if err := d.scan(rows, &d.bytes); err != nil {
 				return err

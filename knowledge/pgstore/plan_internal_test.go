@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,13 +19,13 @@ import (
 func (s *Store) explain(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search) (string, error) {
 	args := d.args(tenant)
 	plan := s.plan(d, search)
-	args["vector"], args["limit"], args["candidates"] = search.Vector, search.Limit, candidates(search, plan)
+	args["vector"], args["limit"], args["candidates"], args["ef"] = search.Vector, search.Limit, candidates(search, plan), strconv.Itoa(plan.Ef)
 	sql, err := searchStatement(d, search.Filter, plan, args)
 	if err != nil {
 		return "", err
 	}
 	var lines []string
-	err = s.read(ctx, tenant, settings(plan), "EXPLAIN (COSTS off) "+sql, args, func(rows pgx.Rows) error {
+	err = s.read(ctx, setSQL(plan), "EXPLAIN (COSTS off) "+sql, args, func(rows pgx.Rows) error {
 		var err error
 		lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err

@@ -167,7 +167,7 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collectio
 	err := s.withDefinition(ctx, tenant, collection, func(d definition) (current bool, err error) {
 		args := d.args(tenant)
 		args["id"] = string(id)
-		err = s.read(ctx, tenant, nil, recordSQL, args, func(rows pgx.Rows) error {
+		err = s.read(ctx, setTenantSQL, recordSQL, args, func(rows pgx.Rows) error {
 			for rows.Next() {
 				current = true
 				if err := scanRecord(rows, &r); err != nil {

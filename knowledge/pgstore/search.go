@@ -68,22 +68,26 @@ func (s *Store) plan(d definition, search knowledge.Search) knowledge.Plan {
 // embeddings of sentences.
 const defaultEf = 100
 
-// settings make the server follow a plan.
-func settings(plan knowledge.Plan) []setting {
+// setHNSWSQL makes the server follow the plan of an index. iterative_scan, also
+// without a filter: expired and deleted records count among the candidates, and
+// a scan that stops at ef of them may come short. enable_sort leaves the index
+// as the only way to the order: without statistics the server may take sorting
+// all rows for cheaper.
+const setHNSWSQL = `
+SELECT set_config('tars.tenant', @tenant, true),
+	set_config('hnsw.ef_search', @ef, true),
+	set_config('hnsw.iterative_scan', 'relaxed_order', true),
+	set_config('hnsw.max_scan_tuples', '50000', true),
+	set_config('hnsw.scan_mem_multiplier', '8', true),
+	set_config('enable_sort', 'off', true)`
+
+// setSQL makes the settings of a plan. An exact one needs none: its ORDER BY is
+// one that no index serves.
+func setSQL(plan knowledge.Plan) string {
 	if plan.Method == methodExact {
-		return nil // its ORDER BY is one that no index serves
+		return setTenantSQL
 	}
-	return []setting{
-		{"hnsw.ef_search", strconv.Itoa(plan.Ef)},
-		// Also without a filter: expired and deleted records count among the
-		// candidates, and a scan that stops at ef of them may come short.
-		{"hnsw.iterative_scan", "relaxed_order"},
-		{"hnsw.max_scan_tuples", "50000"},
-		{"hnsw.scan_mem_multiplier", "8"},
-		// Leaves the index as the only way to the order: without statistics
-		// the server may take sorting all rows for cheaper.
-		{"enable_sort", "off"},
-	}
+	return setHNSWSQL
 }
 
 // searchSQL frames a plan's SQL. The collection's row is part of the statement,
@@ -158,13 +162,13 @@ func indexed(d definition, vector string) string {
 func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, plan knowledge.Plan) (found knowledge.Found, current bool, err error) {
 	args := d.args(tenant)
 	args["vector"], args["limit"] = search.Vector, search.Limit
-	args["candidates"] = candidates(search, plan)
+	args["candidates"], args["ef"] = candidates(search, plan), strconv.Itoa(plan.Ef)
 	sql, err := searchStatement(d, search.Filter, plan, args)
 	if err != nil {
 		return found, false, err
 	}
 	found.Plan = plan
-	err = s.read(ctx, tenant, settings(plan), sql, args, func(rows pgx.Rows) error {
+	err = s.read(ctx, setSQL(plan), sql, args, func(rows pgx.Rows) error {
 		found.Matches = make([]knowledge.Match, 0, search.Limit)
 		for rows.Next() {
 			current = true

@@ -64,29 +64,17 @@ func New(app, jobs *pgxpool.Pool, options Options) *Store {
 	return &Store{app: app, jobs: jobs, options: options.withDefaults(), definitions: newDefinitions(time.Now)}
 }
 
-// setting is one server setting for the length of a transaction.
-type setting struct{ name, value string }
-
 // setTenantSQL comes first in each transaction: row-level security compares
 // with it. true: for this transaction only.
 const setTenantSQL = `SELECT set_config('tars.tenant', @tenant, true)`
 
-// settingsSQL makes several settings at once.
-const settingsSQL = `SELECT set_config(s.name, s.value, true) FROM unnest(@names::text[], @values::text[]) AS s(name, value)`
-
 // read runs one statement for the tenant in a transaction of its own, in one
-// round trip, and hands its rows to scan.
-func (s *Store) read(ctx context.Context, tenant knowledge.TenantID, settings []setting, sql string, args pgx.NamedArgs, scan func(pgx.Rows) error) error {
+// round trip, and hands its rows to scan. setSQL, which may use the same args,
+// makes the transaction's settings, that of the tenant among them.
+func (s *Store) read(ctx context.Context, setSQL, sql string, args pgx.NamedArgs, scan func(pgx.Rows) error) error {
 	// The statements of a batch are one implicit transaction.
 	batch := &pgx.Batch{}
-	batch.Queue(setTenantSQL, pgx.NamedArgs{"tenant": string(tenant)})
-	if len(settings) > 0 {
-		names, values := make([]string, len(settings)), make([]string, len(settings))
-		for i, x := range settings {
-			names[i], values[i] = x.name, x.value
-		}
-		batch.Queue(settingsSQL, pgx.NamedArgs{"names": names, "values": values})
-	}
+	batch.Queue(setSQL, args)
 	batch.Queue(sql, args).Query(scan)
 	return translate(ctx, s.app.SendBatch(ctx, batch).Close())
 }

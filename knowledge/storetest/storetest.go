@@ -168,7 +168,7 @@ func (r *random) vector() []float32 {
 	centre := r.centres[r.IntN(len(r.centres))]
 	v := make([]float32, len(centre))
 	for i := range v {
-		v[i] = centre[i] + float32(0.6*r.NormFloat64())
+		v[i] = centre[i] + float32(1.5*r.NormFloat64())
 	}
 	return v
 }
