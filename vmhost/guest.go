@@ -54,9 +54,40 @@ func (g *Guest) Call(ctx context.Context, req Request) (Reply, error) {
 		return Reply{Usage: Usage{Queue: queued}}, err
 	}
 	defer g.host.slots.release(g.src.Account)
+	start := time.Now()
+	if err := g.ready(ctx, bounded); err != nil {
+		return Reply{Usage: Usage{Queue: queued + time.Since(start)}}, err
+	}
+	queued += time.Since(start)
 	reply, err := g.run(ctx, bounded, req)
 	reply.Usage.Queue += queued
 	return reply, err
+}
+
+// readier is a [Program] whose machine comes and goes. Ready makes one ready
+// for a call; its errors are those of Call.
+type readier interface {
+	Ready(ctx context.Context) error
+}
+
+// ready waits for the program's machine before the guest's clock starts: what
+// starting it takes, above all compiling, is not the guest's time.
+func (g *Guest) ready(caller, bounded context.Context) error {
+	program, ok := g.program.(readier)
+	if !ok {
+		return nil
+	}
+	err := program.Ready(bounded)
+	switch {
+	case err == nil:
+		return nil
+	case caller.Err() != nil:
+		return caller.Err()
+	case errors.Is(context.Cause(bounded), errHostClosed):
+		return errHostClosed
+	default:
+		return kindOf(err)
+	}
 }
 
 func (g *Guest) checkInput(req Request) error {

@@ -149,7 +149,9 @@ type Driver interface {
 }
 
 // Program is a loaded module. Safe for concurrent use; each call runs in a
-// fresh VM that no other call has touched.
+// fresh VM that no other call has touched. A program whose machine comes and
+// goes has besides a method Ready(ctx) error, which Host calls before it sets
+// the deadline of a call.
 type Program interface {
 	// Call runs the program's handle function. The deadline of ctx is the
 	// wall-clock limit: Host has set it. Errors are those of package

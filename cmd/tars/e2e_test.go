@@ -121,11 +121,39 @@ func TestKilledCell(t *testing.T) {
 	}
 	upload(t, client, "echo", vmhosttest.Guest(t, "echo"))
 	var out struct{ Output map[string]any }
-	for _, name := range []string{"echo"} {
-		do(t, client, http.MethodPost, "/v1/plugins/"+name+"/invoke", map[string]any{"capability": "rank", "input": map[string]any{"a": 1}}, &out)
-		if out.Output["a"] != 1.0 {
-			t.Errorf("invoke %s after the kill = %v, want its input back", name, out.Output)
+	do(t, client, http.MethodPost, "/v1/plugins/echo/invoke", map[string]any{"capability": "rank", "input": map[string]any{"a": 1}}, &out)
+	if out.Output["a"] != 1.0 {
+		t.Errorf("invoke of echo after the kill = %v, want its input back", out.Output)
+	}
+	// The plugin whose cell was killed gets another: bad-config is its answer to
+	// an input that is none, and comes from a guest that runs.
+	_, err := client.Do(t.Context(), http.MethodPost, "/v1/plugins/loop/invoke", map[string]any{"capability": "rank", "input": 1}, nil)
+	wantProblem(t, err, 422, "plugin-failed", "error")
+}
+
+// TestScaledToZero: a plugin whose cell has ended for want of calls answers, and
+// the time that its new cell takes to start and compile is not counted as its own.
+func TestScaledToZero(t *testing.T) {
+	t.Parallel()
+	s := start(t, pgtest.DB(t), "TARS_PLUGIN_IDLE=1s")
+	client := s.tenant(t, "acme")
+	manifest := []byte(`{"abi":1,"name":"echo","capabilities":["rank"],"grants":["log"],"limits":{"wall_ms":200}}`)
+	if _, err := client.Upload(t.Context(), "/v1/plugins/echo/versions", manifest, vmhosttest.Guest(t, "echo"), nil); err != nil {
+		t.Fatalf("upload: %v", err)
+	}
+	if err := gone(descendants(s.cmd.Process.Pid)); err != nil {
+		t.Fatalf("idle cells: %v", err)
+	}
+	var out struct {
+		Output  any
+		Receipt struct {
+			Queue int64 `json:"queue_us"`
+			VM    int64 `json:"vm_us"`
 		}
+	}
+	do(t, client, http.MethodPost, "/v1/plugins/echo/invoke", map[string]any{"capability": "rank", "version": "1", "input": "hello"}, &out)
+	if out.Output != "hello" || out.Receipt.Queue < out.Receipt.VM {
+		t.Errorf("invoke with no cell = %+v, want the input back after a wait longer than the call", out)
 	}
 }
 
@@ -257,7 +285,7 @@ func TestGracefulStop(t *testing.T) {
 	}
 	answered := make(chan error, 1)
 	go func() {
-		_, err := client.Do(t.Context(), http.MethodPost, "/v1/plugins/loop/invoke", map[string]any{"capability": "rank", "version": "1", "input": 1}, nil)
+		_, err := client.Do(t.Context(), http.MethodPost, "/v1/plugins/loop/invoke", map[string]any{"capability": "rank", "version": "1", "input": map[string]any{}}, nil)
 		answered <- err
 	}()
 	busyCell(t, s.cmd.Process.Pid)

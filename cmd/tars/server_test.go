@@ -92,15 +92,15 @@ func serverEnv(d *pgtest.Database) []string {
 }
 
 // start starts the shipped binary on a database and waits until it is ready. The
-// server ends with the test.
-func start(t *testing.T, d *pgtest.Database) *running {
+// server ends with the test. env goes before the test's own environment.
+func start(t *testing.T, d *pgtest.Database, env ...string) *running {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatalf("build: %v", err)
 	}
 	s := &running{cmd: exec.Command(path, "serve"), logs: &logbook{}, done: make(chan struct{})}
-	s.cmd.Env = serverEnv(d)
+	s.cmd.Env = append(serverEnv(d), env...)
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
