@@ -32,17 +32,17 @@ func TestDecodeRecords(t *testing.T) {
 // Errors name the place, in the client's words.
 func TestDecodeNamesThePlace(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"records":[{"id":"a"},{"id":"b","vector":[1,2,"x"]}]}`:              "records[1].vector[2]: is a string; need a number",
-		`{"records":[{"id":"a","metadata":{"k":[1,{"z":1e999}]}}]}`:           "records[0].metadata.k[1].z: is larger than a number of 64 bits can be",
-		`{"records":[{"text":"a"}]}`:                                          "records[0].id: is missing",
-		`{"records":[{"id":"a","metadata":{"k":-9007199254740993}}]}`:         "records[0].metadata.k: is an integer beyond ±9007199254740992, which would not come back as it is; send it as a string",
-		`{"recordz":[]}`:                                                      "recordz: is not a member of this object",
-		`{"` + strings.Repeat("é", 100) + `":1}`:                              strings.Repeat("é", 64) + "…: is not a member of this object",
-		`{"records":[{"id":"a","id":"b"}]}`:                                   "records[0]: has a repeated member near byte 21",
-		`{"records":{}}`:                                                      "records: is an object; need an array",
-		`{"records":[{"id":"a"`:                                               "records[0]: ends before the JSON document does",
-		`{"records":[{"id":"a"}]} {`:                                          "has something after the JSON document",
-		"":                                                                    "ends before the JSON document does",
+		`{"records":[{"id":"a"},{"id":"b","vector":[1,2,"x"]}]}`:      "records[1].vector[2]: is a string; need a number",
+		`{"records":[{"id":"a","metadata":{"k":[1,{"z":1e999}]}}]}`:   "records[0].metadata.k[1].z: is larger than a number of 64 bits can be",
+		`{"records":[{"text":"a"}]}`:                                  "records[0].id: is missing",
+		`{"records":[{"id":"a","metadata":{"k":-9007199254740993}}]}`: "records[0].metadata.k: is an integer beyond ±9007199254740992, which would not come back as it is; send it as a string",
+		`{"recordz":[]}`: "recordz: is not a member of this object",
+		`{"` + strings.Repeat("é", 100) + `":1}`: strings.Repeat("é", 64) + "…: is not a member of this object",
+		`{"records":[{"id":"a","id":"b"}]}`:      "records[0]: has a repeated member near byte 21",
+		`{"records":{}}`:                         "records: is an object; need an array",
+		`{"records":[{"id":"a"`:                  "records[0]: ends before the JSON document does",
+		`{"records":[{"id":"a"}]} {`:             "has something after the JSON document",
+		"":                                       "ends before the JSON document does",
 		`{"records":[{"id":"a","metadata":{"k":9007199254740992,"l":1e300}}]}`: "",
 	} {
 		err := Decode(strings.NewReader(text), new(RecordBatch))
