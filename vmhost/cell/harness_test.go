@@ -39,7 +39,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	for name, pkg := range map[string]string{
-		binTars:  "github.com/tars-project/tars/vmhost/cell/internal/cellmain",
+		binTars:  "github.com/tars-project/tars/cmd/tars",
 		binProbe: "github.com/tars-project/tars/vmhost/cell/internal/probe",
 	} {
 		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)

@@ -82,8 +82,9 @@ const maxSkew = time.Minute
 
 // setUp fits the runtime to what the host allows.
 func setUp(m wire.Setup) error {
-	if m.Memory <= 0 || m.Procs <= 0 {
-		return errors.New("setup without limits")
+	const maxProcs = 1024 // far beyond what a host asks for; each costs memory
+	if m.Memory <= 0 || m.Procs <= 0 || m.Procs > maxProcs {
+		return errors.New("setup without limits that make sense")
 	}
 	if skew := time.Since(m.Wall).Abs(); skew > maxSkew {
 		return fmt.Errorf("the clock is %v off the host's", skew)
