@@ -20,11 +20,10 @@ func (s *Server) routeDocs(document []byte, guards map[string][]echo.MiddlewareF
 		return c.Blob(http.StatusOK, "application/yaml", document)
 	}, guards["getOpenAPI"]...)
 	page := v5emb.NewHandlerWithConfig(swgui.Config{Title: "TARS", SwaggerJSON: "/openapi.yaml", BasePath: "/docs/"})
-	serve := func(c echo.Context) error {
-		c.Response().Header().Set(echo.HeaderContentSecurityPolicy, docsPolicy)
-		page.ServeHTTP(c.Response(), c.Request())
-		return nil
-	}
+	serve := echo.WrapHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(echo.HeaderContentSecurityPolicy, docsPolicy)
+		page.ServeHTTP(w, r)
+	}))
 	s.echo.GET("/docs", serve, guards["getDocs"]...)
 	s.echo.GET("/docs/*", func(c echo.Context) error {
 		switch c.Param("*") { // the file server answers for others in plain text

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -101,11 +102,9 @@ func requestID(chosen string) string {
 	if len(chosen) < 1 || len(chosen) > 64 {
 		return rand.Text()
 	}
-	for i := range len(chosen) {
-		c := chosen[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
-			return rand.Text()
-		}
+	const fit = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	if strings.Trim(chosen, fit) != "" {
+		return rand.Text()
 	}
 	return chosen
 }

@@ -1,8 +1,10 @@
 package body
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -82,13 +84,16 @@ func (d *decoder) raw(most int) (jsontext.Value, error) {
 // checkRaw refuses what a reader further on may stumble over: deep nesting and
 // numbers that no float64 holds. value is well-formed.
 func checkRaw(value jsontext.Value) error {
-	inner := jsontext.NewDecoder(strings.NewReader(string(value)))
+	inner := &decoder{jsontext.NewDecoder(bytes.NewReader(value))}
 	for {
-		token, err := inner.ReadToken()
-		if err != nil {
-			return nil // the end: ReadValue has seen that the rest is good
+		token, err := inner.json.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		if inner.StackDepth() > maxDepth {
+		if err != nil {
+			return inner.fault(err)
+		}
+		if inner.json.StackDepth() > maxDepth {
 			return knowledge.Invalid("", "is nested deeper than %d levels", maxDepth)
 		}
 		if token.Kind() == '0' {
