@@ -124,7 +124,7 @@ func (k *Keys) IssueKey(ctx context.Context, tenant knowledge.TenantID, name str
 			return Key{}, "", knowledge.Invalid("scopes", "has one that a tenant's key cannot have; need some of %v", TenantScopes())
 		}
 	}
-	now := k.now().UTC()
+	now, expires := k.now().UTC().Truncate(time.Microsecond), expires.Truncate(time.Microsecond) // as it is kept
 	if !expires.IsZero() && !expires.After(now) {
 		return Key{}, "", knowledge.Invalid("expires_at", "is in the past")
 	}
@@ -198,8 +198,8 @@ func (p Policy) validate() error {
 		return knowledge.Invalid("max_plugins", "is %d; need 1 or more, or none for the default", p.MaxPlugins)
 	case p.PluginMemory < 0:
 		return knowledge.Invalid("plugin_memory_bytes", "is %d; need 1 or more, or none for the default", p.PluginMemory)
-	case p.PluginWall < 0:
-		return knowledge.Invalid("plugin_wall_ms", "is %d; need 1 or more, or none for the default", p.PluginWall.Milliseconds())
+	case p.PluginWall < 0 || p.PluginWall%time.Millisecond != 0:
+		return knowledge.Invalid("plugin_wall_ms", "is %s; need whole milliseconds, or none for the default", p.PluginWall)
 	case p.PluginSlots < 0:
 		return knowledge.Invalid("plugin_slots", "is %d; need 1 or more, or none for the default", p.PluginSlots)
 	}

@@ -3,8 +3,8 @@
 //
 // [Directory] is the contract of what keeps them; knowledge/tenancy/pgtenancy
 // keeps them in PostgreSQL. [Keys] issues API keys and turns a bearer token into a
-// [Principal]. A [Ring] seals secrets. What a principal may do is decided by its scopes, in package api,
-// and by row-level security, in the database.
+// [Principal]. A [Ring] seals secrets. What a principal may do is decided by its
+// scopes, in package api, and by row-level security, in the database.
 package tenancy
 
 import (
@@ -30,7 +30,7 @@ type Policy struct {
 	MaxCollections int           // collections it may have
 	MaxPlugins     int           // plugin names it may have
 	PluginMemory   int64         // most linear memory of one VM, bytes
-	PluginWall     time.Duration // longest call
+	PluginWall     time.Duration // longest call, whole milliseconds
 	PluginSlots    int           // calls at once
 }
 
@@ -83,7 +83,9 @@ type StoredKey struct {
 	Policy     Policy // of the tenant; set by FindKey alone
 }
 
-// Directory keeps tenants and keys. Implementations are safe for concurrent use.
+// Directory keeps tenants and keys. Times are kept to the microsecond, and what
+// is listed is in the order of bytes. Implementations are safe for concurrent use
+// and pass knowledge/tenancy/tenancytest.
 type Directory interface {
 	// CreateTenant returns an error wrapping knowledge.ErrConflict when the id
 	// is taken.
@@ -93,23 +95,28 @@ type Directory interface {
 	// ListTenants returns up to limit tenants by id, those after the given one.
 	ListTenants(ctx context.Context, after knowledge.TenantID, limit int) ([]Tenant, error)
 	// CreateKey keeps a key; the tenant must exist, or ErrNotFound is wrapped.
+	// It wraps ErrConflict when the prefix, or the tenant's key id, is taken.
 	CreateKey(ctx context.Context, k StoredKey) error
 	// ListKeys returns the tenant's keys up to limit by id, those after the given one.
 	ListKeys(ctx context.Context, tenant knowledge.TenantID, after string, limit int) ([]Key, error)
-	// RevokeKey ends a key now; ErrNotFound is wrapped when there is none.
-	// Revoking twice keeps the first time.
+	// RevokeKey ends a key now; ErrNotFound is wrapped when the tenant has
+	// none of this id, which may be any string. Revoking twice keeps the
+	// first time.
 	RevokeKey(ctx context.Context, tenant knowledge.TenantID, keyID string) error
 	// FindKey looks a key up by its prefix, revoked and expired ones too, or
 	// wraps ErrNotFound.
 	FindKey(ctx context.Context, prefix string) (StoredKey, error)
-	// TouchKeys writes when keys were last used; a later time stays.
+	// TouchKeys writes when keys were last used; a later time stays, and keys
+	// that are not there are passed over.
 	TouchKeys(ctx context.Context, uses []LastUse) error
 }
 
 // Secrets keeps what tenants trust the service with, such as credentials of an
 // embedding server, sealed by a [Ring]. Implementations are safe for concurrent
-// use.
+// use and pass knowledge/tenancy/tenancytest.
 type Secrets interface {
+	// PutSecret keeps a secret in the place of what had the name, or wraps
+	// knowledge.ErrNotFound when there is no such tenant.
 	PutSecret(ctx context.Context, tenant knowledge.TenantID, name string, s Sealed) error
 	// Secret wraps knowledge.ErrNotFound when there is none.
 	Secret(ctx context.Context, tenant knowledge.TenantID, name string) (Sealed, error)

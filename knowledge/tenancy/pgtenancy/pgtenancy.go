@@ -123,6 +123,9 @@ UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE tenant_id = @
 
 // RevokeKey implements [tenancy.Directory].
 func (d *Directory) RevokeKey(ctx context.Context, tenant knowledge.TenantID, keyID string) error {
+	if knowledge.CheckText(keyID) != nil { // PostgreSQL would refuse it, and no key has such an id
+		return fmt.Errorf("revoke key of tenant %q: %w", tenant, knowledge.ErrNotFound)
+	}
 	tag, err := d.jobs.Exec(ctx, revokeKey, pgx.NamedArgs{"tenant": string(tenant), "key": keyID})
 	if err == nil && tag.RowsAffected() == 0 {
 		err = knowledge.ErrNotFound
