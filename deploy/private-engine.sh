@@ -87,6 +87,7 @@ fetch() {
 	# shellcheck disable=SC2086 # the names are words
 	(cd "$debs/host" && apt-get -qq -o APT::Sandbox::User= download docker.io containerd runc iptables $names) >&2
 
+	# shellcheck disable=SC2016 # apt's own variable
 	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 -E '/debian(/|\.list)?$') || die "apt has no Debian mirror configured"
 	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' "$uri" "$suite" >"$work/apt/suite.sources"
 	local apt=(apt-get -qq -o Dir::Etc::SourceParts=/nonexistent -o "Dir::Etc::sourcelist=$work/apt/suite.sources"
@@ -106,6 +107,7 @@ fetch() {
 unpack() {
 	local root=$1
 	shift
+	# shellcheck disable=SC2016 # for the shell that xargs starts
 	printf '%s\0' "$@" | xargs --null --max-procs=2 --replace sh -c 'dpkg-deb --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$2"' sh '{}' "$root"
 }
 

@@ -4,7 +4,7 @@
 # server in a container. Uses the Docker engine that answers, or else one of its own
 # (private-engine.sh, which needs root). Nothing is left behind but cached images.
 #
-# Takes about two minutes, most of it compiling. Needs Go and curl.
+# Takes three to five minutes on two cores, most of it compiling without a cache. Needs Go and curl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -128,7 +128,7 @@ down() {
 tests_in_container() {
 	local since
 	since=$(date +%s)
-	env --unset=TARS_TEST_DATABASE_URL go test -count=1 -run '^(TestDatabasesAreApart|TestRoles|TestSweep)$' ./migrations/pgtest >&2
+	env --unset=TARS_TEST_DATABASE_URL go test -count=1 -run '^(TestDatabasesAreApart|TestRoles|TestSweep|TestStore)$' ./migrations/pgtest ./knowledge/pgstore >&2
 	docker events --since "$since" --until "$(($(date +%s) + 1))" --filter event=start --filter type=container --format '{{.From}}' | grep -q '^pgvector/' ||
 		die "the tests used no container"
 }
