@@ -59,7 +59,11 @@ func (d Digest) String() string { return "sha256:" + hex.EncodeToString(d[:]) }
 func ParseDigest(s string) (Digest, error) {
 	var d Digest
 	digits, ok := strings.CutPrefix(s, "sha256:")
-	if n, err := hex.Decode(d[:], []byte(digits[:min(len(digits), 2*len(d))])); !ok || err != nil || n != len(d) || len(digits) != 2*len(d) {
+	if len(digits) == 2*len(d) {
+		_, err := hex.Decode(d[:], []byte(digits))
+		ok = ok && err == nil
+	}
+	if !ok || d.String() != s { // one spelling: no capitals
 		return Digest{}, knowledge.Invalid("", "is not a digest; need sha256: and 64 hexadecimal digits")
 	}
 	return d, nil
@@ -92,25 +96,29 @@ type Ref struct {
 	Digest *Digest
 }
 
-// Catalog keeps plugins. Implementations are safe for concurrent use and pass
-// plugins/catalogtest.
+// Catalog keeps plugins. Any number may be asked for; one that no version has is
+// not found. What another tenant has is not found either. Implementations are
+// safe for concurrent use and pass plugins/catalogtest.
 type Catalog interface {
 	// PutVersion keeps a version under the next free number of its name and
 	// returns it, or, when one with the same digest is there, returns that
 	// one and false. v.Number and v.Created are set by the catalog. It wraps
-	// knowledge.ErrLimit when the tenant would have more than maxNames names
-	// (0: no limit).
+	// knowledge.ErrLimit when v's name is new and the tenant has maxNames of
+	// them already (0: no limit), and knowledge.ErrNotFound when the catalog
+	// knows that there is no such tenant.
 	PutVersion(ctx context.Context, tenant knowledge.TenantID, v Version, module []byte, maxNames int) (stored Version, created bool, err error)
 	// Version resolves a reference, or wraps knowledge.ErrNotFound.
 	Version(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref) (Version, error)
 	// Module returns the bytes of a version, or wraps knowledge.ErrNotFound.
 	Module(ctx context.Context, tenant knowledge.TenantID, name Name, number int) ([]byte, error)
 	// ListVersions returns up to limit versions, newest first, those below
-	// the given number; 0 means from the newest.
+	// the given number; 0 means from the newest. It wraps
+	// knowledge.ErrNotFound when there is no such name.
 	ListVersions(ctx context.Context, tenant knowledge.TenantID, name Name, below, limit int) ([]Version, error)
 	// Plugin returns one name, or wraps knowledge.ErrNotFound.
 	Plugin(ctx context.Context, tenant knowledge.TenantID, name Name) (Plugin, error)
-	// ListPlugins returns up to limit names in order, those after the given.
+	// ListPlugins returns up to limit names in the order of bytes, those after
+	// the given; an empty name means from the first.
 	ListPlugins(ctx context.Context, tenant knowledge.TenantID, after Name, limit int) ([]Plugin, error)
 	// SetAlias makes alias name the version, or wraps knowledge.ErrNotFound.
 	SetAlias(ctx context.Context, tenant knowledge.TenantID, name Name, alias Alias, number int) error

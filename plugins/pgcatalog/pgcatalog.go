@@ -25,8 +25,9 @@ func New(db *pgxpool.Pool) *Catalog { return &Catalog{db} }
 // no gaps and the count of names holds. It is the transaction's.
 const lockName = `SELECT pg_advisory_xact_lock(hashtextextended('tars.plugins/' || @tenant, 0))`
 
+// countNames also says whether a name is among them.
 const countNames = `
-SELECT count(DISTINCT name) FROM plugin_versions WHERE tenant_id = @tenant AND name <> @name`
+SELECT count(DISTINCT name), coalesce(bool_or(name = @name), false) FROM plugin_versions WHERE tenant_id = @tenant`
 
 const insertVersion = `
 INSERT INTO plugin_versions (tenant_id, name, version, digest, manifest, inspection, module)
@@ -53,11 +54,12 @@ func (c *Catalog) PutVersion(ctx context.Context, tenant knowledge.TenantID, v p
 			return err
 		}
 		if maxNames > 0 {
-			var others int
-			if err := tx.QueryRow(ctx, countNames, args).Scan(&others); err != nil {
+			var names int
+			var known bool
+			if err := tx.QueryRow(ctx, countNames, args).Scan(&names, &known); err != nil {
 				return err
 			}
-			if others >= maxNames {
+			if names >= maxNames && !known {
 				return fmt.Errorf("%w: the tenant may have %d plugins", knowledge.ErrLimit, maxNames)
 			}
 		}
@@ -77,9 +79,11 @@ const selectByDigest = `
 SELECT ` + versionColumns + ` FROM plugin_versions
 WHERE tenant_id = @tenant AND name = @name AND digest = @digest`
 
+// Numbers are compared as bigint, so that one that no version can have is
+// unknown, and not refused by the driver.
 const selectByNumber = `
 SELECT ` + versionColumns + ` FROM plugin_versions
-WHERE tenant_id = @tenant AND name = @name AND version = @number`
+WHERE tenant_id = @tenant AND name = @name AND version = @number::bigint`
 
 const selectByAlias = `
 SELECT ` + versionColumns + ` FROM plugin_versions JOIN plugin_aliases USING (tenant_id, name, version)
@@ -92,7 +96,7 @@ func (c *Catalog) Version(ctx context.Context, tenant knowledge.TenantID, name p
 	switch {
 	case ref.Digest != nil:
 		sql, args["digest"] = selectByDigest, ref.Digest[:]
-	case ref.Number > 0:
+	case ref.Number != 0:
 		sql, args["number"] = selectByNumber, ref.Number
 	default:
 		sql, args["alias"] = selectByAlias, string(orLive(ref.Alias))
@@ -115,7 +119,7 @@ func orLive(a plugins.Alias) plugins.Alias {
 }
 
 const selectModule = `
-SELECT module FROM plugin_versions WHERE tenant_id = @tenant AND name = @name AND version = @number`
+SELECT module FROM plugin_versions WHERE tenant_id = @tenant AND name = @name AND version = @number::bigint`
 
 // Module implements [plugins.Catalog].
 func (c *Catalog) Module(ctx context.Context, tenant knowledge.TenantID, name plugins.Name, number int) ([]byte, error) {
@@ -133,7 +137,7 @@ func (c *Catalog) Module(ctx context.Context, tenant knowledge.TenantID, name pl
 
 const selectVersions = `
 SELECT ` + versionColumns + ` FROM plugin_versions
-WHERE tenant_id = @tenant AND name = @name AND (@below = 0 OR version < @below)
+WHERE tenant_id = @tenant AND name = @name AND (@below::bigint = 0 OR version < @below::bigint)
 ORDER BY version DESC LIMIT @limit`
 
 // ListVersions implements [plugins.Catalog].
@@ -149,17 +153,17 @@ func (c *Catalog) ListVersions(ctx context.Context, tenant knowledge.TenantID, n
 	return versions, nil
 }
 
-const selectPlugins = `
-SELECT v.name, max(v.version), min(v.created_at),
+const pluginColumns = `v.name, max(v.version), min(v.created_at),
        coalesce((SELECT jsonb_object_agg(a.alias, a.version) FROM plugin_aliases a
-                 WHERE a.tenant_id = @tenant AND a.name = v.name), '{}')
-FROM plugin_versions v
-WHERE v.tenant_id = @tenant AND (@name = '' OR v.name = @name) AND v.name > @after
-GROUP BY v.name ORDER BY v.name LIMIT @limit`
+                 WHERE a.tenant_id = @tenant AND a.name = v.name), '{}')`
+
+const selectPlugin = `
+SELECT ` + pluginColumns + `
+FROM plugin_versions v WHERE v.tenant_id = @tenant AND v.name = @name GROUP BY v.name`
 
 // Plugin implements [plugins.Catalog].
 func (c *Catalog) Plugin(ctx context.Context, tenant knowledge.TenantID, name plugins.Name) (plugins.Plugin, error) {
-	found, err := c.list(ctx, tenant, pgx.NamedArgs{"tenant": string(tenant), "name": string(name), "after": "", "limit": 1})
+	found, err := c.list(ctx, tenant, selectPlugin, pgx.NamedArgs{"tenant": string(tenant), "name": string(name)})
 	switch {
 	case err != nil:
 		return plugins.Plugin{}, fmt.Errorf("plugin %q: %w", name, err)
@@ -169,17 +173,22 @@ func (c *Catalog) Plugin(ctx context.Context, tenant knowledge.TenantID, name pl
 	return found[0], nil
 }
 
+const selectPlugins = `
+SELECT ` + pluginColumns + `
+FROM plugin_versions v WHERE v.tenant_id = @tenant AND v.name > @after
+GROUP BY v.name ORDER BY v.name LIMIT @limit`
+
 // ListPlugins implements [plugins.Catalog].
 func (c *Catalog) ListPlugins(ctx context.Context, tenant knowledge.TenantID, after plugins.Name, limit int) ([]plugins.Plugin, error) {
-	found, err := c.list(ctx, tenant, pgx.NamedArgs{"tenant": string(tenant), "name": "", "after": string(after), "limit": limit})
+	found, err := c.list(ctx, tenant, selectPlugins, pgx.NamedArgs{"tenant": string(tenant), "after": string(after), "limit": limit})
 	if err != nil {
 		return nil, fmt.Errorf("list plugins: %w", err)
 	}
 	return found, nil
 }
 
-func (c *Catalog) list(ctx context.Context, tenant knowledge.TenantID, args pgx.NamedArgs) (found []plugins.Plugin, err error) {
-	err = pgtx.Read(ctx, c.db, tenant, selectPlugins, args, func(rows pgx.Rows) (err error) {
+func (c *Catalog) list(ctx context.Context, tenant knowledge.TenantID, sql string, args pgx.NamedArgs) (found []plugins.Plugin, err error) {
+	err = pgtx.Read(ctx, c.db, tenant, sql, args, func(rows pgx.Rows) (err error) {
 		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p plugins.Plugin, err error) {
 			err = row.Scan(&p.Name, &p.Newest, &p.Created, &p.Aliases)
 			return p, err
@@ -190,14 +199,19 @@ func (c *Catalog) list(ctx context.Context, tenant knowledge.TenantID, args pgx.
 }
 
 const upsertAlias = `
-INSERT INTO plugin_aliases (tenant_id, name, alias, version) VALUES (@tenant, @name, @alias, @number)
+INSERT INTO plugin_aliases (tenant_id, name, alias, version)
+SELECT tenant_id, name, @alias, version FROM plugin_versions
+WHERE tenant_id = @tenant AND name = @name AND version = @number::bigint
 ON CONFLICT (tenant_id, name, alias) DO UPDATE SET version = excluded.version, updated_at = now()`
 
 // SetAlias implements [plugins.Catalog].
 func (c *Catalog) SetAlias(ctx context.Context, tenant knowledge.TenantID, name plugins.Name, alias plugins.Alias, number int) error {
 	args := pgx.NamedArgs{"tenant": string(tenant), "name": string(name), "alias": string(alias), "number": number}
 	err := pgtx.Write(ctx, c.db, tenant, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, upsertAlias, args)
+		tag, err := tx.Exec(ctx, upsertAlias, args)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = knowledge.ErrNotFound
+		}
 		return err
 	})
 	if err != nil {
