@@ -148,14 +148,18 @@ func TestHostKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var status unix.WaitStatus
+		// It ends because the kernel kills it, or because its wire does:
+		// whichever is first.
 		eventually(t, "the cell dies with its host", func() bool {
-			reaped, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
-			return err == nil && reaped == pid
+			reaped, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			if errors.Is(err, unix.ECHILD) {
+				return true // a thread of the dying host was quick enough to reap it
+			}
+			if err != nil {
+				t.Fatalf("wait for the cell: %v", err)
+			}
+			return reaped == pid
 		})
-		if status.Signal() != unix.SIGKILL {
-			t.Errorf("the cell ended by %v, want SIGKILL at its host's death", status.Signal())
-		}
 	}
 	// What it left of cgroups goes with the next host's start.
 	newDriver(t, binTars, nil)
