@@ -330,6 +330,25 @@ func TestReadiness(t *testing.T) {
 	w.wantStatus("livez", w.call("GET", "/livez", "", ""), 200)
 }
 
+// A tenant is no operator and an operator is no tenant, even with keys that say
+// otherwise.
+func TestScopesDoNotMakeAnOperator(t *testing.T) {
+	all := append(tenancy.TenantScopes(), tenancy.ScopeAdmin)
+	w := newWorld(t, func(s *Services, _ *Options) {
+		s.Keys = principals{"tenant": {Tenant: "acme", Scopes: all}, "operator": {Scopes: all}}
+	})
+	w.wantStatus("a tenant that lists tenants", w.call("GET", "/v1/admin/tenants", "tenant", ""), 403)
+	w.wantStatus("an operator that lists collections", w.call("GET", "/v1/collections", "operator", ""), 403)
+	w.wantStatus("a tenant that lists collections", w.call("GET", "/v1/collections", "tenant", ""), 200)
+}
+
+// principals are who the tokens belong to.
+type principals map[string]tenancy.Principal
+
+func (p principals) Authenticate(_ context.Context, token string) (tenancy.Principal, error) {
+	return p[token], nil
+}
+
 // Authentication that cannot be done is not a wrong key.
 func TestAuthenticationUnavailable(t *testing.T) {
 	w := newWorld(t, func(s *Services, _ *Options) { s.Keys = noDirectory{} })

@@ -162,6 +162,12 @@ func TestQuery(t *testing.T) {
 	if n := len(got.json["receipts"].([]any)); n != 2 {
 		t.Errorf("query has %d receipts, want 2", n)
 	}
+	w.plugins.lie = " not"
+	lied := w.call("POST", "/v1/query", token, `{"text":"backup","legs":[{"collection":"notes"}],"plugins":[{"name":"cited","capability":"synthesize"}]}`)
+	result := lied.json["results"].([]any)[0].(map[string]any)
+	if citation := result["citations"].([]any)[0].(map[string]any); citation["verified"] != false || result["grounded"] != false {
+		t.Errorf("result with a false quote = %v, want it neither verified nor grounded", result)
+	}
 	w.wantStatus("query of an unknown collection", w.call("POST", "/v1/query", token, `{"text":"x","legs":[{"collection":"none"}]}`), 404)
 }
 

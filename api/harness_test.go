@@ -282,6 +282,7 @@ type pluginsDouble struct {
 	catalog *memcatalog.Catalog
 	upload  func() error
 	invoke  func(ctx context.Context) ([]byte, error)
+	lie     string // put after the quotes of citations
 }
 
 func (p *pluginsDouble) Upload(ctx context.Context, tenant knowledge.TenantID, policy tenancy.Policy, m plugins.Manifest, module []byte) (plugins.Version, bool, error) {
@@ -329,7 +330,7 @@ func (p *pluginsDouble) Synthesize(ctx context.Context, tenant knowledge.TenantI
 		return query.Draft{}, query.Receipt{}, err
 	}
 	text := passages[0].Text
-	return query.Draft{Text: text, Citations: []query.DraftCitation{{Index: 0, Start: 0, End: len(text), Quote: text}}}, p.receipt(v, query.Synthesize), nil
+	return query.Draft{Text: text, Citations: []query.DraftCitation{{Index: 0, Start: 0, End: len(text), Quote: text + p.lie}}}, p.receipt(v, query.Synthesize), nil
 }
 
 // directory keeps tenants and keys in memory. It has none of the methods that

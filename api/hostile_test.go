@@ -253,6 +253,7 @@ func TestHostilePaths(t *testing.T) {
 		{"GET", "/v1/collections?cursor=" + newCursor("collections", "../x"), 400},
 		{"GET", "/v1/collections?cursor=" + newCursor("plugins", "x"), 400},
 		{"GET", "/v1/collections?cursor=" + strings.Repeat("A", 513), 400},
+		{"GET", "/v1/collections?cursor=" + newCursor("collections", "a") + "&cursor=" + newCursor("collections", "b"), 400},
 		{"GET", "/v1/collections?tenant=other", 400},
 		{"GET", "/v1/collections?%zz", 400},
 		{"GET", "/v1/collections?a;b", 400},

@@ -55,6 +55,39 @@ func TestDecodeNamesThePlace(t *testing.T) {
 	}
 }
 
+// What the domain would refuse as well is refused here already, before a large
+// value has been made of it.
+func TestDecodeKeepsBoundsItself(t *testing.T) {
+	term := `{"field":"a","eq":1}`
+	for what, c := range map[string]struct {
+		into Body
+		text string
+		ok   bool
+	}{
+		"metadata of 8 levels": {new(RecordBatch), `{"records":[{"id":"a","metadata":` + nested(`{"k":`, 8, "}") + `}]}`, true},
+		"metadata of 9 levels": {new(RecordBatch), `{"records":[{"id":"a","metadata":` + nested(`{"k":`, 9, "}") + `}]}`, false},
+		"256 terms":            {new(SearchRequest), `{"text":"x","filter":{"and":[` + term + strings.Repeat(","+term, 254) + `]}}`, true},
+		"257 terms":            {new(SearchRequest), `{"text":"x","filter":{"and":[{"or":[` + term + strings.Repeat(","+term, 254) + `]}]}}`, false},
+		"16 levels":            {new(SearchRequest), `{"text":"x","filter":` + strings.Replace(nested(`{"not":`, 15, "}"), "1", term, 1) + `}`, true},
+		"17 levels":            {new(SearchRequest), `{"text":"x","filter":` + strings.Replace(nested(`{"not":`, 16, "}"), "1", term, 1) + `}`, false},
+		"input of 32 levels":   {new(InvokeRequest), `{"capability":"rank","input":` + nested("[", 32, "]") + `}`, true},
+		"input of 33 levels":   {new(InvokeRequest), `{"capability":"rank","input":` + nested("[", 33, "]") + `}`, false},
+		"NUL in a text":        {new(SearchRequest), `{"text":"\u0000"}`, false},
+		"NUL in a record":      {new(RecordBatch), `{"records":[{"id":"a","text":"\u0000"}]}`, false},
+		"NUL in a name":        {new(KeyDefinition), `{"name":"\u0000"}`, false},
+	} {
+		err := Decode(strings.NewReader(c.text), c.into)
+		if (err == nil) != c.ok || err != nil && !errors.Is(err, knowledge.ErrInvalid) {
+			t.Errorf("Decode(%s) = %v, want it accepted: %v", what, err, c.ok)
+		}
+	}
+}
+
+// nested returns 1 within so many brackets.
+func nested(before string, levels int, after string) string {
+	return strings.Repeat(before, levels) + "1" + strings.Repeat(after, levels)
+}
+
 // Errors of the connection are no mistakes of the document.
 func TestDecodeReturnsReadersErrors(t *testing.T) {
 	broken := errors.New("connection lost")
