@@ -272,6 +272,16 @@ func TestHostilePaths(t *testing.T) {
 	}
 }
 
+// A refusal of a parameter names it.
+func TestParametersAreNamed(t *testing.T) {
+	w, token := hostileWorld(t)
+	for query, want := range map[string]string{"limit=1&limit=2": "limit: is given 2 times; need it once", "limit=0": "limit: number must be at least 1"} {
+		if got := w.call("GET", "/v1/collections?"+query, token, ""); got.json["detail"] != want {
+			t.Errorf("GET ?%s = %s, want detail %q", query, got.body, want)
+		}
+	}
+}
+
 func TestBodyLimits(t *testing.T) {
 	w, token := hostileWorld(t)
 	limit := int(w.server.operations["putCollection"].body)
