@@ -83,8 +83,11 @@ func (c *serverConfig) settings() (settings, error) {
 		value         int
 		least, atMost int
 	}{
-		{"database-conns", c.DatabaseConns, 0, 1000}, {"query-parallel", c.QueryParallel, 1, 64},
-		{"plugin-slots", c.PluginSlots, 0, 10_000}, {"plugin-tenant-slots", c.PluginTenant, 0, 10_000}, {"plugins-loaded", c.PluginsLoaded, 1, 10_000},
+		{"database-conns", c.DatabaseConns, 0, 1000},
+		{"query-parallel", c.QueryParallel, 1, 64},
+		{"plugin-slots", c.PluginSlots, 0, 10_000},
+		{"plugin-tenant-slots", c.PluginTenant, 0, 10_000},
+		{"plugins-loaded", c.PluginsLoaded, 1, 10_000},
 	} {
 		if n.value < n.least || n.value > n.atMost {
 			p.add(n.flag, "is %d; need %d to %d", n.value, n.least, n.atMost)
@@ -95,8 +98,11 @@ func (c *serverConfig) settings() (settings, error) {
 		value time.Duration
 		most  time.Duration
 	}{
-		{"query-timeout", c.QueryTimeout, query.MaxTimeout}, {"stop-timeout", c.StopTimeout, time.Hour},
-		{"plugin-idle", c.PluginIdle, 24 * time.Hour}, {"plugin-max-wall", c.PluginMaxWall, 10 * time.Minute}, {"plugin-wall", c.PluginWall, c.PluginMaxWall},
+		{"query-timeout", c.QueryTimeout, query.MaxTimeout},
+		{"stop-timeout", c.StopTimeout, time.Hour},
+		{"plugin-idle", c.PluginIdle, 24 * time.Hour},
+		{"plugin-max-wall", c.PluginMaxWall, 10 * time.Minute},
+		{"plugin-wall", c.PluginWall, c.PluginMaxWall},
 	} {
 		if d.value <= 0 || d.value > d.most {
 			p.add(d.flag, "is %s; need more than 0, up to %s", d.value, d.most)

@@ -259,8 +259,13 @@ func TestOlder(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{"0.8.0", "0.8.0", false}, {"0.7.4", "0.8.0", true}, {"0.8.10", "0.8.6", false}, {"0.8", "0.8.0", false},
-		{"0.8.5", "0.8.6", true}, {"1.0", "0.8.6", false}, {"0.8", "0.8.1", true},
+		{"0.8.0", "0.8.0", false},
+		{"0.7.4", "0.8.0", true},
+		{"0.8.10", "0.8.6", false},
+		{"0.8", "0.8.0", false},
+		{"0.8.5", "0.8.6", true},
+		{"1.0", "0.8.6", false},
+		{"0.8", "0.8.1", true},
 	} {
 		if got := older(test.a, test.b); got != test.want {
 			t.Errorf("older(%s, %s) = %v, want %v", test.a, test.b, got, test.want)

@@ -224,8 +224,17 @@ func vectorRanges() []opRange {
 		{92, 92, vector(immMemArg, 2, 0)},      // v128.load32_zero
 		{93, 93, vector(immMemArg, 3, 0)},      // v128.load64_zero
 		{94, 255, vector(immNone, 0, 0)},       // arithmetic, conversion, but for the gaps:
-		{154, 154, gap}, {162, 162, gap}, {165, 166, gap}, {175, 176, gap}, {178, 180, gap},
-		{187, 187, gap}, {194, 194, gap}, {197, 198, gap}, {207, 208, gap}, {210, 212, gap},
-		{226, 226, gap}, {238, 238, gap},
+		{154, 154, gap},
+		{162, 162, gap},
+		{165, 166, gap},
+		{175, 176, gap},
+		{178, 180, gap},
+		{187, 187, gap},
+		{194, 194, gap},
+		{197, 198, gap},
+		{207, 208, gap},
+		{210, 212, gap},
+		{226, 226, gap},
+		{238, 238, gap},
 	}
 }

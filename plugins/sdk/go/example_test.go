@@ -17,7 +17,7 @@ func shortest(_ *tars.Context, in tars.RankInput) (tars.RankOutput, error) {
 
 // A plugin is a function and its registration, and can be tested as such.
 func ExampleRank() {
-	var _ = tars.Rank(shortest)
+	_ = tars.Rank(shortest)
 
 	out, err := shortest(&tars.Context{}, tars.RankInput{Candidates: []tars.Passage{
 		{Index: 0, Text: "a long text"},
@@ -35,7 +35,7 @@ func firstWords(_ *tars.Context, in tars.SynthesizeInput) (tars.SynthesizeOutput
 }
 
 func ExampleSynthesize() {
-	var _ = tars.Synthesize(firstWords)
+	_ = tars.Synthesize(firstWords)
 
 	out, err := firstWords(&tars.Context{}, tars.SynthesizeInput{Passages: []tars.Passage{
 		{Text: "Stop the server, if it's running. Then restore it."},

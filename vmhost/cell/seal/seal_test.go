@@ -17,7 +17,8 @@ func TestArgs(t *testing.T) {
 	whole := Plan{AddressSpace: 1, Threads: 1}.Args()
 	for _, args := range [][]string{
 		nil, whole[:2], append(slices.Clone(whole), "more"), append(slices.Clone(whole), "-unknown"),
-		Plan{Threads: 1}.Args(), Plan{AddressSpace: 1}.Args(), {whole[0], whole[1], "-threads=x"},
+		Plan{Threads: 1}.Args(), Plan{AddressSpace: 1}.Args(),
+		{whole[0], whole[1], "-threads=x"},
 	} {
 		if got, err := ParseArgs(args); err == nil {
 			t.Errorf("ParseArgs(%q) = %+v, want an error", args, got)

@@ -126,8 +126,11 @@ func TestOfLeavesOut(t *testing.T) {
 		{"all of no passages", question, nil, nil},
 		{"all of no words", "what is zq81x?", []string{target, command}, nil},
 		{"what was said", question, []string{twice, twice}, []string{"You can restore the cluster to any point in time."}},
-		{"marks of lists", "who stops the server?", []string{"Steps\n\n1. The operator stops the server.\n- Nobody starts it for him."},
-			[]string{"The operator stops the server."}},
+		{
+			"marks of lists", "who stops the server?",
+			[]string{"Steps\n\n1. The operator stops the server.\n- Nobody starts it for him."},
+			[]string{"The operator stops the server."},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var quotes []string
@@ -153,9 +156,21 @@ func TestOfFindsARareWord(t *testing.T) {
 
 func TestInflectionsAreOneWord(t *testing.T) {
 	for _, pair := range [][2]string{
-		{"restoring", "restored"}, {"indexes", "index"}, {"queries", "query"}, {"recovery", "recover"}, {"replicate", "replication"},
-		{"configure", "configuration"}, {"stopped", "stop"}, {"automatically", "automatic"}, {"server's", "servers"}, {"Files", "file"},
-		{"committed", "commit"}, {"running", "run"}, {"locks", "locking"}, {"tables", "table"}, {"ÉTÉ", "été"},
+		{"restoring", "restored"},
+		{"indexes", "index"},
+		{"queries", "query"},
+		{"recovery", "recover"},
+		{"replicate", "replication"},
+		{"configure", "configuration"},
+		{"stopped", "stop"},
+		{"automatically", "automatic"},
+		{"server's", "servers"},
+		{"Files", "file"},
+		{"committed", "commit"},
+		{"running", "run"},
+		{"locks", "locking"},
+		{"tables", "table"},
+		{"ÉTÉ", "été"},
 	} {
 		text := "This passage is about the " + pair[1] + " alone and nothing else."
 		if got := answer.Of(pair[0]+"?", []string{text}, 1); len(got.Quotes) != 1 {
