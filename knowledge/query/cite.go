@@ -1,7 +1,9 @@
 package query
 
-// minQuote is the shortest quote, in bytes, that counts as verified: shorter ones
-// occur in most texts and would prove nothing.
+import "strings"
+
+// minQuote is the shortest quote that counts as verified, in bytes that are not
+// white space: shorter ones occur in most texts and would prove nothing.
 const minQuote = 12
 
 // verify checks every citation of a draft against the text that the plugin was
@@ -25,8 +27,12 @@ func verify(draft Draft, receipt Receipt, passages []Candidate) Result {
 // occurs reports whether text[Start:End] is the quote, and long enough to mean
 // something. A quote is valid UTF-8, so a match lies on character boundaries.
 func occurs(text string, c DraftCitation) bool {
-	if c.Start < 0 || c.End > len(text) || c.End-c.Start < minQuote {
+	if c.Start < 0 || c.End > len(text) || c.End <= c.Start || text[c.Start:c.End] != c.Quote {
 		return false
 	}
-	return text[c.Start:c.End] == c.Quote
+	visible := 0
+	for word := range strings.FieldsSeq(c.Quote) {
+		visible += len(word)
+	}
+	return visible >= minQuote
 }

@@ -30,7 +30,7 @@ type Engine struct {
 // SearchText is a search whose vector may be given as text.
 type SearchText struct {
 	knowledge.Search
-	Text string // embedded when Vector is empty; just one of the two
+	Text string // embedded when Vector is empty; just one of the two; up to [MaxQueryText] bytes
 }
 
 // Search finds the nearest records of one collection, without plugins. Errors
@@ -43,6 +43,8 @@ func (e *Engine) Search(ctx context.Context, tenant knowledge.TenantID, s Search
 		return knowledge.Found{}, knowledge.Invalid("text", "and vector are both missing; need one of them")
 	case s.Text != "" && len(s.Vector) > 0:
 		return knowledge.Found{}, knowledge.Invalid("text", "and vector are both given; need one of them")
+	case checkText(s.Text) != nil:
+		return knowledge.Found{}, knowledge.At("text", checkText(s.Text))
 	case len(s.Vector) == 0:
 		c, err := e.Store.Collection(ctx, tenant, s.Collection)
 		if err != nil {
@@ -56,11 +58,17 @@ func (e *Engine) Search(ctx context.Context, tenant knowledge.TenantID, s Search
 }
 
 // Answer answers a query: legs in parallel, fusion, rank plugins one after the
-// other, synthesizers side by side, citations verified. The store must answer or
-// the query fails; a plugin that fails is named in Missing, unless its call says
-// [Fail]. It returns an [knowledge.InvalidError] for a bad query, an error
-// wrapping [knowledge.ErrNotFound] for an unknown collection, a *[PluginError]
-// for a plugin under [Fail], or the error of the store or of ctx.
+// other, synthesizers side by side, citations verified. Plugins are called also
+// when nothing was found, with no candidates, so that what becomes of a query
+// does not depend on the data: an unknown plugin is always an error, and a
+// synthesizer may say that it knows nothing.
+//
+// The store must answer or the query fails; a plugin that fails is named in
+// Missing, unless its call says [Fail]. It returns an [knowledge.InvalidError]
+// for a bad query, an error wrapping [knowledge.ErrNotFound] for an unknown
+// collection or plugin, a *[PluginError] for a plugin under [Fail], the error of
+// the store, [context.DeadlineExceeded] past the query's time, or ctx's error.
+// Nothing of the query goes on once it has returned.
 func (e *Engine) Answer(ctx context.Context, tenant knowledge.TenantID, q Query) (Answer, error) {
 	start := time.Now()
 	q, err := q.withDefaults(e.Timeout)
@@ -79,16 +87,18 @@ func (e *Engine) Answer(ctx context.Context, tenant knowledge.TenantID, q Query)
 	if len(candidates) > MaxCandidates {
 		candidates = candidates[:MaxCandidates]
 	}
-	if candidates, err = e.rank(ctx, tenant, q, candidates, &answer); err != nil {
+	outcomes := make([]outcome, len(q.Plugins))
+	if candidates, err = e.rank(ctx, tenant, q, candidates, outcomes); err != nil {
 		return Answer{}, err
 	}
 	if len(candidates) > q.Limit {
 		candidates = candidates[:q.Limit]
 	}
 	answer.Matches = candidates
-	if err := e.synthesize(ctx, tenant, q, candidates, &answer); err != nil {
+	if err := e.synthesize(ctx, tenant, q, candidates, outcomes); err != nil {
 		return Answer{}, err
 	}
+	answer.add(outcomes)
 	answer.Took = time.Since(start)
 	return answer, nil
 }
@@ -150,38 +160,52 @@ func (e *Engine) embed(ctx context.Context, c knowledge.Collection, field, text 
 	return vectors[0], nil
 }
 
-// rank hands the candidates to each rank plugin, in order.
-func (e *Engine) rank(ctx context.Context, tenant knowledge.TenantID, q Query, candidates []Candidate, answer *Answer) ([]Candidate, error) {
-	for _, call := range q.Plugins {
+// outcome is what became of one plugin call of a query.
+type outcome struct {
+	receipt Receipt // zero when the call did not run
+	result  *Result
+	missing *Missing
+}
+
+// add puts what became of the plugin calls into the answer, in the order of the
+// query.
+func (a *Answer) add(outcomes []outcome) {
+	for _, o := range outcomes {
+		if o.result != nil {
+			a.Results = append(a.Results, *o.result)
+		}
+		if o.missing != nil {
+			a.Missing = append(a.Missing, *o.missing)
+		}
+		if o.receipt.Plugin != "" {
+			a.Receipts = append(a.Receipts, o.receipt)
+		}
+	}
+}
+
+// rank hands the candidates to each rank plugin, in order. outcomes has a slot
+// for each plugin call of the query.
+func (e *Engine) rank(ctx context.Context, tenant knowledge.TenantID, q Query, candidates []Candidate, outcomes []outcome) ([]Candidate, error) {
+	for i, call := range q.Plugins {
 		if call.Capability != Rank {
 			continue
 		}
 		start := time.Now()
 		ranked, receipt, err := e.Plugins.Rank(ctx, tenant, call, q.Text, candidates)
-		if err != nil {
-			missing, err := e.failed(ctx, call, err, time.Since(start))
-			if err != nil {
-				return nil, err
-			}
-			answer.Missing = append(answer.Missing, missing)
-			continue
+		outcomes[i].receipt = receipt
+		if err == nil {
+			candidates = ranked
+		} else if outcomes[i].missing, err = failed(ctx, i, call, err, time.Since(start)); err != nil {
+			return nil, err
 		}
-		answer.Receipts = append(answer.Receipts, receipt)
-		candidates = ranked
 	}
 	return candidates, nil
 }
 
-// synthesize asks all synthesizers at once and verifies what they cite.
-func (e *Engine) synthesize(ctx context.Context, tenant knowledge.TenantID, q Query, passages []Candidate, answer *Answer) error {
-	type reply struct {
-		draft   Draft
-		receipt Receipt
-		err     error
-		took    time.Duration
-	}
-	replies := make([]reply, len(q.Plugins))
-	var g errgroup.Group
+// synthesize asks all synthesizers at once and verifies what they cite. One that
+// ends the query ends the others.
+func (e *Engine) synthesize(ctx context.Context, tenant knowledge.TenantID, q Query, passages []Candidate, outcomes []outcome) error {
+	g, shared := errgroup.WithContext(ctx)
 	g.SetLimit(e.Parallel)
 	for i, call := range q.Plugins {
 		if call.Capability != Synthesize {
@@ -189,40 +213,32 @@ func (e *Engine) synthesize(ctx context.Context, tenant knowledge.TenantID, q Qu
 		}
 		g.Go(func() error {
 			start := time.Now()
-			draft, receipt, err := e.Plugins.Synthesize(ctx, tenant, call, q.Text, passages)
-			replies[i] = reply{draft, receipt, err, time.Since(start)}
+			draft, receipt, err := e.Plugins.Synthesize(shared, tenant, call, q.Text, passages)
+			outcomes[i].receipt = receipt
+			if err != nil {
+				outcomes[i].missing, err = failed(ctx, i, call, err, time.Since(start))
+				return err
+			}
+			result := verify(draft, receipt, passages)
+			outcomes[i].result = &result
 			return nil
 		})
 	}
-	_ = g.Wait() // replies say who failed
-	for i, call := range q.Plugins {
-		if call.Capability != Synthesize {
-			continue
-		}
-		if r := replies[i]; r.err != nil {
-			missing, err := e.failed(ctx, call, r.err, r.took)
-			if err != nil {
-				return err
-			}
-			answer.Missing = append(answer.Missing, missing)
-		} else {
-			answer.Results = append(answer.Results, verify(r.draft, r.receipt, passages))
-			answer.Receipts = append(answer.Receipts, r.receipt)
-		}
-	}
-	return nil
+	return g.Wait()
 }
 
-// failed decides what becomes of a query whose plugin call failed: an error that
-// ends it, or a Missing. What is the query's own end, or the caller's mistake, or
-// an internal fault, ends it whatever the call says.
-func (e *Engine) failed(ctx context.Context, call PluginCall, err error, after time.Duration) (Missing, error) {
+// failed decides what becomes of a query whose i-th plugin call failed: a
+// Missing, or an error that ends it. What is the query's own end, or the caller's
+// mistake, or an internal fault, ends it whatever the call says.
+func failed(ctx context.Context, i int, call PluginCall, err error, after time.Duration) (*Missing, error) {
 	var plugin *PluginError
-	if ctx.Err() != nil && !errors.As(err, &plugin) {
-		return Missing{}, ctx.Err()
+	switch ours := !errors.As(err, &plugin); {
+	case ours && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case ours:
+		return nil, knowledge.At(fmt.Sprintf("plugins[%d]", i), err)
+	case call.OnError == Fail:
+		return nil, err
 	}
-	if !errors.As(err, &plugin) || call.OnError == Fail {
-		return Missing{}, err
-	}
-	return Missing{Source: "plugin " + call.Name, Reason: plugin.Reason, Detail: plugin.Detail, After: after}, nil
+	return &Missing{Source: "plugin " + call.Name, Reason: plugin.Reason, Detail: plugin.Detail, After: after}, nil
 }

@@ -91,8 +91,8 @@ type LegScore struct {
 type Answer struct {
 	Matches  []Candidate // best first, at most Limit
 	Results  []Result    // one for each synthesizer that answered, in the order of the query
-	Missing  []Missing   // what did not answer; empty when complete
-	Receipts []Receipt   // one for each plugin call that ran, in the order of the query
+	Missing  []Missing   // what did not answer, in the order of the query; empty when complete
+	Receipts []Receipt   // one for each plugin call that ran, failed ones too, in the order of the query
 	Plans    []LegPlan   // one for each leg
 	Took     time.Duration
 }
@@ -153,7 +153,9 @@ type LegPlan struct {
 }
 
 // Plugins calls the plugins of a tenant. Package plugins fills it. Errors are
-// *[PluginError], or wrap knowledge's kinds, or are ctx's.
+// *[PluginError], or wrap knowledge's kinds (an [knowledge.InvalidError] names a
+// member of the call), or are ctx's. A call that ran has a receipt also when it
+// failed; one that did not run has the zero Receipt.
 type Plugins interface {
 	// Rank returns the candidates in the plugin's order with its scores.
 	// Whatever it left out follows in the order it had.
@@ -181,7 +183,7 @@ type DraftCitation struct {
 // budget's, and not the service's.
 type PluginError struct {
 	Plugin string
-	Reason string // a word: "deadline", "memory", "trapped", "output", "input", "refused", "error", "crashed", "busy"
+	Reason string // a word: "deadline", "memory", "trapped", "output", "input", "refused", "error", "crashed", "busy", "unavailable"
 	Detail string // for the tenant's people
 	Err    error  // the cause
 }

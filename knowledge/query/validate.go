@@ -1,10 +1,11 @@
 package query
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tars-project/tars/knowledge"
 )
@@ -13,10 +14,8 @@ import (
 // is the default one.
 func (q Query) withDefaults(timeout time.Duration) (Query, error) {
 	switch {
-	case len(q.Text) > MaxQueryText:
-		return q, knowledge.Invalid("text", "has %d bytes; at most %d are allowed", len(q.Text), MaxQueryText)
-	case !utf8.ValidString(q.Text) || strings.IndexByte(q.Text, 0) >= 0:
-		return q, knowledge.Invalid("text", "is not UTF-8 text without NUL")
+	case checkText(q.Text) != nil:
+		return q, knowledge.At("text", checkText(q.Text))
 	case len(q.Legs) < 1 || len(q.Legs) > MaxLegs:
 		return q, knowledge.Invalid("legs", "has %d entries; need 1 to %d", len(q.Legs), MaxLegs)
 	case len(q.Plugins) > MaxPlugins:
@@ -63,8 +62,8 @@ func (l Leg) withDefaults(text string) (Leg, error) {
 	switch {
 	case l.Text == "" && len(l.Vector) == 0:
 		return l, knowledge.Invalid("text", "is missing, and so is the query's text; need one of these or a vector")
-	case len(l.Text) > MaxQueryText:
-		return l, knowledge.Invalid("text", "has %d bytes; at most %d are allowed", len(l.Text), MaxQueryText)
+	case checkText(l.Text) != nil:
+		return l, knowledge.At("text", checkText(l.Text))
 	case l.Candidates < 1 || l.Candidates > MaxCandidates:
 		return l, knowledge.Invalid("candidates", "is %d; need 1 to %d", l.Candidates, MaxCandidates)
 	case !(l.Weight > 0 && l.Weight <= 100):
@@ -81,10 +80,24 @@ func (c PluginCall) validate(text string) error {
 		return knowledge.Invalid("on_error", "is not a policy; need skip or fail")
 	case len(c.Config) > MaxConfig:
 		return knowledge.Invalid("config", "has %d bytes; at most %d are allowed", len(c.Config), MaxConfig)
+	case len(c.Config) > 0 && !isObject(c.Config):
+		return knowledge.Invalid("config", "is not a JSON object")
 	case c.Timeout < 0 || c.Timeout > MaxTimeout:
 		return knowledge.Invalid("timeout_ms", "is %d; need 1 to %d", c.Timeout.Milliseconds(), MaxTimeout.Milliseconds())
 	case strings.TrimSpace(text) == "":
 		return knowledge.Invalid("", "needs the query's text, which is missing")
 	}
 	return nil
+}
+
+func isObject(config json.RawMessage) bool {
+	return json.Valid(config) && bytes.TrimLeft(config, " \t\r\n")[0] == '{'
+}
+
+// checkText refuses a question that is too long or no text.
+func checkText(s string) error {
+	if len(s) > MaxQueryText {
+		return knowledge.Invalid("", "has %d bytes; at most %d are allowed", len(s), MaxQueryText)
+	}
+	return knowledge.CheckText(s)
 }

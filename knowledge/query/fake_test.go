@@ -1,0 +1,149 @@
+package query_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/query"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const tenant = knowledge.TenantID("acme")
+
+// store answers searches by a function; every collection is there but "none",
+// with two dimensions and the embedder of the tests unless its name begins with
+// "bare".
+type store struct {
+	knowledge.Store // for what no query asks: nil, so that it would panic
+	search          func(ctx context.Context, s knowledge.Search) (knowledge.Found, error)
+}
+
+func (s *store) Collection(_ context.Context, of knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
+	if of != tenant || name == "none" {
+		return knowledge.Collection{}, fmt.Errorf("collection %q: %w", name, knowledge.ErrNotFound)
+	}
+	c := knowledge.Collection{Name: name, Embedder: knowledge.EmbedderInfo{ID: "length", Version: "1", Dimension: 2}}
+	if strings.HasPrefix(string(name), "bare") {
+		c.Embedder.ID = knowledge.NoEmbedder
+	}
+	return c, nil
+}
+
+func (s *store) Search(ctx context.Context, of knowledge.TenantID, search knowledge.Search) (knowledge.Found, error) {
+	c, err := s.Collection(ctx, of, search.Collection)
+	if err != nil {
+		return knowledge.Found{}, err
+	}
+	if err := knowledge.CheckVector(search.Vector, c); err != nil {
+		return knowledge.Found{}, knowledge.At("vector", err)
+	}
+	return s.search(ctx, search)
+}
+
+// found makes what a search gives, from lines of id and score; a record's text
+// says which one it is.
+func found(collection knowledge.CollectionName, matches ...knowledge.Match) knowledge.Found {
+	for i := range matches {
+		matches[i].Collection = collection
+		matches[i].Version = 7
+		if matches[i].Text == "" {
+			matches[i].Text = "the text of " + string(matches[i].ID)
+		}
+	}
+	return knowledge.Found{Matches: matches, Plan: knowledge.Plan{Method: "exact"}}
+}
+
+func match(id knowledge.RecordID, score float64) knowledge.Match {
+	return knowledge.Match{ID: id, Score: score}
+}
+
+// embedder makes of a text its length and one.
+type embedder struct{ err error }
+
+func (e *embedder) Info() knowledge.EmbedderInfo {
+	return knowledge.EmbedderInfo{ID: "length", Version: "1", Dimension: 2}
+}
+
+func (e *embedder) Embed(ctx context.Context, kind knowledge.EmbedKind, texts []string) ([][]float32, error) {
+	if e.err != nil {
+		return nil, e.err
+	}
+	if strings.TrimSpace(texts[0]) == "" {
+		return nil, knowledge.Invalid("texts[0]", "is white space")
+	}
+	if kind != knowledge.EmbedQuery {
+		return nil, fmt.Errorf("kind %d of a question", kind)
+	}
+	return [][]float32{{float32(len(texts[0])), 1}}, ctx.Err()
+}
+
+func (e *embedder) For(c knowledge.Collection) (knowledge.Embedder, error) {
+	if c.Embedder.ID == knowledge.NoEmbedder {
+		return nil, knowledge.Invalid("", "collection %q has no embedder", c.Name)
+	}
+	return e, nil
+}
+
+// plugin is one of the fake plugins, by name. What it lacks, it is not asked.
+type plugin struct {
+	rank       func(ctx context.Context, candidates []query.Candidate) ([]query.Candidate, error)
+	synthesize func(ctx context.Context, passages []query.Candidate) (query.Draft, error)
+}
+
+type plugins map[string]plugin
+
+func (p plugins) find(call query.PluginCall) (plugin, query.Receipt, error) {
+	found, ok := p[call.Name]
+	if !ok {
+		return plugin{}, query.Receipt{}, fmt.Errorf("plugin %q: %w", call.Name, knowledge.ErrNotFound)
+	}
+	return found, query.Receipt{Plugin: call.Name, Version: 3, Capability: call.Capability}, nil
+}
+
+func (p plugins) Rank(ctx context.Context, _ knowledge.TenantID, call query.PluginCall, _ string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
+	found, receipt, err := p.find(call)
+	if err != nil {
+		return nil, receipt, err
+	}
+	ranked, err := found.rank(ctx, candidates)
+	return ranked, receipt, err
+}
+
+func (p plugins) Synthesize(ctx context.Context, _ knowledge.TenantID, call query.PluginCall, _ string, passages []query.Candidate) (query.Draft, query.Receipt, error) {
+	found, receipt, err := p.find(call)
+	if err != nil {
+		return query.Draft{}, receipt, err
+	}
+	draft, err := found.synthesize(ctx, passages)
+	return draft, receipt, err
+}
+
+// engine returns one that searches by a function.
+func engine(search func(ctx context.Context, s knowledge.Search) (knowledge.Found, error), p plugins) *query.Engine {
+	return &query.Engine{Store: &store{search: search}, Embedders: &embedder{}, Plugins: p, Parallel: 4, Timeout: 10 * time.Second}
+}
+
+// fixed answers each collection's search with the same.
+func fixed(all map[knowledge.CollectionName]knowledge.Found) func(context.Context, knowledge.Search) (knowledge.Found, error) {
+	return func(_ context.Context, s knowledge.Search) (knowledge.Found, error) { return all[s.Collection], nil }
+}
+
+// order is the ids of candidates, with their collection if it is not "docs".
+func order(candidates []query.Candidate) string {
+	var ids []string
+	for _, c := range candidates {
+		id := string(c.ID)
+		if c.Collection != "docs" {
+			id = string(c.Collection) + "/" + id
+		}
+		ids = append(ids, id)
+	}
+	return strings.Join(ids, " ")
+}
