@@ -82,7 +82,7 @@ func (c *cluster) postmaster() int {
 // only asks whether the process lives, would refuse to start.
 func (c *cluster) removeStalePID() error {
 	pid := c.postmaster()
-	if pid <= 0 || syscall.Kill(pid, 0) != nil {
+	if alive := pid > 0 && syscall.Kill(pid, 0) == nil; !alive {
 		return nil
 	}
 	pids, err := processesIn(c.data())

@@ -163,7 +163,7 @@ func (p *program) startLocked() (*starting, error) {
 			s.unpin()
 		default:
 			if p.proven && errors.Is(err, vmhost.ErrRefused) {
-				err = fmt.Errorf("%w: a module that was taken before is refused: %v", vmhost.ErrUnavailable, err) // not %w: it is this machine's fault
+				err = fmt.Errorf("%w: a module that was taken before is refused: %v", vmhost.ErrUnavailable, err) //nolint:errorlint // it is this machine's fault
 			}
 			st.err = err
 			if !errors.Is(err, vmhost.ErrRefused) && !errors.Is(err, vmhost.ErrBusy) && p.ctx.Err() == nil {

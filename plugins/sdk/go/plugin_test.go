@@ -141,7 +141,7 @@ func TestCite(t *testing.T) {
 
 func TestRandIsSeededPerCall(t *testing.T) {
 	a, b := &Context{}, &Context{}
-	if a.Rand() != a.Rand() {
+	if first, second := a.Rand(), a.Rand(); first != second {
 		t.Error("Rand gives two generators in one call, want one")
 	}
 	if x, y := a.Rand().Uint64(), b.Rand().Uint64(); x == y {
