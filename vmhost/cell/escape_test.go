@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux && (amd64 || arm64)
 
 package cell_test
 
@@ -54,6 +54,13 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
+// boundsThreads reports whether a cell's threads are bounded apart from those of
+// its host: by a user namespace or by a cgroup. A host in a container that has
+// neither bounds them by address space alone, unless it is root.
+func boundsThreads(d *cell.Driver) bool {
+	return d.Grade() != cell.GradeJailLite.String() || d.Report().Cgroup != ""
+}
+
 // testEscapes makes every attempt.
 func testEscapes(t testing.TB, d *cell.Driver) {
 	// Something to inherit: not marked to be closed on exec.
@@ -68,6 +75,9 @@ func testEscapes(t testing.TB, d *cell.Driver) {
 	defer unix.Close(fd)
 	for want, attempts := range fates {
 		for _, attempt := range attempts {
+			if attempt == "threads" && !boundsThreads(d) {
+				continue
+			}
 			p := load(t, d, probeSource("attempt "+attempt))
 			reply, err := p.Call(within(t, 30*time.Second), vmhost.Request{Capability: attempt})
 			if !slices.ContainsFunc(strings.Split(want, "|"), func(end string) bool { return strings.HasSuffix(fmt.Sprint(err), end) }) {

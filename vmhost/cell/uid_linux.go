@@ -53,8 +53,9 @@ func (r uidRange) mayExecute(exe *os.File) error {
 	if err != nil {
 		return err
 	}
-	if r.own && info.Mode().Perm()&0o005 != 0o005 {
-		return fmt.Errorf("%s has mode %v: cells run as users of their own, make it readable and executable by all (chmod 0755)", exe.Name(), info.Mode())
+	perm := info.Mode().Perm()
+	if perm&0o111 == 0 || (r.own && perm&0o005 != 0o005) {
+		return fmt.Errorf("%s has mode %v: cells run as users of their own, make it readable and executable by all (chmod 0755)", exe.Name(), perm)
 	}
 	return nil
 }

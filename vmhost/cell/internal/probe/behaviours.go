@@ -94,8 +94,7 @@ func atLoad(module string) error {
 			spin()
 		}
 	case "eat":
-		_, err := memory()
-		return fmt.Errorf("the kernel gave no memory: %w", err)
+		return eat()
 	case "sleep":
 		select {}
 	case "panic":
@@ -105,6 +104,19 @@ func atLoad(module string) error {
 	default:
 		return nil
 	}
+}
+
+// eat takes memory as a compiler does, from the runtime, until there is none.
+func eat() error {
+	var held [][]byte
+	for range 1 << 10 {
+		b := make([]byte, 16<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		held = append(held, b)
+	}
+	return fmt.Errorf("there were %d pieces of 16 MiB", len(held))
 }
 
 // spin keeps a processor busy for a while.
