@@ -19,7 +19,6 @@ type behaviour func(ctx context.Context, req vmhost.Request) (vmhost.Reply, erro
 
 func behaviours() map[string]behaviour {
 	return map[string]behaviour{
-		"echo":        echo,
 		"ask":         ask,
 		"flood-wire":  raw(strings.Repeat("x", 1<<20)),
 		"huge-frame":  raw("\xff\xff\xff\xff\x06\x00\x00\x00\x01\x00\x00\x00"),
@@ -31,10 +30,6 @@ func behaviours() map[string]behaviour {
 		"panic":       func(context.Context, vmhost.Request) (vmhost.Reply, error) { return vmhost.Reply{}, panicElsewhere() },
 		"false-usage": falseUsage,
 	}
-}
-
-func echo(_ context.Context, req vmhost.Request) (vmhost.Reply, error) {
-	return vmhost.Reply{Output: req.Input}, nil
 }
 
 func ask(ctx context.Context, req vmhost.Request) (vmhost.Reply, error) {

@@ -38,6 +38,9 @@ func (program) Close() error { return nil }
 // kernel comes back as a guest error with the code "denied"; what the attempt
 // got is output. Most attempts do not come back.
 func (program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, error) {
+	if req.Capability == "echo" { // measured: must not make the tables below
+		return vmhost.Reply{Output: req.Input}, nil
+	}
 	if behave, ok := behaviours()[req.Capability]; ok {
 		return behave(ctx, req)
 	}
