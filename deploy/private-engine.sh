@@ -5,18 +5,20 @@
 # The engine, compose, and what images are made of come from Debian's packages, which
 # are unpacked and not installed. The engine runs in namespaces of its own (network,
 # mounts, processes) and keeps everything in one folder: the machine's firewall rules
-# and services are not touched, and whatever happens, all of it ends with the command
-# and is removed. In there is no network but loopback and what the engine makes.
+# and services are not touched, and all of it ends with the command or with us and is
+# removed (after kill -9, the folder by the next run). In there is no network but
+# loopback and what the engine makes.
 #
 # The images that docker-compose.yml, its Dockerfile and the tests ask for are stood
 # in for, under their names, by private-images.sh, which tells how they differ.
 #
-# Needs root, apt-get, dpkg, unshare, ip and Go. ENGINE_DEBS=DIR keeps the package
+# Needs root, apt-get, dpkg, util-linux, ip and Go. ENGINE_DEBS=DIR keeps the package
 # files (about 140 MB) for the next time.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 suite=trixie # has compose v2 and PostgreSQL 17 with pgvector
+entered= # the process that waits for the namespaces
 say() { printf 'private engine: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
@@ -111,22 +113,46 @@ unpack() {
 	printf '%s\0' "$@" | xargs --null --max-procs=2 --replace sh -c 'dpkg-deb --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$2"' sh '{}' "$root"
 }
 
+# end_inside kills process 1 of the namespaces, and with it all that runs in there.
+end_inside() {
+	local children=()
+	[ -n "$entered" ] || return 0
+	read -ra children 2>/dev/null <"/proc/$entered/task/$entered/children" || true
+	[ ${#children[@]} = 0 ] || kill -KILL "${children[@]}" 2>/dev/null || true
+	wait "$entered" 2>/dev/null || true # which ends when the last of them has
+}
+
 clean_up() {
+	trap '' INT TERM # a second one must not keep us from it
+	end_inside
+	remove "$1"
+}
+
+# remove removes a folder whose processes have ended, and their cgroups.
+remove() {
 	local work=$1 group
-	# All that ran there has ended with process 1.
-	while IFS= read -r group; do rmdir "$group" 2>/dev/null || true; done < <(find /sys/fs/cgroup -depth -type d -path "*/$(basename "$work")*" 2>/dev/null)
+	while IFS= read -r group; do rmdir "$group" || true; done < <(find /sys/fs/cgroup -depth -type d -path "*/$(basename "$work")*" 2>/dev/null)
 	rm -rf --one-file-system "$work"
-	[ ! -e "$work" ] || say "left behind: $work"
+}
+
+# sweep removes what runs that were killed have left.
+sweep() {
+	local work
+	for work in /var/tmp/tars-engine-*; do
+		[ ! -f "$work/owner" ] || kill -0 "$(<"$work/owner")" 2>/dev/null || remove "$work"
+	done
 }
 
 main() {
 	local work debs program
 	[ $# -gt 0 ] || die "need a command"
 	[ "$(id -u)" = 0 ] || die "needs root; with a Docker engine that answers it is not needed at all"
-	for program in apt-get dpkg-deb unshare ip go; do
+	for program in apt-get dpkg-deb unshare setpriv ip go; do
 		command -v "$program" >/dev/null || die "needs $program"
 	done
+	sweep
 	work=$(mktemp --directory /var/tmp/tars-engine-XXXXXX)
+	echo $$ >"$work/owner"
 	# shellcheck disable=SC2064 # this folder, whatever the variable holds then
 	trap "clean_up '$work'" EXIT
 	trap 'exit 130' INT
@@ -143,7 +169,10 @@ main() {
 	while IFS= read -r program; do base+=("$debs/$suite/$program"_*.deb); done <"$work/names"
 	unpack "$work/root" "${base[@]}"
 	say "entering, ${SECONDS} s"
-	unshare --net --mount --pid --fork --kill-child --mount-proc "$0" --inside "$work" "$@"
+	# In the background, since bash hears of signals only while it waits for such.
+	setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --mount-proc "$0" --inside "$work" "$@" <&0 &
+	entered=$!
+	wait "$entered"
 }
 
 if [ "${1:-}" = --inside ]; then

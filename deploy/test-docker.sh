@@ -31,7 +31,10 @@ compose() { docker compose --env-file "$work/.env" "$@"; }
 
 clean_up() {
 	local code=$?
-	[ "$code" = 0 ] || compose logs --no-color --tail 40 >&2 || true
+	if [ "$code" != 0 ]; then
+		compose logs --no-color --tail 40 >&2 || true
+		say "FAILED in: ${current//_/ }"
+	fi
 	compose --profile demo down --volumes --remove-orphans >/dev/null 2>&1 || true
 	docker image rm "$TARS_IMAGE" >/dev/null 2>&1 || true
 	rm -rf "$work"
@@ -41,9 +44,13 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# step runs one of the functions below. Not in a condition: there, bash would not stop
+# at what fails inside.
+current="the beginning"
 step() {
 	local from=$SECONDS
-	"$@" || die "$1"
+	current=$1
+	"$@"
 	say "$(printf '%-34s %4d s' "${1//_/ }" $((SECONDS - from)))"
 }
 
