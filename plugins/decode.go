@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -10,13 +11,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/vmhost"
 )
 
 // Bounds of what a plugin may give back, beside the output cap.
 const (
 	maxAnswer    = 256 << 10 // bytes of an answer's text
 	maxCitations = 256
-	maxReason    = 1024 // bytes of the reason of one score
+	maxReason    = 1024 // characters of the reason of one score
 )
 
 // The documents of abi 1, as plugins/wit/schema defines them.
@@ -76,6 +78,31 @@ func passages(candidates []query.Candidate) []passageDocument {
 	return documents
 }
 
+// encode makes a document for a guest, of at most so many bytes: what is longer
+// is given up while it is written, for candidates may be far larger than what a
+// guest takes. The same document gives the same bytes. The error wraps
+// [vmhost.ErrInput].
+func encode(document any, most int64) ([]byte, error) {
+	w := &boundedBuffer{most: most}
+	if err := json.MarshalWrite(w, document, json.Deterministic(true)); err != nil {
+		return nil, fmt.Errorf("input: %w", err)
+	}
+	return w.Bytes(), nil
+}
+
+// boundedBuffer takes no more than most bytes.
+type boundedBuffer struct {
+	bytes.Buffer
+	most int64
+}
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if int64(b.Len()+len(p)) > b.most {
+		return 0, fmt.Errorf("%w: at most %d bytes are allowed", vmhost.ErrInput, b.most)
+	}
+	return b.Buffer.Write(p)
+}
+
 // decodeRank reads what a rank plugin gave for n candidates: the score of each
 // index that it named, in its order. It returns an error made for the plugin's
 // owner.
@@ -93,11 +120,11 @@ func decodeRank(data []byte, n int) (map[int]float64, error) {
 		case s.Index == nil || s.Score == nil:
 			return nil, fmt.Errorf("scores[%d]: lacks index or score", i)
 		case *s.Index < 0 || *s.Index >= n:
-			return nil, fmt.Errorf("scores[%d].index: is %d; need 0 to %d", i, *s.Index, n-1)
+			return nil, fmt.Errorf("scores[%d].index: is %d, of %d candidates", i, *s.Index, n)
 		case math.IsNaN(*s.Score) || math.IsInf(*s.Score, 0):
 			return nil, fmt.Errorf("scores[%d].score: is not finite", i)
-		case len(s.Reason) > maxReason:
-			return nil, fmt.Errorf("scores[%d].reason: has %d bytes; at most %d are allowed", i, len(s.Reason), maxReason)
+		case utf8.RuneCountInString(s.Reason) > maxReason:
+			return nil, fmt.Errorf("scores[%d].reason: has over %d characters", i, maxReason)
 		}
 		if _, twice := scores[*s.Index]; twice {
 			return nil, fmt.Errorf("scores[%d].index: %d comes twice", i, *s.Index)
@@ -139,10 +166,12 @@ func (c citationDocument) check(passages []query.Candidate) error {
 		return errors.New(": lacks index, start, end or quote")
 	}
 	if *c.Index < 0 || *c.Index >= len(passages) {
-		return fmt.Errorf(".index: is %d; need 0 to %d", *c.Index, len(passages)-1)
+		return fmt.Errorf(".index: is %d, of %d passages", *c.Index, len(passages))
 	}
 	text := passages[*c.Index].Text
 	switch {
+	case *c.Quote == "":
+		return errors.New(".quote: is empty")
 	case *c.Start < 0 || *c.End > len(text) || *c.End <= *c.Start:
 		return fmt.Errorf(": start %d and end %d are no range of a text of %d bytes", *c.Start, *c.End, len(text))
 	case !onBoundary(text, *c.Start) || !onBoundary(text, *c.End):

@@ -55,7 +55,10 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if d.Limits.WallMS < 0 || d.Limits.WallMS > 600_000 {
 		return Manifest{}, knowledge.Invalid("manifest.limits.wall_ms", "is %d; need 1 to 600000, or none for the default", d.Limits.WallMS)
 	}
-	return m, knowledge.At("manifest", m.validate())
+	if err := m.validate(); err != nil {
+		return Manifest{}, knowledge.At("manifest", err)
+	}
+	return m, nil
 }
 
 func (m Manifest) validate() error {

@@ -3,16 +3,18 @@ package plugins
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/vmhost"
 )
 
-// Defaults are the caps of a call where neither manifest nor policy names one,
-// and the most that a manifest may ask for where the policy does not.
+// Defaults are the caps of a call where the manifest names none, and the most
+// that a manifest may ask for. A tenant's policy may lower both.
 type Defaults struct {
 	Memory    int64         // bytes, a multiple of 64 KiB; default of a manifest without one
 	MaxMemory int64         // bytes
@@ -24,8 +26,10 @@ type Defaults struct {
 	Logs      int64 // bytes of log messages kept of one call
 }
 
-// limits are the caps of a call of a plugin with manifest m.
-func (d Defaults) limits(m Manifest) vmhost.Limits {
+// limits are the caps of a call of a plugin with manifest m, of a tenant with
+// policy p: what the manifest asks for or else the default, and never more than
+// the policy allows, also when it was changed after the upload.
+func (d Defaults) limits(m Manifest, p tenancy.Policy) vmhost.Limits {
 	l := vmhost.Limits{Wall: d.Wall, Memory: d.Memory, Input: d.Input, Output: d.Output, Logs: d.Logs}
 	if m.Limits.Memory > 0 {
 		l.Memory = m.Limits.Memory
@@ -36,6 +40,12 @@ func (d Defaults) limits(m Manifest) vmhost.Limits {
 	if m.Limits.Output > 0 {
 		l.Output = m.Limits.Output
 	}
+	if p.PluginMemory > 0 {
+		l.Memory = min(l.Memory, p.PluginMemory/vmhost.PageSize*vmhost.PageSize)
+	}
+	if p.PluginWall > 0 {
+		l.Wall = min(l.Wall, p.PluginWall)
+	}
 	return l
 }
 
@@ -43,11 +53,21 @@ func (d Defaults) limits(m Manifest) vmhost.Limits {
 // the module compiled in it.
 const loadTimeout = 60 * time.Second
 
+// wanted is a guest that somebody wants to call.
+type wanted struct {
+	key
+	manifest Manifest
+	module   func(context.Context) ([]byte, error) // gives its bytes, should it have to be loaded
+}
+
 // key names a loaded guest.
 type key struct {
 	tenant knowledge.TenantID
 	digest Digest
+	limits vmhost.Limits
 }
+
+var errLoaderClosed = fmt.Errorf("%w: no more plugins are loaded", vmhost.ErrUnavailable)
 
 // Loader keeps guests that are ready for calls, the least recently used of them
 // given up when there are too many. A guest that is given up ends when its last
@@ -56,11 +76,13 @@ type Loader struct {
 	host     *vmhost.Host
 	defaults Defaults
 	most     int
-	loads    sync.WaitGroup // loads under way
+	loads    sync.WaitGroup // as many as loading
 
-	mu     sync.Mutex
-	guests map[key]*loaded // guarded by mu
-	recent *list.List      // of *loaded, most recent first; guarded by mu
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	guests  map[key]*loaded
+	recent  *list.List // of *loaded, most recent first
+	loading map[*loaded]context.CancelFunc
 }
 
 // loaded is one guest, or one that is being loaded.
@@ -76,26 +98,24 @@ type loaded struct {
 
 // NewLoader returns a loader that keeps at most most guests, which is positive.
 func NewLoader(host *vmhost.Host, defaults Defaults, most int) *Loader {
-	return &Loader{host: host, defaults: defaults, most: most, guests: map[key]*loaded{}, recent: list.New()}
+	return &Loader{
+		host: host, defaults: defaults, most: most,
+		guests: map[key]*loaded{}, recent: list.New(), loading: map[*loaded]context.CancelFunc{},
+	}
 }
 
-// use calls do with the guest of a version, loading it first when it is not
-// there; module gives its bytes. Callers that want the same one wait for one
-// load, which no single caller's end stops.
-func (l *Loader) use(ctx context.Context, tenant knowledge.TenantID, m Manifest, digest Digest, module func(context.Context) ([]byte, error), do func(*vmhost.Guest) error) error {
-	g, first := l.acquire(key{tenant, digest})
+// use calls do with a guest, loading it first when it is not there. Callers that
+// want the same one wait for one load, which no single caller's end stops. A load
+// that fails is not remembered. Errors are those of vmhost, of w.module and of
+// do, or ctx's.
+func (l *Loader) use(ctx context.Context, w wanted, do func(*vmhost.Guest) error) error {
+	g, loading, err := l.acquire(ctx, w.key)
+	if err != nil {
+		return err
+	}
 	defer l.release(g)
-	if first {
-		l.loads.Go(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
-			defer cancel()
-			g.guest, g.err = l.load(ctx, tenant, m, module)
-			close(g.ready)
-			if g.err != nil {
-				l.drop(g)
-			}
-			l.release(g)
-		})
+	if loading != nil {
+		go l.load(loading, w, g)
 	}
 	select {
 	case <-g.ready:
@@ -108,20 +128,44 @@ func (l *Loader) use(ctx context.Context, tenant knowledge.TenantID, m Manifest,
 	return do(g.guest)
 }
 
-func (l *Loader) load(ctx context.Context, tenant knowledge.TenantID, m Manifest, module func(context.Context) ([]byte, error)) (*vmhost.Guest, error) {
-	code, err := module(ctx)
+// load loads a guest for who waits for g. ctx is that of the load: no caller's
+// has ended when it does, and its error would be taken for theirs.
+func (l *Loader) load(ctx context.Context, w wanted, g *loaded) {
+	defer l.loads.Done()
+	g.guest, g.err = l.guest(ctx, w)
+	switch {
+	case errors.Is(g.err, context.DeadlineExceeded):
+		g.err = fmt.Errorf("plugin %q: %w: loading took longer than %v", w.manifest.Name, vmhost.ErrUnavailable, loadTimeout)
+	case errors.Is(g.err, context.Canceled):
+		g.err = errLoaderClosed
+	}
+	close(g.ready)
+
+	l.mu.Lock()
+	l.loading[g]()
+	delete(l.loading, g)
+	if g.err != nil {
+		l.forget(g) // and there is nothing to close
+	}
+	l.mu.Unlock()
+	l.release(g)
+}
+
+// guest has a guest loaded.
+func (l *Loader) guest(ctx context.Context, w wanted) (*vmhost.Guest, error) {
+	code, err := w.module(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("plugin %q: module: %w", m.Name, err)
+		return nil, fmt.Errorf("plugin %q: module: %w", w.manifest.Name, err)
 	}
 	guest, err := l.host.Load(ctx, vmhost.Source{
-		Account: vmhost.Account(tenant),
+		Account: vmhost.Account(w.tenant),
 		Module:  code,
 		Digest:  vmhost.DigestOf(code),
-		Limits:  l.defaults.limits(m),
-		Grants:  grants(m),
+		Limits:  w.limits,
+		Grants:  grants(w.manifest),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("plugin %q: load: %w", m.Name, err)
+		return nil, fmt.Errorf("plugin %q: load: %w", w.manifest.Name, err)
 	}
 	return guest, nil
 }
@@ -145,10 +189,15 @@ func grants(m Manifest) vmhost.Grants {
 	return g
 }
 
-// acquire returns the guest of k and whether it has to be loaded, for which the
-// caller then holds a second use.
-func (l *Loader) acquire(k key) (g *loaded, first bool) {
+// acquire returns the guest of k for one use. If it has to be loaded, which is
+// then the caller's duty, loading is the context for that, and the load a use of
+// its own; else it is nil.
+func (l *Loader) acquire(ctx context.Context, k key) (g *loaded, loading context.Context, err error) {
 	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil, nil, errLoaderClosed
+	}
 	var unused []*loaded
 	g, ok := l.guests[k]
 	if ok {
@@ -158,13 +207,15 @@ func (l *Loader) acquire(k key) (g *loaded, first bool) {
 		g = &loaded{key: k, ready: make(chan struct{}), users: 2}
 		l.guests[k] = g
 		g.element = l.recent.PushFront(g)
+		l.loads.Add(1)
+		loading, l.loading[g] = context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 		for l.recent.Len() > l.most {
 			unused = append(unused, l.forget(l.recent.Back().Value.(*loaded)))
 		}
 	}
 	l.mu.Unlock()
 	closeAll(unused)
-	return g, !ok
+	return g, loading, nil
 }
 
 // forget takes g out of the cache and returns it if nobody uses it, to be closed
@@ -180,13 +231,6 @@ func (l *Loader) forget(g *loaded) *loaded {
 		return nil
 	}
 	return g
-}
-
-func (l *Loader) drop(g *loaded) {
-	l.mu.Lock()
-	unused := l.forget(g)
-	l.mu.Unlock()
-	closeAll([]*loaded{unused})
 }
 
 func (l *Loader) release(g *loaded) {
@@ -209,8 +253,16 @@ func closeAll(unused []*loaded) {
 	}
 }
 
-// Close gives up all guests. Calls under way finish first; no new ones may start.
+// Close gives up all guests: those that are called when their calls are over,
+// the others at once. Loads under way are ended and waited for. What is wanted
+// from then on gets an error wrapping [vmhost.ErrUnavailable].
 func (l *Loader) Close() {
+	l.mu.Lock()
+	l.closed = true
+	for _, cancel := range l.loading {
+		cancel()
+	}
+	l.mu.Unlock()
 	l.loads.Wait()
 	l.mu.Lock()
 	var unused []*loaded

@@ -50,7 +50,8 @@ const (
 )
 
 // Limits are the caps of one call that a manifest asks for. Zero means the
-// node's default. More than the tenant's policy allows is refused at upload.
+// node's default, or what the tenant's policy allows if that is less. More than
+// the policy allows is refused at upload.
 type Limits struct {
 	Memory int64         // linear memory, bytes
 	Wall   time.Duration // of one call

@@ -42,8 +42,12 @@ func (r *Registry) Upload(ctx context.Context, tenant knowledge.TenantID, policy
 	if err != nil {
 		return Version{}, false, err
 	}
-	bytes := func(context.Context) ([]byte, error) { return module, nil }
-	if err := r.Loader.use(ctx, tenant, m, digest, bytes, func(*vmhost.Guest) error { return nil }); err != nil {
+	try := wanted{
+		key:      key{tenant, digest, r.Defaults.limits(m, policy)},
+		manifest: m,
+		module:   func(context.Context) ([]byte, error) { return module, nil },
+	}
+	if err := r.Loader.use(ctx, try, func(*vmhost.Guest) error { return nil }); err != nil {
 		return Version{}, false, err
 	}
 	v := Version{Name: m.Name, Digest: digest, Manifest: m, Inspection: inspection, Size: int64(len(module))}
@@ -79,8 +83,7 @@ func (r *Registry) allowed(m Manifest, policy tenancy.Policy) error {
 	if policy.PluginWall > 0 {
 		wall = min(wall, policy.PluginWall)
 	}
-	asked := r.Defaults.limits(m)
-	switch {
+	switch asked := m.Limits; {
 	case asked.Memory > memory:
 		return knowledge.Invalid("manifest.limits.memory_bytes", "is %d; at most %d are allowed", asked.Memory, memory)
 	case asked.Wall > wall:

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tars-project/tars/knowledge"
@@ -18,7 +17,8 @@ import (
 	"github.com/tars-project/tars/vmhost"
 )
 
-// policies tells a tenant's policy, for the floor of its isolation.
+// policies tells a tenant's policy: the floor of its isolation, and the caps of
+// its calls.
 type policies interface {
 	Tenant(ctx context.Context, id knowledge.TenantID) (tenancy.Tenant, error)
 }
@@ -41,10 +41,7 @@ type Invocation struct {
 
 // Rank implements [query.Plugins].
 func (r *Runner) Rank(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
-	input, err := json.Marshal(rankInput{ABI: ABI, Query: queryDocument{text}, Candidates: passages(candidates), Config: jsontext.Value(call.Config)})
-	if err != nil {
-		return nil, query.Receipt{}, knowledge.Invalid("config", "is not JSON")
-	}
+	input := rankInput{ABI: ABI, Query: queryDocument{text}, Candidates: passages(candidates), Config: jsontext.Value(call.Config)}
 	output, receipt, err := r.call(ctx, tenant, call, input)
 	if err != nil {
 		return nil, receipt, err
@@ -75,10 +72,7 @@ func ordered(candidates []query.Candidate, scores map[int]float64) []query.Candi
 
 // Synthesize implements [query.Plugins].
 func (r *Runner) Synthesize(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) (query.Draft, query.Receipt, error) {
-	input, err := json.Marshal(synthesizeInput{ABI: ABI, Query: queryDocument{text}, Passages: passages(candidates), Config: jsontext.Value(call.Config)})
-	if err != nil {
-		return query.Draft{}, query.Receipt{}, knowledge.Invalid("config", "is not JSON")
-	}
+	input := synthesizeInput{ABI: ABI, Query: queryDocument{text}, Passages: passages(candidates), Config: jsontext.Value(call.Config)}
 	output, receipt, err := r.call(ctx, tenant, call, input)
 	if err != nil {
 		return query.Draft{}, receipt, err
@@ -93,7 +87,8 @@ func (r *Runner) Synthesize(ctx context.Context, tenant knowledge.TenantID, call
 // Invoke calls a plugin directly, for any capability of its manifest. input is
 // one JSON value. Errors are those of [query.Plugins].
 func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability string, input []byte) (Invocation, error) {
-	version, output, receipt, err := r.run(ctx, tenant, name, ref, Capability(capability), input)
+	asIs := func(int64) ([]byte, error) { return input, nil }
+	version, output, receipt, err := r.run(ctx, tenant, name, ref, Capability(capability), asIs)
 	if err != nil {
 		return Invocation{}, err
 	}
@@ -103,30 +98,36 @@ func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Nam
 	return Invocation{Version: version, Output: output, Receipt: receipt}, nil
 }
 
-// call runs the plugin that a query asks for.
-func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, input []byte) ([]byte, query.Receipt, error) {
+// call runs the plugin that a query asks for on a document.
+func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, document any) ([]byte, query.Receipt, error) {
 	name, err := ParseName(call.Name)
 	if err != nil {
-		return nil, query.Receipt{}, knowledge.At("plugins.name", err)
+		return nil, query.Receipt{}, knowledge.At("name", err)
 	}
 	ref, err := ParseRef(call.Version)
 	if err != nil {
-		return nil, query.Receipt{}, knowledge.At("plugins.version", err)
+		return nil, query.Receipt{}, knowledge.At("version", err)
+	}
+	if config := jsontext.Value(call.Config); len(config) > 0 && (config.Kind() != '{' || !config.IsValid()) {
+		return nil, query.Receipt{}, knowledge.Invalid("config", "is not a JSON object without repeated members")
 	}
 	limited, cancel := ctx, func() {}
 	if call.Timeout > 0 {
 		limited, cancel = context.WithTimeout(ctx, call.Timeout)
 	}
 	defer cancel()
+	input := func(most int64) ([]byte, error) { return encode(document, most) }
 	_, output, receipt, err := r.run(limited, tenant, name, ref, Capability(call.Capability), input)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		err = &query.PluginError{Plugin: call.Name, Reason: "deadline", Detail: "the call took longer than timeout_ms", Err: vmhost.ErrDeadline}
 	}
 	return output, receipt, err
 }
 
-// run resolves a version, checks that it may be called so, and calls it.
-func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability Capability, input []byte) (Version, []byte, query.Receipt, error) {
+// run resolves a version, checks that it may be called so, and calls it. input
+// makes its input, of at most so many bytes. The receipt is zero unless the guest
+// ran.
+func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability Capability, input func(most int64) ([]byte, error)) (Version, []byte, query.Receipt, error) {
 	version, err := r.Catalog.Version(ctx, tenant, name, ref)
 	if err != nil {
 		return Version{}, nil, query.Receipt{}, fmt.Errorf("plugin %q: %w", name, err)
@@ -134,13 +135,22 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, 
 	if !slices.Contains(version.Manifest.Capabilities, capability) {
 		return version, nil, query.Receipt{}, knowledge.Invalid("capability", "is not one of plugin %q; its manifest has %s", name, words(version.Manifest.Capabilities))
 	}
-	if err := r.isolated(ctx, tenant); err != nil {
+	policy, err := r.policy(ctx, tenant)
+	if err != nil {
 		return version, nil, query.Receipt{}, err
 	}
-	module := func(ctx context.Context) ([]byte, error) { return r.Catalog.Module(ctx, tenant, name, version.Number) }
+	want := wanted{
+		key:      key{tenant, version.Digest, r.Loader.defaults.limits(version.Manifest, policy)},
+		manifest: version.Manifest,
+		module:   func(ctx context.Context) ([]byte, error) { return r.Catalog.Module(ctx, tenant, name, version.Number) },
+	}
 	var reply vmhost.Reply
-	err = r.Loader.use(ctx, tenant, version.Manifest, version.Digest, module, func(guest *vmhost.Guest) (err error) {
-		reply, err = guest.Call(ctx, vmhost.Request{Capability: string(capability), Input: input})
+	err = r.Loader.use(ctx, want, func(guest *vmhost.Guest) error {
+		document, err := input(want.limits.Input)
+		if err != nil {
+			return err
+		}
+		reply, err = guest.Call(ctx, vmhost.Request{Capability: string(capability), Input: document})
 		return err
 	})
 	receipt := receiptOf(version, capability, reply)
@@ -150,17 +160,17 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, 
 	return version, reply.Output, receipt, nil
 }
 
-// isolated refuses a call when the tenant's policy asks for a stronger tier than
-// this node has.
-func (r *Runner) isolated(ctx context.Context, tenant knowledge.TenantID) error {
+// policy returns the tenant's policy, or refuses when that asks for a stronger
+// tier than this node has.
+func (r *Runner) policy(ctx context.Context, tenant knowledge.TenantID) (tenancy.Policy, error) {
 	t, err := r.Policies.Tenant(ctx, tenant)
 	if err != nil {
-		return fmt.Errorf("policy: %w", err)
+		return tenancy.Policy{}, fmt.Errorf("policy: %w", err)
 	}
 	if floor := t.Policy.MinIsolation; floor != "" && tierOf(floor) > r.Tier {
-		return fmt.Errorf("%w: the tenant's policy needs isolation %q, this node has %q", knowledge.ErrUnavailable, floor, r.Tier)
+		return tenancy.Policy{}, fmt.Errorf("%w: the tenant's policy needs isolation %q, this node has %q", knowledge.ErrUnavailable, floor, r.Tier)
 	}
-	return nil
+	return t.Policy, nil
 }
 
 // tierOf returns the tier of that name; an unknown name is stronger than all, so
@@ -174,7 +184,12 @@ func tierOf(name string) vmhost.Tier {
 	return vmhost.TierMicroVM + 1
 }
 
+// receiptOf makes the receipt of a call, or the zero one if it did not come to a
+// machine: each names its grade.
 func receiptOf(v Version, capability Capability, reply vmhost.Reply) query.Receipt {
+	if reply.Usage.Grade == "" {
+		return query.Receipt{}
+	}
 	receipt := query.Receipt{
 		Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: query.Capability(capability),
 		Tier: reply.Usage.Tier.String(), Grade: reply.Usage.Grade,

@@ -1,0 +1,26 @@
+package plugins
+
+import (
+	"context"
+
+	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/tenancy"
+	"github.com/tars-project/tars/vmhost"
+)
+
+// Use is use for the guest of a version under a tenant's policy.
+func (l *Loader) Use(ctx context.Context, tenant knowledge.TenantID, p tenancy.Policy, m Manifest, digest Digest, module func(context.Context) ([]byte, error), do func(*vmhost.Guest) error) error {
+	return l.use(ctx, wanted{key: key{tenant, digest, l.defaults.limits(m, p)}, manifest: m, module: module}, do)
+}
+
+// LoadTimeout is loadTimeout.
+const LoadTimeout = loadTimeout
+
+// DecodeRank is decodeRank.
+func DecodeRank(data []byte, n int) (map[int]float64, error) { return decodeRank(data, n) }
+
+// DecodeSynthesize is decodeSynthesize.
+func DecodeSynthesize(data []byte, passages []query.Candidate) (query.Draft, error) {
+	return decodeSynthesize(data, passages)
+}
