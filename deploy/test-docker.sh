@@ -79,10 +79,12 @@ hardened() {
 	want="65532:65532 true [ALL] false {\"8080/tcp\":[{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"$TARS_PORT\"}]}"
 	[ "$got" = "$want" ] || die "the container of TARS is: $got; want: $want"
 	[ "$(docker inspect --format '{{json .HostConfig.PortBindings}}' "$(compose ps --quiet db)")" = '{}' ] || die "the database is published"
-	if docker inspect "$id" | grep -qF "$(cat "$TARS_SECRETS/admin.key")"; then die "the operator's token is in the container's configuration"; fi
+	got=$(docker inspect "$id")
+	case $got in *"$(cat "$TARS_SECRETS/admin.key")"*) die "the operator's token is in the container's configuration" ;; esac
 	got=$(docker inspect --format '{{.State.Health.Status}}' "$id")
 	[ "$got" = healthy ] || die "health is $got"
-	grade | grep -qx 'process (jail-lite)' || die "grade is not jail-lite: $(grade)"
+	got=$(grade)
+	[ "$got" = 'process (jail-lite)' ] || die "grade is $got, want jail-lite"
 	# Only what the operator's key opens.
 	got=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 "$url/v1/collections")
 	[ "$got" = 401 ] || die "without a key: status $got, want 401"
@@ -116,8 +118,10 @@ health_without_database() {
 }
 
 with_namespaces() {
+	local got
 	docker compose --env-file "$work/.env" -f docker-compose.yml -f deploy/compose.jail.yml up --detach --wait --wait-timeout 60 tars 2>/dev/null
-	grade | grep -qx 'process (jail)' || die "grade is not jail: $(grade)"
+	got=$(grade)
+	[ "$got" = 'process (jail)' ] || die "grade is $got, want jail"
 	main_job
 }
 
@@ -133,11 +137,11 @@ down() {
 # The same tests that run elsewhere against a private server. They would go on without
 # Docker if it failed them; so look for the container that they must have started.
 tests_in_container() {
-	local since
+	local since used
 	since=$(date +%s)
 	env --unset=TARS_TEST_DATABASE_URL go test -count=1 -run '^(TestDatabasesAreApart|TestRoles|TestSweep|TestStore)$' ./migrations/pgtest ./knowledge/pgstore >&2
-	docker events --since "$since" --until "$(($(date +%s) + 1))" --filter event=start --filter type=container --format '{{.From}}' | grep -q '^pgvector/' ||
-		die "the tests used no container"
+	used=$(docker events --since "$since" --until "$(($(date +%s) + 1))" --filter event=start --filter type=container --format '{{.From}}')
+	case $used in *pgvector/*) ;; *) die "the tests used no container, but: $used" ;; esac
 }
 
 step refuse_without_secrets
