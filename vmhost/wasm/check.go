@@ -11,6 +11,15 @@ import (
 // the module's size, and 512 KiB; time is linear in the size. Safe for concurrent use, as
 // long as nobody changes the maps of limits.
 func Check(module []byte, limits Limits) (*Inspection, error) {
+	w, err := walk(module, limits)
+	if err != nil {
+		return nil, err
+	}
+	return &w.info, nil
+}
+
+// walk reads a module and keeps what its parts must agree with.
+func walk(module []byte, limits Limits) (*walker, error) {
 	if size := int64(len(module)); size > limits.Size {
 		r := reader{}
 		return nil, r.over(-1, "the module's size, bytes", size, limits.Size)
@@ -18,7 +27,7 @@ func Check(module []byte, limits Limits) (*Inspection, error) {
 	if err := preamble(module); err != nil {
 		return nil, err
 	}
-	w := walker{
+	w := &walker{
 		limits:    limits,
 		reader:    reader{module: module, pos: preambleSize, end: len(module)},
 		made:      make(map[uint32]FuncType),
@@ -36,7 +45,7 @@ func Check(module []byte, limits Limits) (*Inspection, error) {
 	w.info.Globals = len(w.globals)
 	w.info.Functions = w.defined
 	w.info.Features = w.features.list()
-	return &w.info, nil
+	return w, nil
 }
 
 // walker reads the sections of a module one after the other and keeps what the
@@ -85,8 +94,19 @@ type globalType struct {
 // Section ids.
 const (
 	sectionCustom    = 0
-	sectionTag       = 13
+	sectionType      = 1
+	sectionImport    = 2
+	sectionFunction  = 3
+	sectionTable     = 4
+	sectionMemory    = 5
+	sectionGlobal    = 6
+	sectionExport    = 7
+	sectionStart     = 8
+	sectionElement   = 9
+	sectionCode      = 10
+	sectionData      = 11
 	sectionDataCount = 12
+	sectionTag       = 13
 )
 
 // section is how a section is read.
@@ -100,20 +120,20 @@ type section struct {
 // sectionOf returns the section of an id.
 func sectionOf(id byte) (section, bool) {
 	known := [...]section{
-		{0, "custom", 0, (*walker).custom},
-		{1, "type", 1, (*walker).typeSection},
-		{2, "import", 2, (*walker).importSection},
-		{3, "function", 3, (*walker).functionSection},
-		{4, "table", 4, (*walker).tableSection},
-		{5, "memory", 5, (*walker).memorySection},
+		{sectionCustom, "custom", 0, (*walker).custom},
+		{sectionType, "type", 1, (*walker).typeSection},
+		{sectionImport, "import", 2, (*walker).importSection},
+		{sectionFunction, "function", 3, (*walker).functionSection},
+		{sectionTable, "table", 4, (*walker).tableSection},
+		{sectionMemory, "memory", 5, (*walker).memorySection},
 		{sectionTag, "tag", 6, (*walker).tagSection},
-		{6, "global", 7, (*walker).globalSection},
-		{7, "export", 8, (*walker).exportSection},
-		{8, "start", 9, (*walker).startSection},
-		{9, "element", 10, (*walker).elementSection},
+		{sectionGlobal, "global", 7, (*walker).globalSection},
+		{sectionExport, "export", 8, (*walker).exportSection},
+		{sectionStart, "start", 9, (*walker).startSection},
+		{sectionElement, "element", 10, (*walker).elementSection},
 		{sectionDataCount, "data count", 11, (*walker).dataCountSection},
-		{10, "code", 12, (*walker).codeSection},
-		{11, "data", 13, (*walker).dataSection},
+		{sectionCode, "code", 12, (*walker).codeSection},
+		{sectionData, "data", 13, (*walker).dataSection},
 	}
 	for _, s := range known {
 		if s.id == id {

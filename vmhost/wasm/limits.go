@@ -42,6 +42,9 @@ type Limits struct {
 	// Required are exports by name, with their kind and exact type. Default
 	// [PluginExports].
 	Required map[string]ExportNeed
+	// HostExports allows exports with the names that are kept for the host,
+	// for modules that [Meter] made; default false.
+	HostExports bool
 }
 
 // ExportNeed is what the host expects of an export.

@@ -6,35 +6,75 @@ import "fmt"
 // a prefix byte, the prefix in bits 16 to 23 and the number after it below.
 type opcode uint32
 
-// Opcodes that the checks name.
+// Opcodes that the checks and the meter name.
 const (
-	opBlock     opcode = 0x02
-	opLoop      opcode = 0x03
-	opIf        opcode = 0x04
-	opElse      opcode = 0x05
-	opEnd       opcode = 0x0b
-	opGlobalGet opcode = 0x23
-	opGlobalSet opcode = 0x24
-	opI32Const  opcode = 0x41
-	opI64Const  opcode = 0x42
-	opF32Const  opcode = 0x43
-	opF64Const  opcode = 0x44
-	opI32Add    opcode = 0x6a
-	opI32Sub    opcode = 0x6b
-	opI32Mul    opcode = 0x6c
-	opI64Add    opcode = 0x7c
-	opI64Sub    opcode = 0x7d
-	opI64Mul    opcode = 0x7e
-	opRefNull   opcode = 0xd0
-	opRefFunc   opcode = 0xd2
+	opUnreachable        opcode = 0x00
+	opBlock              opcode = 0x02
+	opLoop               opcode = 0x03
+	opIf                 opcode = 0x04
+	opElse               opcode = 0x05
+	opEnd                opcode = 0x0b
+	opBr                 opcode = 0x0c
+	opBrIf               opcode = 0x0d
+	opBrTable            opcode = 0x0e
+	opReturn             opcode = 0x0f
+	opCall               opcode = 0x10
+	opCallIndirect       opcode = 0x11
+	opReturnCall         opcode = 0x12
+	opReturnCallIndirect opcode = 0x13
+	opLocalGet           opcode = 0x20
+	opLocalSet           opcode = 0x21
+	opLocalTee           opcode = 0x22
+	opGlobalGet          opcode = 0x23
+	opGlobalSet          opcode = 0x24
+	opTableGet           opcode = 0x25
+	opTableSet           opcode = 0x26
+	opMemorySize         opcode = 0x3f
+	opMemoryGrow         opcode = 0x40
+	opI32Const           opcode = 0x41
+	opI64Const           opcode = 0x42
+	opF32Const           opcode = 0x43
+	opF64Const           opcode = 0x44
+	opI32GtU             opcode = 0x4b
+	opI32LeU             opcode = 0x4d
+	opI64LtS             opcode = 0x53
+	opI64GtU             opcode = 0x56
+	opI32Add             opcode = 0x6a
+	opI32Sub             opcode = 0x6b
+	opI32Mul             opcode = 0x6c
+	opI32DivS            opcode = 0x6d
+	opI32RemU            opcode = 0x70
+	opI64Add             opcode = 0x7c
+	opI64Sub             opcode = 0x7d
+	opI64Mul             opcode = 0x7e
+	opI64DivS            opcode = 0x7f
+	opI64RemU            opcode = 0x82
+	opI64Shl             opcode = 0x86
+	opI64ShrU            opcode = 0x88
+	opF32Sqrt            opcode = 0x91
+	opF32Div             opcode = 0x95
+	opF64Sqrt            opcode = 0x9f
+	opF64Div             opcode = 0xa3
+	opI64ExtendI32U      opcode = 0xad
+	opRefNull            opcode = 0xd0
+	opRefFunc            opcode = 0xd2
 
 	prefixGC     opcode = 0xfb
 	prefixMisc   opcode = 0xfc
 	prefixVector opcode = 0xfd
 	prefixAtomic opcode = 0xfe
 
-	opTableGrow opcode = prefixMisc<<16 | 15
-	opV128Const opcode = prefixVector<<16 | 12
+	opMemoryInit opcode = prefixMisc<<16 | 8
+	opDataDrop   opcode = prefixMisc<<16 | 9
+	opMemoryCopy opcode = prefixMisc<<16 | 10
+	opMemoryFill opcode = prefixMisc<<16 | 11
+	opTableInit  opcode = prefixMisc<<16 | 12
+	opElemDrop   opcode = prefixMisc<<16 | 13
+	opTableCopy  opcode = prefixMisc<<16 | 14
+	opTableGrow  opcode = prefixMisc<<16 | 15
+	opTableSize  opcode = prefixMisc<<16 | 16
+	opTableFill  opcode = prefixMisc<<16 | 17
+	opV128Const  opcode = prefixVector<<16 | 12
 )
 
 func (op opcode) String() string {

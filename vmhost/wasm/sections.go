@@ -226,7 +226,7 @@ func (w *walker) exportSection(r *reader) error {
 		}
 		seen[name] = true
 		for _, prefix := range reservedPrefixes() {
-			if strings.HasPrefix(name, prefix) {
+			if strings.HasPrefix(name, prefix) && !w.limits.HostExports {
 				return r.fail(start, "export %q: names that start with %q are the host's", name, prefix)
 			}
 		}

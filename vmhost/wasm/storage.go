@@ -235,10 +235,17 @@ func (w *walker) dataSection(r *reader) error {
 }
 
 func (w *walker) dataSegment(r *reader) error {
+	n, err := w.skipDataSegment(r)
+	w.info.DataBytes += int64(n)
+	return err
+}
+
+// skipDataSegment checks a data segment and returns the size of its data.
+func (w *walker) skipDataSegment(r *reader) (int, error) {
 	start := r.pos
 	flags, err := r.u32()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	switch flags {
 	case segmentPassive:
@@ -246,27 +253,26 @@ func (w *walker) dataSegment(r *reader) error {
 	case segmentExplicit:
 		index, err := r.u32()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if index > 0 {
-			return r.unsupported(start, noMultiMemory)
+			return 0, r.unsupported(start, noMultiMemory)
 		}
 		fallthrough
 	case 0:
 		if w.memories == 0 {
-			return r.fail(start, "an active segment needs a memory, and there is none")
+			return 0, r.fail(start, "an active segment needs a memory, and there is none")
 		}
 		if err := w.constant(r); err != nil {
-			return err
+			return 0, err
 		}
 	default:
-		return r.fail(start, "%d are not the flags of a data segment", flags)
+		return 0, r.fail(start, "%d are not the flags of a data segment", flags)
 	}
 	n, err := r.count("bytes of a data segment", 1, r.left())
 	if err != nil {
-		return err
+		return 0, err
 	}
-	w.info.DataBytes += int64(n)
 	_, err = r.bytes(n)
-	return err
+	return n, err
 }
