@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // PutCollection implements [knowledge.Collections]. The tenant must exist; else
@@ -88,7 +89,7 @@ ON CONFLICT (tenant_id, name) DO NOTHING`
 const collectionExistsSQL = `SELECT EXISTS (SELECT FROM collections WHERE tenant_id = @tenant AND name = @name)`
 
 func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, placement int32) (created bool, err error) {
-	err = s.write(ctx, tenant, func(tx pgx.Tx) error {
+	err = pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{
 			"tenant": string(tenant), "name": string(c.Name), "metric": string(c.Metric), "dimension": c.Dimension(),
 			"embedder": c.Embedder.ID, "embedder_version": c.Embedder.Version,
@@ -148,7 +149,7 @@ LIMIT @limit`
 func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
 	var found []definition
 	args := pgx.NamedArgs{"tenant": string(tenant), "after": string(after), "limit": limit}
-	err := s.read(ctx, setTenantSQL, listCollectionsSQL, args, func(rows pgx.Rows) error {
+	err := pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, listCollectionsSQL, args, func(rows pgx.Rows) error {
 		for rows.Next() {
 			var d definition
 			if err := d.scan(rows); err != nil {
@@ -191,7 +192,7 @@ func (s *Store) count(ctx context.Context, tenant knowledge.TenantID, found []de
 		placements[i], ids[i], index[d.id] = d.placement, d.id, i
 	}
 	args := pgx.NamedArgs{"tenant": string(tenant), "placements": placements, "collections": ids}
-	err := s.read(ctx, setTenantSQL, countSQL, args, func(rows pgx.Rows) error {
+	err := pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, countSQL, args, func(rows pgx.Rows) error {
 		var id, n int64
 		_, err := pgx.ForEachRow(rows, []any{&id, &n}, func() error {
 			found[index[id]].Records = n
@@ -219,7 +220,7 @@ WHERE placement = @placement AND tenant_id = @tenant AND collection_id = @collec
 // collection is gone; see SweepPlaces.
 func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) error {
 	var d definition
-	err := s.write(ctx, tenant, func(tx pgx.Tx) error {
+	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}
 		err := tx.QueryRow(ctx, deleteCollectionSQL, args).Scan(&d.id, &d.placement, &d.Index.Kind)
 		if errors.Is(err, pgx.ErrNoRows) {

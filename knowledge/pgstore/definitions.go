@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // definition is a row of the table of collections: what the collection is, and
@@ -45,7 +46,7 @@ func (s *Store) fetch(ctx context.Context, tenant knowledge.TenantID, name knowl
 	var d definition
 	found := false
 	args := pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}
-	err := s.read(ctx, setTenantSQL, definitionSQL, args, func(rows pgx.Rows) error {
+	err := pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, definitionSQL, args, func(rows pgx.Rows) error {
 		for rows.Next() {
 			if err := d.scan(rows, &d.bytes); err != nil {
 				return err

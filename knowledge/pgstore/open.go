@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // Config says how to connect.
@@ -104,7 +106,7 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Server, error) {
 	)
 	err := pool.QueryRow(ctx, inspectSQL).Scan(&s.Role, &super, &bypasses, &isOwner, &s.Postgres, &s.Vector, &s.Schema)
 	if err != nil {
-		return s, fmt.Errorf("inspect database: %w", translate(ctx, err))
+		return s, fmt.Errorf("inspect database: %w", pgtx.Kind(ctx, err))
 	}
 	s.Postgres, _, _ = strings.Cut(s.Postgres, " ")
 	var faults []error

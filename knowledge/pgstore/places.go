@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 const makePlaceSQL = `SELECT tars.make_hnsw_place(@metric, @dimension, @m, @ef_construction, @most_places)`
@@ -25,11 +26,11 @@ func (s *Store) makePlace(ctx context.Context, c knowledge.Collection) (int32, e
 		"ef_construction": c.Index.EfConstruction,
 		"most_places":     s.options.MaxPlaces,
 	}).Scan(&place)
-	if sqlState(err) == pgerrcode.ConfigurationLimitExceeded {
+	if pgtx.Code(err) == pgerrcode.ConfigurationLimitExceeded {
 		return 0, fmt.Errorf("collections with an index, of all tenants: %w", knowledge.ErrLimit)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("make a place: %w", translate(ctx, err))
+		return 0, fmt.Errorf("make a place: %w", pgtx.Kind(ctx, err))
 	}
 	return place, nil
 }
@@ -51,7 +52,7 @@ func (s *Store) discardPlace(ctx context.Context, place int32) {
 		if _, err := s.dropPlace(ctx, place); err == nil {
 			return
 		}
-		if pause(ctx, time.Duration(attempt)*50*time.Millisecond) != nil {
+		if pgtx.Pause(ctx, time.Duration(attempt)*50*time.Millisecond) != nil {
 			return
 		}
 	}
@@ -63,7 +64,7 @@ const dropPlaceSQL = `SELECT tars.drop_place(@place)`
 // whether it did.
 func (s *Store) dropPlace(ctx context.Context, place int32) (dropped bool, err error) {
 	err = s.jobs.QueryRow(ctx, dropPlaceSQL, pgx.NamedArgs{"place": place}).Scan(&dropped)
-	return dropped, translate(ctx, err)
+	return dropped, pgtx.Kind(ctx, err)
 }
 
 const unusedPlacesSQL = `SELECT * FROM tars.unused_places(@age::interval)`
@@ -76,11 +77,11 @@ const unusedPlacesSQL = `SELECT * FROM tars.unused_places(@age::interval)`
 func (s *Store) SweepPlaces(ctx context.Context, age time.Duration) (int, error) {
 	rows, err := s.jobs.Query(ctx, unusedPlacesSQL, pgx.NamedArgs{"age": age})
 	if err != nil {
-		return 0, fmt.Errorf("find unused places: %w", translate(ctx, err))
+		return 0, fmt.Errorf("find unused places: %w", pgtx.Kind(ctx, err))
 	}
 	places, err := pgx.CollectRows(rows, pgx.RowTo[int32])
 	if err != nil {
-		return 0, fmt.Errorf("find unused places: %w", translate(ctx, err))
+		return 0, fmt.Errorf("find unused places: %w", pgtx.Kind(ctx, err))
 	}
 	n := 0
 	var failed []error

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // explain gives the server's plan of a search, as the role of the application.
@@ -25,7 +26,7 @@ func (s *Store) explain(ctx context.Context, tenant knowledge.TenantID, d defini
 		return "", err
 	}
 	var lines []string
-	err = s.read(ctx, setSQL(plan), "EXPLAIN (COSTS off) "+sql, args, func(rows pgx.Rows) error {
+	err = pgtx.ReadWith(ctx, s.app, setSQL(plan), "EXPLAIN (COSTS off) "+sql, args, func(rows pgx.Rows) error {
 		var err error
 		lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // lockCollectionSQL holds the collection's row for the length of the write: it
@@ -38,7 +39,7 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, colle
 		return nil, err
 	}
 	versions := make([]int64, len(records))
-	err = s.write(ctx, tenant, func(tx pgx.Tx) error {
+	err = pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		d, err := lockCollection(ctx, tx, tenant, collection)
 		if err != nil {
 			return err
@@ -167,7 +168,7 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collectio
 	err := s.withDefinition(ctx, tenant, collection, func(d definition) (current bool, err error) {
 		args := d.args(tenant)
 		args["id"] = string(id)
-		err = s.read(ctx, setTenantSQL, recordSQL, args, func(rows pgx.Rows) error {
+		err = pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, recordSQL, args, func(rows pgx.Rows) error {
 			for rows.Next() {
 				current = true
 				if err := scanRecord(rows, &r); err != nil {
@@ -224,7 +225,7 @@ RETURNING expires_at <= now()`
 // DeleteRecord implements [knowledge.Records].
 func (s *Store) DeleteRecord(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) error {
 	var expired *bool
-	err := s.write(ctx, tenant, func(tx pgx.Tx) error {
+	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		d, err := lockCollection(ctx, tx, tenant, collection)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // Names of the plans, see [knowledge.Plan].
@@ -85,7 +86,7 @@ SELECT set_config('tars.tenant', @tenant, true),
 // one that no index serves.
 func setSQL(plan knowledge.Plan) string {
 	if plan.Method == methodExact {
-		return setTenantSQL
+		return pgtx.SetTenant
 	}
 	return setHNSWSQL
 }
@@ -168,7 +169,7 @@ func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d defin
 		return found, false, err
 	}
 	found.Plan = plan
-	err = s.read(ctx, setSQL(plan), sql, args, func(rows pgx.Rows) error {
+	err = pgtx.ReadWith(ctx, s.app, setSQL(plan), sql, args, func(rows pgx.Rows) error {
 		found.Matches = make([]knowledge.Match, 0, search.Limit)
 		for rows.Next() {
 			current = true

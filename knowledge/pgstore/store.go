@@ -15,11 +15,8 @@
 package pgstore
 
 import (
-	"context"
-	"math/rand/v2"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tars-project/tars/knowledge"
@@ -62,53 +59,4 @@ var _ knowledge.Store = (*Store)(nil)
 // such pools. The caller closes both after the last call has returned.
 func New(app, jobs *pgxpool.Pool, options Options) *Store {
 	return &Store{app: app, jobs: jobs, options: options.withDefaults(), definitions: newDefinitions(time.Now)}
-}
-
-// setTenantSQL comes first in each transaction: row-level security compares
-// with it. true: for this transaction only.
-const setTenantSQL = `SELECT set_config('tars.tenant', @tenant, true)`
-
-// read runs one statement for the tenant in a transaction of its own, in one
-// round trip, and hands its rows to scan. setSQL, which may use the same args,
-// makes the transaction's settings, that of the tenant among them.
-func (s *Store) read(ctx context.Context, setSQL, sql string, args pgx.NamedArgs, scan func(pgx.Rows) error) error {
-	// The statements of a batch are one implicit transaction.
-	batch := &pgx.Batch{}
-	batch.Queue(setSQL, args)
-	batch.Queue(sql, args).Query(scan)
-	return translate(ctx, s.app.SendBatch(ctx, batch).Close())
-}
-
-// writeAttempts bounds how often a write is tried that lost against another.
-const writeAttempts = 6
-
-// write runs do in one transaction of the tenant, and again from the start when
-// the server ended it because of a deadlock or a failed serialisation.
-func (s *Store) write(ctx context.Context, tenant knowledge.TenantID, do func(pgx.Tx) error) error {
-	for attempt := 1; ; attempt++ {
-		err := pgx.BeginFunc(ctx, s.app, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, setTenantSQL, pgx.NamedArgs{"tenant": string(tenant)}); err != nil {
-				return err
-			}
-			return do(tx)
-		})
-		if !isRetryable(err) || attempt == writeAttempts {
-			return translate(ctx, err)
-		}
-		if err := pause(ctx, time.Duration(attempt)*10*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
-// pause waits about d, at random so that those who met once do not meet again.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d/2 + rand.N(d))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

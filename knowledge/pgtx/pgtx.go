@@ -6,19 +6,17 @@ package pgtx
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
+	"math/rand/v2"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tars-project/tars/knowledge"
 )
 
-// setTenant names the tenant of this transaction.
-const setTenant = `SELECT set_config('tars.tenant', $1, true)`
+// SetTenant names the tenant, the argument tenant, for the rest of this
+// transaction alone.
+const SetTenant = `SELECT set_config('tars.tenant', @tenant, true)`
 
 // pool is what of a *pgxpool.Pool is needed.
 type pool interface {
@@ -26,94 +24,57 @@ type pool interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-// Read runs one statement as the tenant, in one round trip: the setting and the
-// statement go as one batch, which is one implicit transaction. read takes the
-// rows; an error of it is returned.
+// Read runs one statement as the tenant, in one round trip. read takes the rows;
+// an error of it is returned.
 func Read(ctx context.Context, db pool, tenant knowledge.TenantID, sql string, args pgx.NamedArgs, read func(pgx.Rows) error) error {
-	batch := &pgx.Batch{}
-	batch.Queue(setTenant, string(tenant))
-	batch.Queue(sql, args)
-	results := db.SendBatch(ctx, batch)
-	err := func() error {
-		if _, err := results.Exec(); err != nil {
-			return err
-		}
-		rows, err := results.Query()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		if err := read(rows); err != nil {
-			return err
-		}
-		return rows.Err()
-	}()
-	if closed := results.Close(); err == nil {
-		err = closed // else it repeats what went wrong
-	}
-	return Kind(err)
+	return readAfter(ctx, db, SetTenant, pgx.NamedArgs{"tenant": string(tenant)}, sql, args, read)
 }
+
+// ReadWith is [Read] for a statement that needs more settings than the tenant:
+// set makes them all, the tenant's among them, and may use the same arguments.
+func ReadWith(ctx context.Context, db pool, set, sql string, args pgx.NamedArgs, read func(pgx.Rows) error) error {
+	return readAfter(ctx, db, set, args, sql, args, read)
+}
+
+// readAfter runs both statements as one batch, which is one implicit transaction.
+func readAfter(ctx context.Context, db pool, set string, setArgs pgx.NamedArgs, sql string, args pgx.NamedArgs, read func(pgx.Rows) error) error {
+	batch := &pgx.Batch{}
+	batch.Queue(set, setArgs)
+	batch.Queue(sql, args).Query(read)
+	return Kind(ctx, db.SendBatch(ctx, batch).Close())
+}
+
+// writeAttempts bounds how often a write is tried that lost against another.
+const writeAttempts = 6
 
 // Write runs do in one transaction as the tenant, and commits unless do returns
-// an error.
+// an error. It runs do again from the start when the server ended the transaction
+// because of a deadlock or a failed serialisation, so do must start afresh.
 func Write(ctx context.Context, db pool, tenant knowledge.TenantID, do func(pgx.Tx) error) error {
-	return Kind(pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, setTenant, string(tenant)); err != nil {
+	for attempt := 1; ; attempt++ {
+		err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, SetTenant, pgx.NamedArgs{"tenant": string(tenant)}); err != nil {
+				return err
+			}
+			return do(tx)
+		})
+		if !mayRepeat(err) || attempt == writeAttempts {
+			return Kind(ctx, err)
+		}
+		if err := Pause(ctx, time.Duration(attempt)*10*time.Millisecond); err != nil {
 			return err
 		}
-		return do(tx)
-	}))
+	}
 }
 
-// Kind adds to an error of pgx the kind of knowledge that its code stands for.
-// Errors that have no kind, and nil, are returned as they are.
-func Kind(err error) error {
-	var pg *pgconn.PgError
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case errors.Is(err, pgx.ErrNoRows):
-		return fmt.Errorf("%w: %w", knowledge.ErrNotFound, err)
-	case errors.As(err, &pg) && kindOf(pg.Code) != nil:
-		return fmt.Errorf("%w: %w", kindOf(pg.Code), err)
-	case unreachable(err):
-		return fmt.Errorf("%w: %w", knowledge.ErrUnavailable, err)
+// Pause waits about d, at random so that those who met once do not meet again.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d/2 + rand.N(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return err
 }
-
-// kindOf returns the kind of a SQLSTATE, nil if it has none.
-func kindOf(code string) error {
-	if kind, ok := kinds[code]; ok {
-		return kind
-	}
-	return classes[code[:min(2, len(code))]]
-}
-
-// unreachable reports that no server could be reached or let us in, or that the
-// connection broke, for which pgx has more than one error.
-func unreachable(err error) bool {
-	var network net.Error
-	return errors.As(err, new(*pgconn.ConnectError)) || errors.As(err, &network) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err)
-}
-
-// Codes and classes of codes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
-var (
-	kinds = map[string]error{
-		"23505": knowledge.ErrConflict,    // unique_violation
-		"23503": knowledge.ErrNotFound,    // foreign_key_violation: what it refers to is not there
-		"57014": knowledge.ErrUnavailable, // query_canceled: by statement_timeout, for ctx was seen to above
-		"55P03": knowledge.ErrUnavailable, // lock_not_available
-		"25006": knowledge.ErrUnavailable, // read_only_sql_transaction: a standby
-		"25P03": knowledge.ErrUnavailable, // idle_in_transaction_session_timeout
-		"25P04": knowledge.ErrUnavailable, // transaction_timeout
-	}
-	classes = map[string]error{
-		"08": knowledge.ErrUnavailable, // connection exception
-		"40": knowledge.ErrUnavailable, // transaction rollback: serialization, deadlock
-		"53": knowledge.ErrUnavailable, // insufficient resources: disk, memory, connections
-		"57": knowledge.ErrUnavailable, // operator intervention: shutdown, starting up
-		"58": knowledge.ErrUnavailable, // system error: I/O
-	}
-)

@@ -226,7 +226,7 @@ func waitGone(t *testing.T, owner *pgxpool.Pool, tx pgx.Tx) {
 // serialization lets two transactions that cannot both be right meet.
 func serialization(ctx context.Context, pool *pgxpool.Pool) error {
 	const bump = `UPDATE secrets SET updated_at = updated_at + interval '1s' WHERE name = 'taken'`
-	return pgtx.Kind(pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+	return pgtx.Kind(ctx, pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT set_config('tars.tenant', 'alice', true)`); err != nil {
 			return err
 		}
@@ -251,12 +251,12 @@ func TestKindsOfCodes(t *testing.T) {
 		"42501": nil, "42P01": nil, "22P02": nil, "XX000": nil, "": nil, "5": nil,
 	} {
 		err := &pgconn.PgError{Code: code}
-		got := pgtx.Kind(err)
+		got := pgtx.Kind(t.Context(), err)
 		if !errors.Is(got, err) || want == nil && hasKind(got) || want != nil && !errors.Is(got, want) {
 			t.Errorf("Kind(code %q) = %v, want the kind %v", code, got, want)
 		}
 	}
-	if got := pgtx.Kind(nil); got != nil {
+	if got := pgtx.Kind(t.Context(), nil); got != nil {
 		t.Errorf("Kind(nil) = %v, want nil", got)
 	}
 }

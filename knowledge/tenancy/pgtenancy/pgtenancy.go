@@ -35,7 +35,7 @@ func (d *Directory) CreateTenant(ctx context.Context, t tenancy.Tenant) (tenancy
 		return tenancy.Tenant{}, err
 	}
 	args := pgx.NamedArgs{"tenant": string(t.ID), "name": t.Name, "policy": policy}
-	if err := pgtx.Kind(d.jobs.QueryRow(ctx, insertTenant, args).Scan(&t.Created)); err != nil {
+	if err := pgtx.Kind(ctx, d.jobs.QueryRow(ctx, insertTenant, args).Scan(&t.Created)); err != nil {
 		return tenancy.Tenant{}, fmt.Errorf("create tenant %q: %w", t.ID, err)
 	}
 	return t, nil
@@ -62,11 +62,11 @@ SELECT tenant_id, name, policy, created_at FROM tenants WHERE tenant_id > @after
 func (d *Directory) ListTenants(ctx context.Context, after knowledge.TenantID, limit int) ([]tenancy.Tenant, error) {
 	rows, err := d.jobs.Query(ctx, selectTenants, pgx.NamedArgs{"after": string(after), "limit": limit})
 	if err != nil {
-		return nil, fmt.Errorf("list tenants: %w", pgtx.Kind(err))
+		return nil, fmt.Errorf("list tenants: %w", pgtx.Kind(ctx, err))
 	}
 	tenants, err := pgx.CollectRows(rows, scanTenant)
 	if err != nil {
-		return nil, fmt.Errorf("list tenants: %w", pgtx.Kind(err))
+		return nil, fmt.Errorf("list tenants: %w", pgtx.Kind(ctx, err))
 	}
 	return tenants, nil
 }
@@ -91,7 +91,7 @@ func (d *Directory) CreateKey(ctx context.Context, k tenancy.StoredKey) error {
 		"scopes": k.Scopes, "created": k.Created, "expires": orNull(k.Expires),
 	})
 	if err != nil {
-		return fmt.Errorf("create key of tenant %q: %w", k.Tenant, pgtx.Kind(err))
+		return fmt.Errorf("create key of tenant %q: %w", k.Tenant, pgtx.Kind(ctx, err))
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func (d *Directory) RevokeKey(ctx context.Context, tenant knowledge.TenantID, ke
 		err = knowledge.ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("revoke key of tenant %q: %w", tenant, pgtx.Kind(err))
+		return fmt.Errorf("revoke key of tenant %q: %w", tenant, pgtx.Kind(ctx, err))
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (d *Directory) FindKey(ctx context.Context, prefix string) (tenancy.StoredK
 	err := d.app.QueryRow(ctx, findKey, pgx.NamedArgs{"prefix": prefix}).
 		Scan(&k.Tenant, &k.ID, &hash, &k.Scopes, &expires, &revoked, &policy)
 	if err != nil {
-		return tenancy.StoredKey{}, fmt.Errorf("find key: %w", pgtx.Kind(err))
+		return tenancy.StoredKey{}, fmt.Errorf("find key: %w", pgtx.Kind(ctx, err))
 	}
 	k.SecretHash = [32]byte(hash) // its length is checked by the table
 	k.Expires, k.Revoked = orZero(expires), orZero(revoked)
@@ -168,7 +168,7 @@ func (d *Directory) TouchKeys(ctx context.Context, uses []tenancy.LastUse) error
 		tenants, keys, times = append(tenants, string(u.Tenant)), append(keys, u.KeyID), append(times, u.At)
 	}
 	_, err := d.jobs.Exec(ctx, touchKeys, pgx.NamedArgs{"tenants": tenants, "keys": keys, "times": times})
-	return pgtx.Kind(err)
+	return pgtx.Kind(ctx, err)
 }
 
 func orNull(t time.Time) *time.Time {
