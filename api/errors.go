@@ -97,6 +97,7 @@ func explain(p *problem, err error) {
 		invalid *knowledge.InvalidError
 		plugin  *query.PluginError
 		refused *vmhost.RefusedError
+		unknown *knowledge.NotFoundError
 	)
 	switch {
 	case errors.As(err, &invalid):
@@ -104,6 +105,8 @@ func explain(p *problem, err error) {
 		p.Errors = []fieldError{{Field: invalid.Field, Detail: invalid.Detail}}
 	case errors.As(err, &refused):
 		p.Detail = refused.Error()
+	case errors.As(err, &unknown):
+		p.Detail = "there is no such " + unknown.Kind // without the name, so that every unknown id has the same answer
 	case errors.As(err, &plugin):
 		p.Detail, p.Reason = plugin.Error(), plugin.Reason
 	}

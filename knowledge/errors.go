@@ -28,8 +28,8 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 )
 
-// InvalidError says what is wrong with which part of a request. It is the only
-// error whose text is made for the client.
+// InvalidError says what is wrong with which part of a request. Its text is made
+// for the client.
 type InvalidError struct {
 	Field  string // path of the part, such as "records[3].vector[7]"; empty when it is the whole
 	Detail string // what is wrong, the limit and what is needed, without the request's own data
@@ -67,3 +67,21 @@ func At(prefix string, err error) error {
 		return &InvalidError{Field: prefix + "." + invalid.Field, Detail: invalid.Detail}
 	}
 }
+
+// NotFoundError names what there is none of, for this tenant. Its Kind may be
+// shown to the client; it is the same for what nobody has and for what another
+// tenant has.
+type NotFoundError struct {
+	Kind string // "collection", "record", "plugin", …
+	Name string // as the request gave it
+}
+
+// NotFound returns a [NotFoundError].
+func NotFound[S ~string](kind string, name S) *NotFoundError {
+	return &NotFoundError{Kind: kind, Name: string(name)}
+}
+
+func (e *NotFoundError) Error() string { return fmt.Sprintf("there is no %s %q", e.Kind, e.Name) }
+
+// Is reports that a NotFoundError is of the kind [ErrNotFound].
+func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }

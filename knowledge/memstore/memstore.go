@@ -56,7 +56,7 @@ func (s *Store) find(tenant knowledge.TenantID, name knowledge.CollectionName) (
 	if c, ok := s.collections[collectionKey{tenant, name}]; ok {
 		return c, nil
 	}
-	return nil, fmt.Errorf("collection %q: %w", name, knowledge.ErrNotFound)
+	return nil, knowledge.NotFound("collection", name)
 }
 
 // describe returns the definition with the number of live records.
@@ -205,7 +205,7 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, name know
 	}
 	r, ok := c.records[id]
 	if !ok || expired(r, s.now()) {
-		return knowledge.Record{}, fmt.Errorf("record %q: %w", id, knowledge.ErrNotFound)
+		return knowledge.Record{}, knowledge.NotFound("record", id)
 	}
 	return clone(r), nil
 }
@@ -224,7 +224,7 @@ func (s *Store) DeleteRecord(ctx context.Context, tenant knowledge.TenantID, nam
 	r, ok := c.records[id]
 	delete(c.records, id)
 	if !ok || expired(r, s.now()) {
-		return fmt.Errorf("record %q: %w", id, knowledge.ErrNotFound)
+		return knowledge.NotFound("record", id)
 	}
 	return nil
 }

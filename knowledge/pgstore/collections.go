@@ -224,7 +224,7 @@ func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID,
 		args := pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}
 		err := tx.QueryRow(ctx, deleteCollectionSQL, args).Scan(&d.id, &d.placement, &d.Index.Kind)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("collection %q: %w", name, knowledge.ErrNotFound)
+			return knowledge.NotFound("collection", name)
 		}
 		if err != nil || d.Index.Kind != knowledge.IndexNone {
 			return err

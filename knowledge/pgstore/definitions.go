@@ -60,7 +60,7 @@ func (s *Store) fetch(ctx context.Context, tenant knowledge.TenantID, name knowl
 	}
 	if !found {
 		s.definitions.forget(tenant, name)
-		return definition{}, fmt.Errorf("collection %q: %w", name, knowledge.ErrNotFound)
+		return definition{}, knowledge.NotFound("collection", name)
 	}
 	s.definitions.remember(tenant, d)
 	return d, nil

@@ -27,7 +27,7 @@ func lockCollection(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, n
 	var d definition
 	err := d.scan(tx.QueryRow(ctx, lockCollectionSQL, pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return d, fmt.Errorf("collection %q: %w", name, knowledge.ErrNotFound)
+		return d, knowledge.NotFound("collection", name)
 	}
 	return d, err
 }
@@ -183,7 +183,7 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collectio
 		return knowledge.Record{}, fmt.Errorf("record: %w", err)
 	}
 	if r.Version == 0 {
-		return knowledge.Record{}, fmt.Errorf("record %q: %w", id, knowledge.ErrNotFound)
+		return knowledge.Record{}, knowledge.NotFound("record", id)
 	}
 	return r, nil
 }
@@ -233,12 +233,12 @@ func (s *Store) DeleteRecord(ctx context.Context, tenant knowledge.TenantID, col
 		args := pgx.NamedArgs{"tenant": string(tenant), "placement": d.placement, "collection": d.id, "id": string(id)}
 		err = tx.QueryRow(ctx, deleteRecordSQL, args).Scan(&expired)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("record %q: %w", id, knowledge.ErrNotFound)
+			return knowledge.NotFound("record", id)
 		}
 		return err
 	})
 	if err == nil && expired != nil && *expired { // it is swept away, and was gone before
-		err = fmt.Errorf("record %q: %w", id, knowledge.ErrNotFound)
+		err = knowledge.NotFound("record", id)
 	}
 	if err != nil {
 		return fmt.Errorf("delete record: %w", err)
