@@ -3,6 +3,7 @@
 package seal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -35,7 +36,11 @@ func Close(plan Plan) (Report, error) {
 		{"system call filter", installFilter},
 	}
 	for _, step := range steps {
-		if err := step.do(); err != nil {
+		err := step.do()
+		if errors.Is(err, unix.ENOTSUP) { // of syscall.AllThreadsSyscall
+			err = fmt.Errorf("%w: threads of C cannot be sealed; build the binary with CGO_ENABLED=0", err)
+		}
+		if err != nil {
 			return Report{}, fmt.Errorf("seal: %s: %w", step.name, err)
 		}
 	}
