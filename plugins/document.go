@@ -15,6 +15,7 @@ import (
 const (
 	MaxManifest    = 64 << 10 // bytes of plugin.json
 	maxDescription = 2000     // bytes
+	maxWall        = 10 * time.Minute
 )
 
 // manifestDocument is plugin.json. Members stand in the order of the canonical
@@ -52,8 +53,8 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if d.ABI != ABI {
 		return Manifest{}, knowledge.Invalid("manifest.abi", "is %d; this server speaks %d", d.ABI, ABI)
 	}
-	if d.Limits.WallMS < 0 || d.Limits.WallMS > 600_000 {
-		return Manifest{}, knowledge.Invalid("manifest.limits.wall_ms", "is %d; need 1 to 600000, or none for the default", d.Limits.WallMS)
+	if d.Limits.WallMS < 0 || d.Limits.WallMS > maxWall.Milliseconds() { // before it overflows as a duration
+		return Manifest{}, knowledge.At("manifest", badWall(d.Limits.WallMS))
 	}
 	if err := m.validate(); err != nil {
 		return Manifest{}, knowledge.At("manifest", err)
@@ -89,8 +90,14 @@ func (m Manifest) validate() error {
 		return knowledge.Invalid("limits.memory_bytes", "is %d; need a positive multiple of 65536, or none for the default", m.Limits.Memory)
 	case m.Limits.Output < 0:
 		return knowledge.Invalid("limits.output_bytes", "is %d; need a positive number, or none for the default", m.Limits.Output)
+	case m.Limits.Wall < 0 || m.Limits.Wall > maxWall || m.Limits.Wall%time.Millisecond != 0:
+		return badWall(m.Limits.Wall.Milliseconds())
 	}
 	return nil
+}
+
+func badWall(ms int64) error {
+	return knowledge.Invalid("limits.wall_ms", "is %d; need 1 to %d, or none for the default", ms, maxWall.Milliseconds())
 }
 
 // Document returns the manifest in canonical form: the same manifest gives the
