@@ -13,19 +13,17 @@ import (
 	"github.com/tars-project/tars/vmhost/wasm"
 )
 
-const (
-	testStack = 16 << 20 // bytes
-	testSlice = 100_000  // units of fuel granted at a time
-)
+const testStack = 16 << 20 // bytes
 
 // ledger is a host's account of the fuel of one instance.
 type ledger struct {
 	limit   int64 // most that is granted
+	slice   int64 // granted at a time
 	granted int64
 	asked   int // times that the guest asked
 }
 
-func newLedger() *ledger { return &ledger{limit: math.MaxInt64 / 2} }
+func newLedger() *ledger { return &ledger{limit: math.MaxInt64 / 2, slice: 1_000_000} }
 
 var (
 	errFuel     = errors.New("out of fuel")
@@ -35,7 +33,7 @@ var (
 // refuel answers the guest. It grants what is missing and a slice.
 func (l *ledger) refuel(fuel int64) int64 {
 	l.asked++
-	grant := testSlice - fuel
+	grant := l.slice - fuel
 	if l.granted+grant > l.limit {
 		panic(errFuel)
 	}
