@@ -106,8 +106,15 @@ bench: build ## Run the Go benchmarks
 
 # --- Docker --------------------------------------------------------------------------
 
-.PHONY: up down
-up: ## Start PostgreSQL and TARS in Docker (see README.md for the keys)
+.PHONY: up
+up: ## Start PostgreSQL and TARS in Docker; makes the keys when they are missing
+	@deploy/secrets.sh
 	docker compose up --build --wait
+
+.PHONY: down
 down: ## Stop what `make up` started; data stays
 	docker compose down
+
+.PHONY: test-docker
+test-docker: ## Test the image and docker-compose.yml, with Docker or a private engine (root)
+	@deploy/test-docker.sh

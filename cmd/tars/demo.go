@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/tars-project/tars/cmd/tars/demo"
 )
@@ -15,6 +17,8 @@ type demoCommand struct {
 	AdminKey     string `env:"TARS_ADMIN_KEY" placeholder:"KEY" help:"The operator's token. Prefer the file."`
 	AdminKeyFile string `env:"TARS_ADMIN_KEY_FILE" placeholder:"FILE" help:"File with the operator's token."`
 	StateDir     string `env:"TARS_DATA" default:".data" placeholder:"DIR" help:"Keeps the key of the demo's tenant."`
+	ShowURL      string `placeholder:"URL" help:"The server in the commands that are printed, where it has another name for their reader."`
+	ShowAdminKey string `placeholder:"FILE" help:"The file of the operator's token in the commands that are printed."`
 	Guests       string `env:"TARS_GUESTS" default:"bin/guests" placeholder:"DIR" help:"Where \"make guests\" put the compiled plugins."`
 }
 
@@ -29,7 +33,11 @@ func (c *demoCommand) Run(ctx context.Context, w *world) error {
 	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
 		return fmt.Errorf("--state-dir: %w", err)
 	}
-	d := demo.Demo{BaseURL: c.Server, AdminKey: adminKey, StateDir: c.StateDir, Out: w.stdout, Log: w.stderr}
+	d := demo.Demo{BaseURL: c.Server, AdminKey: adminKey, StateDir: c.StateDir, Log: w.stderr}
+	d.ShownURL, d.AdminKeyFile = c.ShowURL, cmp.Or(c.ShowAdminKey, c.AdminKeyFile, "admin.key")
+	if c.ShowURL == "" {
+		d.ShownKey = filepath.Join(c.StateDir, "demo.key")
+	}
 	if err := readDemoPlugin(&d, c.Guests); err != nil {
 		return err
 	}

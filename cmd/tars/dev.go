@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -109,7 +110,8 @@ func (c *devCommand) start(ctx context.Context, w *world, do func(context.Contex
 		return err
 	}
 	fmt.Fprintf(w.stderr, "tars: up in %.1f s: PostgreSQL (%s) with pgvector %s\n", time.Since(began).Seconds(), pg.Kind, pg.VectorVersion)
-	plugin.BaseURL, plugin.AdminKey, plugin.Out, plugin.Log = srv.url(), s.adminKey, w.stdout, w.stderr
+	plugin.BaseURL, plugin.AdminKey, plugin.Log = srv.url(), s.adminKey, w.stderr
+	plugin.ShownKey, plugin.AdminKeyFile = filepath.Join(c.DataDir, "demo.key"), cmp.Or(c.AdminKeyFile, "admin.key")
 	return srv.run(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)

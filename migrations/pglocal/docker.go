@@ -20,7 +20,7 @@ import (
 // DefaultImage is a PostgreSQL image with pgvector and the environment of the
 // official one. Its tag fixes PostgreSQL's major version, which a volume
 // needs; pgvector's is checked once it runs.
-const DefaultImage = "pgvector/pgvector:pg17"
+const DefaultImage = "pgvector/pgvector:0.8.7-pg17-bookworm"
 
 // DockerAnswers tells whether there is a docker client whose engine answers
 // within five seconds. A client alone is no engine.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // uidRange is the users that cells run as.
@@ -17,10 +19,22 @@ type uidRange struct {
 // findUIDs returns base and the following users if this process may become
 // them, and otherwise its own.
 func findUIDs(base, count int) uidRange {
-	if os.Geteuid() == 0 && mapped("/proc/self/uid_map", base, count) && mapped("/proc/self/gid_map", base, count) {
+	if maySetIDs() && mapped("/proc/self/uid_map", base, count) && mapped("/proc/self/gid_map", base, count) {
 		return uidRange{own: true, base: base}
 	}
 	return uidRange{}
+}
+
+// maySetIDs reports whether this process may become any user and group: root in a
+// container may be without the capabilities.
+func maySetIDs() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return false
+	}
+	const both = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	return os.Geteuid() == 0 && sets[0].Effective&both == both
 }
 
 // mapped reports whether the ids exist in this process's user namespace.

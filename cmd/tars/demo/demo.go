@@ -33,11 +33,14 @@ const batch = 500
 type Demo struct {
 	BaseURL  string
 	AdminKey string
-	StateDir string // keeps the demo's API key, readable by its owner alone
-	Manifest []byte // plugin.json of the plugin
-	Module   []byte // the plugin
-	Out      io.Writer
+	StateDir string    // keeps the demo's API key, readable by its owner alone
+	Manifest []byte    // plugin.json of the plugin
+	Module   []byte    // the plugin
 	Log      io.Writer // progress
+
+	ShownURL     string // where the reader of the commands reaches the server; empty means BaseURL
+	ShownKey     string // file of the demo's key as the reader sees it; empty shows the key
+	AdminKeyFile string // file of the operator's key as the reader sees it
 }
 
 // Result is what the demo got.

@@ -1,9 +1,9 @@
 package demo
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 )
 
@@ -23,44 +23,43 @@ func (d Demo) Print(w io.Writer, r Result) {
 		fmt.Fprintf(w, "   %-10s %s version %d, isolation %s (%s), %.1f ms in its VM, %.1f MB, %s\n",
 			c.Capability, c.Plugin, c.Version, c.Tier, c.Grade, float64(c.VMUS)/1000, float64(c.PeakMemory)/1e6, c.Digest[:19])
 	}
-	d.printCommands(w)
+	d.printCommands(w, r)
 }
 
-func (d Demo) printCommands(w io.Writer) {
-	key := filepath.Join(d.StateDir, "demo.key")
-	admin := filepath.Join(d.StateDir, "admin.key")
-	auth := fmt.Sprintf(`-H "Authorization: Bearer $(cat %s)"`, key)
+// printCommands shows each step as a command for the shell.
+func (d Demo) printCommands(w io.Writer, r Result) {
+	key := r.Token
+	if d.ShownKey != "" {
+		key = "$(cat " + d.ShownKey + ")"
+	}
 	fmt.Fprintf(w, `
 Each step again, by curl:
 
-  # a tenant and a key for it (the operator's key is in %[4]s)
-  curl -s %[1]s/v1/admin/tenants -H "Authorization: Bearer $(cat %[4]s)" \
-    -H 'Content-Type: application/json' -d '{"id":"acme"}'
-  curl -s %[1]s/v1/admin/tenants/acme/keys -H "Authorization: Bearer $(cat %[4]s)" \
-    -H 'Content-Type: application/json' -d '{"name":"first"}'
+  export TARS_SERVER=%[1]s TARS_KEY=%[2]s TARS_ADMIN_KEY=$(cat %[3]s)
+  as() { key=$1; shift; curl -s -H "Authorization: Bearer $key" -H 'Content-Type: application/json' "$@"; echo; }
+
+  # a tenant and a key for it, by the operator
+  as $TARS_ADMIN_KEY $TARS_SERVER/v1/admin/tenants -d '{"id":"acme"}'
+  as $TARS_ADMIN_KEY $TARS_SERVER/v1/admin/tenants/acme/keys -d '{"name":"first"}'
 
   # a collection, a record, a search
-  curl -s -X PUT %[1]s/v1/collections/notes %[2]s \
-    -H 'Content-Type: application/json' -d '{"embedder":"local"}'
-  curl -s %[1]s/v1/collections/notes/records %[2]s \
-    -H 'Content-Type: application/json' -d '{"records":[{"id":"1","text":"WAL archiving makes point-in-time recovery possible."}]}'
-  curl -s %[1]s/v1/collections/%[5]s/search %[2]s \
-    -H 'Content-Type: application/json' -d '{"text":"how do I vacuum a table?","limit":3}'
+  as $TARS_KEY $TARS_SERVER/v1/collections/notes -X PUT -d '{"embedder":"local"}'
+  as $TARS_KEY $TARS_SERVER/v1/collections/notes/records \
+    -d '{"records":[{"id":"1","text":"WAL archiving makes point-in-time recovery possible."}]}'
+  as $TARS_KEY $TARS_SERVER/v1/collections/%[4]s/search -d '{"text":"how do I vacuum a table?","limit":3}'
 
-  # a plugin (bin/guests/%[6]s.wasm, built from plugins/guests/%[6]s), and its alias
-  curl -s %[1]s/v1/plugins/%[6]s/versions %[2]s \
-    -F 'manifest=@plugins/guests/%[6]s/plugin.json;type=application/json' \
-    -F 'module=@bin/guests/%[6]s.wasm;type=application/wasm'
-  curl -s -X PUT %[1]s/v1/plugins/%[6]s/aliases/live %[2]s \
-    -H 'Content-Type: application/json' -d '{"version":1}'
+  # a plugin, and its alias
+  curl -s -H "Authorization: Bearer $TARS_KEY" $TARS_SERVER/v1/plugins/%[5]s/versions \
+    -F 'manifest=@plugins/guests/%[5]s/plugin.json;type=application/json' \
+    -F 'module=@bin/guests/%[5]s.wasm;type=application/wasm'
+  as $TARS_KEY $TARS_SERVER/v1/plugins/%[5]s/aliases/live -X PUT -d '{"version":1}'
 
   # the question
-  curl -s %[1]s/v1/query %[2]s \
-    -H 'Content-Type: application/json' -d '{"text":"%[3]s","limit":5,
-      "legs":[{"collection":"%[5]s","candidates":200}],
-      "plugins":[{"name":"%[6]s","capability":"rank"},{"name":"%[6]s","capability":"synthesize"}]}'
+  as $TARS_KEY $TARS_SERVER/v1/query -d '{"text":"%[6]s","limit":5,
+    "legs":[{"collection":"%[4]s","candidates":200}],
+    "plugins":[{"name":"%[5]s","capability":"rank"},{"name":"%[5]s","capability":"synthesize"}]}'
 
-`, d.BaseURL, auth, Question, admin, Collection, Plugin)
+`, cmp.Or(d.ShownURL, d.BaseURL), key, d.AdminKeyFile, Collection, Plugin, Question)
 }
 
 // indent wraps text at about 96 columns and indents its lines.
