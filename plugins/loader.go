@@ -139,8 +139,6 @@ func (l *Loader) load(ctx context.Context, w wanted, g *loaded) {
 	case errors.Is(g.err, context.Canceled):
 		g.err = errLoaderClosed
 	}
-	close(g.ready)
-
 	l.mu.Lock()
 	l.loading[g]()
 	delete(l.loading, g)
@@ -148,7 +146,8 @@ func (l *Loader) load(ctx context.Context, w wanted, g *loaded) {
 		l.forget(g) // and there is nothing to close
 	}
 	l.mu.Unlock()
-	l.release(g)
+	l.release(g) // before who waits goes on: the last of them closes it
+	close(g.ready)
 }
 
 // guest has a guest loaded.
