@@ -1,6 +1,7 @@
 package plugins_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/plugins"
+	"github.com/tars-project/tars/vmhost"
 )
 
 // notDocuments are outputs that no capability may give.
@@ -25,6 +27,17 @@ func notDocuments() map[string]string {
 		"deep":         strings.Repeat("[", 100_000),
 		"deep objects": strings.Repeat(`{"scores":`, 100_000),
 		"BOM":          "\ufeff{}",
+	}
+}
+
+func TestEncodeIsBounded(t *testing.T) {
+	document := []string{strings.Repeat("x", 100_000), strings.Repeat("y", 100_000)}
+	const size = 2*100_002 + 3 // the texts in quotes, the comma and the brackets
+	if got, err := plugins.Encode(document, size); err != nil || len(got) != size {
+		t.Errorf("Encode within the bound = %d bytes, %v, want %d, nil", len(got), err, size)
+	}
+	if got, err := plugins.Encode(document, size-1); !errors.Is(err, vmhost.ErrInput) || got != nil {
+		t.Errorf("Encode over the bound = %d bytes, %v, want ErrInput alone", len(got), err)
 	}
 }
 

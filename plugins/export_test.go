@@ -17,6 +17,9 @@ func (l *Loader) Use(ctx context.Context, tenant knowledge.TenantID, p tenancy.P
 // LoadTimeout is loadTimeout.
 const LoadTimeout = loadTimeout
 
+// Encode is encode.
+func Encode(document any, most int64) ([]byte, error) { return encode(document, most) }
+
 // DecodeRank is decodeRank.
 func DecodeRank(data []byte, n int) (map[int]float64, error) { return decodeRank(data, n) }
 

@@ -450,6 +450,13 @@ func TestBusy(t *testing.T) {
 		if got := reason(t, "Rank", err); got != "deadline" || receipt.Plugin != "" {
 			t.Errorf("Rank without a slot for 1s = %q, %+v, want deadline and no receipt", got, receipt)
 		}
+		hurried, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err = n.runner.Invoke(hurried, alice, "says", plugins.Ref{}, "rank", []byte("{}"))
+		var fault *query.PluginError
+		if !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &fault) {
+			t.Errorf("Invoke by a caller who has 1s = %v, want DeadlineExceeded and no *PluginError", err)
+		}
 		cancel()
 		for range 8 {
 			<-done

@@ -348,6 +348,20 @@ func TestCallerCancels(t *testing.T) {
 	}
 }
 
+// TestEndOfQueryHidesWhatFollows: when the query has ended, what a plugin's call
+// says of it is not the reason.
+func TestEndOfQueryHidesWhatFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := three(plugins{"p": {rank: func(ctx context.Context, _ []query.Candidate) ([]query.Candidate, error) {
+			<-ctx.Done()
+			return nil, errors.New("connection closed")
+		}}})
+		if _, err := e.Answer(t.Context(), tenant, ask(rank("p"))); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Answer = %v, want DeadlineExceeded", err)
+		}
+	})
+}
+
 func TestSearchDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := stuck()["leg"]

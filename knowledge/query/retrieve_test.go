@@ -231,17 +231,21 @@ func TestRetrieveFails(t *testing.T) {
 
 // TestFailingLegEndsOthers: legs that are still at it are told to stop.
 func TestFailingLegEndsOthers(t *testing.T) {
-	broken := errors.New("broken")
-	e := engine(func(ctx context.Context, s knowledge.Search) (knowledge.Found, error) {
-		if s.Collection == "broken" {
-			return knowledge.Found{}, broken
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		e := engine(func(ctx context.Context, s knowledge.Search) (knowledge.Found, error) {
+			if s.Collection == "broken" {
+				return knowledge.Found{}, broken
+			}
+			<-ctx.Done()
+			return knowledge.Found{}, ctx.Err()
+		}, nil)
+		start := time.Now()
+		_, err := e.Answer(t.Context(), tenant, query.Query{Text: "q", Legs: legs("docs", "faq", "broken")})
+		if !errors.Is(err, broken) || time.Since(start) != 0 {
+			t.Errorf("Answer = %v after %v, want the error of the leg that broke at once", err, time.Since(start))
 		}
-		<-ctx.Done()
-		return knowledge.Found{}, ctx.Err()
-	}, nil)
-	if _, err := e.Answer(t.Context(), tenant, query.Query{Text: "q", Legs: legs("docs", "faq", "broken")}); !errors.Is(err, broken) {
-		t.Errorf("Answer = %v, want the error of the leg that broke", err)
-	}
+	})
 }
 
 func TestSearch(t *testing.T) {

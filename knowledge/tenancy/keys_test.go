@@ -22,10 +22,11 @@ const adminKey = "operator-operator-operator-operator"
 type directory struct {
 	*tenancytest.Memory
 
-	mu      sync.Mutex
-	finds   int
-	touches int
-	err     error // of FindKey and TouchKeys
+	mu        sync.Mutex
+	finds     int
+	touches   int
+	err       error  // of FindKey and TouchKeys
+	meanwhile func() // called by TouchKeys, if not nil
 }
 
 func (d *directory) FindKey(ctx context.Context, prefix string) (tenancy.StoredKey, error) {
@@ -39,6 +40,9 @@ func (d *directory) FindKey(ctx context.Context, prefix string) (tenancy.StoredK
 }
 
 func (d *directory) TouchKeys(ctx context.Context, uses []tenancy.LastUse) error {
+	if d.meanwhile != nil {
+		d.meanwhile()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.touches++
@@ -140,7 +144,7 @@ func flip(token string, i int) string {
 // that a stranger can try with well-formed tokens take the same look-up.
 func TestAuthenticateRefuses(t *testing.T) {
 	keys, d := deployment(t)
-	now := time.Now()
+	now := time.Now().Truncate(time.Microsecond)
 	keys.SetNow(func() time.Time { return now })
 	key, good := issue(t, keys, nil, time.Time{})
 	_, expiring := issue(t, keys, nil, now.Add(time.Hour))
@@ -368,13 +372,15 @@ func TestFlushUse(t *testing.T) {
 	first := now
 	authenticate(tokenA)
 	authenticate(tokenB)
-	d.err = knowledge.ErrUnavailable
+	d.meanwhile = func() { // a is used again while the flush is under way, which then fails
+		now = now.Add(time.Minute)
+		authenticate(tokenA)
+		d.err = knowledge.ErrUnavailable
+	}
 	if err := keys.FlushUse(t.Context()); !errors.Is(err, knowledge.ErrUnavailable) {
 		t.Errorf("FlushUse without directory = %v, want ErrUnavailable", err)
 	}
-	d.err = nil
-	now = now.Add(time.Minute)
-	authenticate(tokenA)
+	d.err, d.meanwhile = nil, nil
 	if _, err := keys.Authenticate(t.Context(), flip(tokenB, 30)); err == nil {
 		t.Fatal("Authenticate of a wrong secret = nil")
 	}
