@@ -98,6 +98,7 @@ func explain(p *problem, err error) {
 		plugin  *query.PluginError
 		refused *vmhost.RefusedError
 		unknown *knowledge.NotFoundError
+		limit   *knowledge.LimitError
 	)
 	switch {
 	case errors.As(err, &invalid):
@@ -105,6 +106,8 @@ func explain(p *problem, err error) {
 		p.Errors = []fieldError{{Field: invalid.Field, Detail: invalid.Detail}}
 	case errors.As(err, &refused):
 		p.Detail = refused.Error()
+	case errors.As(err, &limit):
+		p.Detail = limit.Error()
 	case errors.As(err, &unknown):
 		p.Detail = "there is no such " + unknown.Kind // without the name, so that every unknown id has the same answer
 	case errors.As(err, &plugin):

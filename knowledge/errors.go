@@ -85,3 +85,15 @@ func (e *NotFoundError) Error() string { return fmt.Sprintf("there is no %s %q",
 
 // Is reports that a NotFoundError is of the kind [ErrNotFound].
 func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
+
+// LimitError names the budget that is used up. Its text may be shown to the
+// client: it must tell nothing of other tenants.
+type LimitError struct{ Budget string }
+
+// Limit returns a [LimitError]; budget is a sentence about it.
+func Limit(budget string) *LimitError { return &LimitError{budget} }
+
+func (e *LimitError) Error() string { return e.Budget }
+
+// Is reports that a LimitError is of the kind [ErrLimit].
+func (e *LimitError) Is(target error) bool { return target == ErrLimit }

@@ -150,7 +150,7 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, 
 		if err != nil {
 			return err
 		}
-		reply, err = guest.Call(ctx, vmhost.Request{Capability: string(capability), Input: document})
+		reply, err = guest.Call(ctx, vmhost.Request{Capability: string(capability), Input: document, Slots: policy.PluginSlots})
 		return err
 	})
 	receipt := receiptOf(version, capability, reply)

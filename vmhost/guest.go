@@ -46,7 +46,7 @@ func (g *Guest) Call(ctx context.Context, req Request) (Reply, error) {
 		return Reply{}, err
 	}
 	defer end()
-	queued, err := g.host.slots.acquire(bounded, g.src.Account, g.host.opts.QueueWait)
+	queued, err := g.host.slots.acquire(bounded, g.src.Account, req.Slots, g.host.opts.QueueWait)
 	if err != nil {
 		if errors.Is(context.Cause(bounded), errHostClosed) && ctx.Err() == nil {
 			err = errHostClosed

@@ -17,7 +17,7 @@ var errQueueFull = errors.New("the account's queue is full")
 //
 // Safe for concurrent use.
 type slots struct {
-	perAccount int // most running calls of one account
+	perAccount int // most running calls of one account that names no smaller number
 	queue      int // most waiting calls of one account
 
 	mu    sync.Mutex
@@ -29,6 +29,7 @@ type slots struct {
 // waitLine is what is known of an account that has calls waiting or running.
 type waitLine struct {
 	account Account
+	most    int // running calls, as the account's latest call had it
 	running int
 	waiters []*waiter
 	inTurn  bool // in slots.turns
@@ -42,13 +43,15 @@ func newSlots(total, perAccount, queue int) *slots {
 }
 
 // acquire waits for a slot until ctx ends, or for at most limit, and says how
-// long that took. The slot must be released. An error that is not ctx's is
-// [ErrBusy]; a deadline that passed while waiting is both.
-func (s *slots) acquire(ctx context.Context, account Account, limit time.Duration) (time.Duration, error) {
+// long that took. most is how many calls of the account may run at once; 0, or
+// more than those of the node, means those of the node. The slot must be
+// released. An error that is not ctx's is [ErrBusy]; a deadline that passed while
+// waiting is both.
+func (s *slots) acquire(ctx context.Context, account Account, most int, limit time.Duration) (time.Duration, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	w, err := s.enqueue(account)
+	w, err := s.enqueue(account, most)
 	if err != nil {
 		return 0, err
 	}
@@ -79,7 +82,7 @@ func (s *slots) acquire(ctx context.Context, account Account, limit time.Duratio
 }
 
 // enqueue puts a call in its account's line and lets those go ahead that can.
-func (s *slots) enqueue(account Account) (*waiter, error) {
+func (s *slots) enqueue(account Account, most int) (*waiter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lines[account]
@@ -87,7 +90,11 @@ func (s *slots) enqueue(account Account) (*waiter, error) {
 		l = &waitLine{account: account}
 		s.lines[account] = l
 	}
-	if len(l.waiters) >= s.queue && (s.free == 0 || l.running >= s.perAccount) {
+	l.most = s.perAccount
+	if most > 0 {
+		l.most = min(l.most, most)
+	}
+	if len(l.waiters) >= s.queue && (s.free == 0 || l.running >= l.most) {
 		s.forget(l)
 		return nil, fmt.Errorf("%w: %w: %d calls wait", ErrBusy, errQueueFull, len(l.waiters))
 	}
@@ -131,7 +138,7 @@ func (s *slots) release(account Account) {
 
 // line gives an account a turn if it can use one.
 func (s *slots) line(l *waitLine) {
-	if l.inTurn || len(l.waiters) == 0 || l.running >= s.perAccount {
+	if l.inTurn || len(l.waiters) == 0 || l.running >= l.most {
 		return
 	}
 	l.inTurn = true
@@ -144,7 +151,7 @@ func (s *slots) grant() {
 		l := s.turns[0]
 		s.turns = s.turns[1:]
 		l.inTurn = false
-		if len(l.waiters) == 0 || l.running >= s.perAccount {
+		if len(l.waiters) == 0 || l.running >= l.most {
 			s.forget(l) // its calls gave up since
 			continue
 		}

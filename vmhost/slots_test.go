@@ -3,6 +3,7 @@ package vmhost
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +28,7 @@ func enqueueAll(t *testing.T, s *slots, accounts string) []*waiter {
 	t.Helper()
 	waiters := make([]*waiter, len(accounts))
 	for i, a := range strings.Split(accounts, "") {
-		w, err := s.enqueue(Account(a))
+		w, err := s.enqueue(Account(a), 0)
 		if err != nil {
 			t.Fatalf("enqueue(%s), call %d: %v", a, i, err)
 		}
@@ -93,7 +94,7 @@ func TestSlotsInvariants(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			if len(calls) == 0 || rapid.Bool().Draw(t, "come") {
 				account := Account(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "account"))
-				if w, err := s.enqueue(account); err == nil {
+				if w, err := s.enqueue(account, 0); err == nil {
 					calls = append(calls, call{account, w})
 				} else if !errors.Is(err, ErrBusy) {
 					t.Fatalf("enqueue: %v", err)
@@ -144,32 +145,32 @@ func TestSlotsWaiting(t *testing.T) {
 	const limit = 10 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots(1, 1, 1)
-		if waited, err := s.acquire(t.Context(), "a", limit); waited != 0 || err != nil {
+		if waited, err := s.acquire(t.Context(), "a", 0, limit); waited != 0 || err != nil {
 			t.Errorf("acquire of a free slot = %v, %v, want 0, nil", waited, err)
 		}
-		if waited, err := s.acquire(t.Context(), "a", limit); waited != limit || !errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) {
+		if waited, err := s.acquire(t.Context(), "a", 0, limit); waited != limit || !errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("acquire = %v, %v, want ErrBusy alone after %v", waited, err, limit)
 		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if waited, err := s.acquire(short, "b", limit); waited != time.Second || !errors.Is(err, ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
+		if waited, err := s.acquire(short, "b", 0, limit); waited != time.Second || !errors.Is(err, ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("acquire with a deadline = %v, %v, want both errors after 1s", waited, err)
 		}
 		cancelled, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		group.Go(func() {
-			if _, err := s.acquire(cancelled, "a", limit); !errors.Is(err, context.Canceled) || errors.Is(err, ErrBusy) {
+			if _, err := s.acquire(cancelled, "a", 0, limit); !errors.Is(err, context.Canceled) || errors.Is(err, ErrBusy) {
 				t.Errorf("acquire that is cancelled: %v, want context.Canceled alone", err)
 			}
 		})
 		synctest.Wait()
-		if _, err := s.acquire(t.Context(), "a", limit); !errors.Is(err, errQueueFull) || !errors.Is(err, ErrBusy) {
+		if _, err := s.acquire(t.Context(), "a", 0, limit); !errors.Is(err, errQueueFull) || !errors.Is(err, ErrBusy) {
 			t.Errorf("acquire behind a full queue: %v, want ErrBusy at once", err)
 		}
 		cancel()
 		group.Wait()
 		group.Go(func() {
-			if waited, err := s.acquire(t.Context(), "b", limit); waited != 3*time.Second || err != nil {
+			if waited, err := s.acquire(t.Context(), "b", 0, limit); waited != 3*time.Second || err != nil {
 				t.Errorf("acquire = %v, %v, want 3s, nil", waited, err)
 			}
 		})
@@ -177,4 +178,28 @@ func TestSlotsWaiting(t *testing.T) {
 		s.release("a")
 		group.Wait()
 	})
+}
+
+// TestSlotsOfAPoorerAccount: a call that names a smaller number than the node's
+// waits for its own account's calls, and others go ahead of it.
+func TestSlotsOfAPoorerAccount(t *testing.T) {
+	s := newSlots(4, 3, 100)
+	var waiters []*waiter
+	for range 3 {
+		w, err := s.enqueue("poor", 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiters = append(waiters, w)
+	}
+	if got := []bool{waiters[0].has(), waiters[1].has(), waiters[2].has()}; !slices.Equal(got, []bool{true, true, false}) {
+		t.Errorf("slots of three calls of an account that may have two = %v, want the first two", got)
+	}
+	if w, err := s.enqueue("rich", 99); err != nil || !w.has() {
+		t.Errorf("enqueue of another account = %v, %v; want a slot", w.has(), err)
+	}
+	s.release("poor")
+	if !waiters[2].has() {
+		t.Error("the third call has no slot after one was given back, want one")
+	}
 }

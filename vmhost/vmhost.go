@@ -106,6 +106,7 @@ type Request struct {
 	Capability string   // what the program is called for, such as "rank"
 	Input      []byte   // a UTF-8 document
 	Host       HostFunc // answers host functions; nil refuses every call
+	Slots      int      // most calls of the account at once; 0 means what the host allows each
 	// Deterministic fixes the clock and seeds random numbers from Seed.
 	Deterministic bool
 	Seed          [32]byte

@@ -91,8 +91,8 @@ func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c 
 		}
 		return s.describe(known), false, nil
 	}
-	if n := len(s.names(tenant)); n >= s.options.MaxCollections {
-		return knowledge.Collection{}, false, fmt.Errorf("the tenant has %d collections already: %w", n, knowledge.ErrLimit)
+	if len(s.names(tenant)) >= s.options.MaxCollections {
+		return knowledge.Collection{}, false, knowledge.Limit("the tenant has as many collections as it may")
 	}
 	c.Created, c.Records = s.timestamp(), 0
 	s.collections[collectionKey{tenant, c.Name}] = &collection{Collection: c, records: map[knowledge.RecordID]knowledge.Record{}}

@@ -83,8 +83,11 @@ SELECT @tenant, @name, @metric, @dimension, @embedder, @embedder_version, @index
 		WHERE shared
 		ORDER BY hashtextextended(@tenant, placement)
 		LIMIT 1) END
-WHERE (SELECT count(*) FROM collections WHERE tenant_id = @tenant) < @most
+WHERE (SELECT count(*) FROM collections WHERE tenant_id = @tenant) < ` + mostCollections + `
 ON CONFLICT (tenant_id, name) DO NOTHING`
+
+// mostCollections is what the tenant's policy allows, or else the store.
+const mostCollections = `coalesce((SELECT (policy->>'max_collections')::int FROM tenants WHERE tenant_id = @tenant), @most::int)`
 
 const collectionExistsSQL = `SELECT EXISTS (SELECT FROM collections WHERE tenant_id = @tenant AND name = @name)`
 
@@ -111,7 +114,7 @@ func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID,
 			return err
 		}
 		if !exists {
-			return fmt.Errorf("the tenant has %d collections already: %w", s.options.MaxCollections, knowledge.ErrLimit)
+			return knowledge.Limit("the tenant has as many collections as it may")
 		}
 		return nil
 	})

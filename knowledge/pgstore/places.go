@@ -27,7 +27,7 @@ func (s *Store) makePlace(ctx context.Context, c knowledge.Collection) (int32, e
 		"most_places":     s.options.MaxPlaces,
 	}).Scan(&place)
 	if pgtx.Code(err) == pgerrcode.ConfigurationLimitExceeded {
-		return 0, fmt.Errorf("collections with an index, of all tenants: %w", knowledge.ErrLimit)
+		return 0, knowledge.Limit("this server has as many collections with an index as it may")
 	}
 	if err != nil {
 		return 0, fmt.Errorf("make a place: %w", pgtx.Kind(ctx, err))

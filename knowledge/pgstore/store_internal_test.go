@@ -162,6 +162,24 @@ func TestMaxCollections(t *testing.T) {
 	wantKind(t, "PutCollection over the limit", err, knowledge.ErrLimit)
 }
 
+// The tenant's own policy goes before the store's default.
+func TestMaxCollectionsOfPolicy(t *testing.T) {
+	s, db := newStore(t, Options{})
+	const setUp = `INSERT INTO tenants (tenant_id, policy) VALUES ('poor', '{"max_collections": 1}'), ('rich', '{"max_collections": 2}')`
+	if _, err := db.JobsPool(t).Exec(t.Context(), setUp); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []knowledge.CollectionName{"a", "b", "c"} {
+		c := knowledge.Collection{Name: name, Embedder: knowledge.EmbedderInfo{Dimension: 2}}
+		for tenant, most := range map[knowledge.TenantID]knowledge.CollectionName{"poor": "a", "rich": "b"} {
+			_, _, err := s.PutCollection(t.Context(), tenant, c)
+			if over := name > most; over != errors.Is(err, knowledge.ErrLimit) || !over && err != nil {
+				t.Errorf("PutCollection(%s, %s) = %v, want ErrLimit %v", tenant, name, err, over)
+			}
+		}
+	}
+}
+
 // What the server and the network do to a call becomes a kind of the domain.
 func TestErrorKinds(t *testing.T) {
 	s, db := newStore(t, Options{})

@@ -41,7 +41,7 @@ func (c *Catalog) PutVersion(_ context.Context, tenant knowledge.TenantID, v plu
 	p, ok := c.plugins[key{tenant, v.Name}]
 	if !ok {
 		if maxNames > 0 && c.names(tenant) >= maxNames {
-			return plugins.Version{}, false, fmt.Errorf("%w: the tenant may have %d plugins", knowledge.ErrLimit, maxNames)
+			return plugins.Version{}, false, knowledge.Limit(fmt.Sprintf("the tenant may have %d plugins", maxNames))
 		}
 		if c.plugins == nil {
 			c.plugins = map[key]*plugin{}
@@ -77,7 +77,7 @@ func (c *Catalog) names(tenant knowledge.TenantID) int {
 func (c *Catalog) find(tenant knowledge.TenantID, name plugins.Name) (*plugin, error) {
 	p, ok := c.plugins[key{tenant, name}]
 	if !ok {
-		return nil, fmt.Errorf("plugin %q: %w", name, knowledge.ErrNotFound)
+		return nil, knowledge.NotFound("plugin", name)
 	}
 	return p, nil
 }
@@ -99,7 +99,7 @@ func (c *Catalog) Version(_ context.Context, tenant knowledge.TenantID, name plu
 			return v, nil
 		}
 	}
-	return plugins.Version{}, fmt.Errorf("version of plugin %q: %w", name, knowledge.ErrNotFound)
+	return plugins.Version{}, knowledge.NotFound("plugin version", name)
 }
 
 // Module implements [plugins.Catalog].
@@ -111,7 +111,7 @@ func (c *Catalog) Module(_ context.Context, tenant knowledge.TenantID, name plug
 		return nil, err
 	}
 	if number < 1 || number > len(p.modules) {
-		return nil, fmt.Errorf("version %d of plugin %q: %w", number, name, knowledge.ErrNotFound)
+		return nil, knowledge.NotFound("plugin version", name)
 	}
 	return bytes.Clone(p.modules[number-1]), nil
 }
@@ -171,7 +171,7 @@ func (c *Catalog) SetAlias(_ context.Context, tenant knowledge.TenantID, name pl
 		return err
 	}
 	if number < 1 || number > len(p.versions) {
-		return fmt.Errorf("version %d of plugin %q: %w", number, name, knowledge.ErrNotFound)
+		return knowledge.NotFound("plugin version", name)
 	}
 	p.aliases[alias] = number
 	return nil

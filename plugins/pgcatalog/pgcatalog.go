@@ -60,7 +60,7 @@ func (c *Catalog) PutVersion(ctx context.Context, tenant knowledge.TenantID, v p
 				return err
 			}
 			if names >= maxNames && !known {
-				return fmt.Errorf("%w: the tenant may have %d plugins", knowledge.ErrLimit, maxNames)
+				return knowledge.Limit(fmt.Sprintf("the tenant may have %d plugins", maxNames))
 			}
 		}
 		stored, err = one(ctx, tx, insertVersion, args)
@@ -106,7 +106,7 @@ func (c *Catalog) Version(ctx context.Context, tenant knowledge.TenantID, name p
 	case err != nil:
 		return plugins.Version{}, fmt.Errorf("plugin %q: %w", name, err)
 	case len(versions) == 0:
-		return plugins.Version{}, fmt.Errorf("version of plugin %q: %w", name, knowledge.ErrNotFound)
+		return plugins.Version{}, knowledge.NotFound("plugin version", name)
 	}
 	return versions[0], nil
 }
@@ -168,7 +168,7 @@ func (c *Catalog) Plugin(ctx context.Context, tenant knowledge.TenantID, name pl
 	case err != nil:
 		return plugins.Plugin{}, fmt.Errorf("plugin %q: %w", name, err)
 	case len(found) == 0:
-		return plugins.Plugin{}, fmt.Errorf("plugin %q: %w", name, knowledge.ErrNotFound)
+		return plugins.Plugin{}, knowledge.NotFound("plugin", name)
 	}
 	return found[0], nil
 }
@@ -210,7 +210,7 @@ func (c *Catalog) SetAlias(ctx context.Context, tenant knowledge.TenantID, name 
 	err := pgtx.Write(ctx, c.db, tenant, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, upsertAlias, args)
 		if err == nil && tag.RowsAffected() == 0 {
-			err = knowledge.ErrNotFound
+			err = knowledge.NotFound("plugin version", name)
 		}
 		return err
 	})
