@@ -162,7 +162,9 @@ func (j *jail) startIn(p *process, spec Spec, child *os.File) error {
 	}
 	if err := group.join(cmd.Process.Pid); err != nil { // v1: has not read a tenant's byte yet
 		p.Kill()
-		p.Wait()
+		if exit := p.Wait(); errors.Is(err, unix.ESRCH) { // it had ended by itself
+			return fmt.Errorf("the cell died: %s", exit)
+		}
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	if j.namespaces {
