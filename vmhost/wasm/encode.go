@@ -30,11 +30,6 @@ func appendOps(out []byte, ops ...opcode) []byte {
 	return out
 }
 
-// appendI32 appends i32.const.
-func appendI32(out []byte, v int32) []byte {
-	return appendSigned(append(out, byte(opI32Const)), int64(v))
-}
-
 // appendI64 appends i64.const.
 func appendI64(out []byte, v int64) []byte {
 	return appendSigned(append(out, byte(opI64Const)), v)

@@ -116,7 +116,7 @@ func MeteredLimits(limits Limits) Limits {
 	l.HostExports = true
 	l.Size = saturate(l.Size, growth)
 	l.BodySize = int(min(saturate(int64(l.BodySize), growth), math.MaxInt32))
-	l.Types += l.Types + len(l.Allowed) + meterTypes
+	l.Types = 2*l.Types + meterTypes
 	l.Functions += meterHelpers + int(limits.Size/bulkChunk)
 	l.Imports += meterImports
 	l.Exports += meterGlobals + l.Globals

@@ -19,6 +19,12 @@ type meteredBlock struct {
 // a loop, when a function that calls others is left (so that the way back out
 // of a deep recursion is no gap), and in operations on ranges. Between two
 // comparisons lies at most one way through one function without a loop.
+//
+// Keeping the fuel in a local between calls was tried: it takes a Go plugin
+// from 1.33 to about 1.22 times its time without the meter and an empty loop
+// from 1.9 to 1.5 times, but makes loops that load and store slower, loses
+// the count of a guest that traps, and lives across every loop, which is what
+// compiling costs most for.
 type bodyMeter struct {
 	instructionReader
 	m      *meter

@@ -27,8 +27,9 @@ func (m *meter) code() ([]byte, error) {
 		}
 		bodies = appendSized(bodies, buffer)
 	}
-	for i := 0; i < len(m.helpers); i++ { // a helper may need others
-		bodies = appendSized(bodies, m.helperBody(m.helpers[i]))
+	for done := 0; done < len(m.helpers); { // a helper may need others
+		bodies = appendSized(bodies, m.helperBody(m.helpers[done]))
+		done++
 	}
 	n := m.w.defined + len(m.helpers)
 	if n == 0 {

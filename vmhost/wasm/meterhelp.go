@@ -150,7 +150,7 @@ const (
 func (m *meter) rangeBody(out []byte, key helperKey) []byte {
 	out = append(out, byte(opBlock), emptyBlock)
 	out = appendIndexed(out, opLocalGet, rangeLen)
-	out = appendI32(out, bulkChunk)
+	out = appendChunkSize(out)
 	out = appendOps(out, opI32LeU)
 	out = appendIndexed(out, opBrIf, 0)
 	out = appendOutside(out, rangeTo, appendMemoryBytes(nil))
@@ -213,7 +213,7 @@ func (m *meter) copyBackwards(out []byte) []byte {
 		out = appendIndexed(out, opLocalGet, rangeLen)
 		out = appendOps(out, opI32Add)
 	}
-	out = appendI32(out, bulkChunk)
+	out = appendChunkSize(out)
 	out = appendIndexed(out, opCall, m.helper(helpBytes, 0))
 	out = appendRangeOp(out, helperKey{kind: helpCopy})
 	out = appendWhileLarge(out)
@@ -226,15 +226,20 @@ func (m *meter) copyBackwards(out []byte) []byte {
 func (m *meter) chunk(out []byte, key helperKey) []byte {
 	out = appendIndexed(out, opLocalGet, rangeTo)
 	out = appendIndexed(out, opLocalGet, rangeFrom)
-	out = appendI32(out, bulkChunk)
+	out = appendChunkSize(out)
 	out = appendIndexed(out, opCall, m.helper(helpBytes, 0))
 	return appendRangeOp(out, key)
+}
+
+// appendChunkSize appends the size of a chunk, an i32.
+func appendChunkSize(out []byte) []byte {
+	return appendSigned(append(out, byte(opI32Const)), bulkChunk)
 }
 
 // appendAdvance appends what moves a local by a chunk.
 func appendAdvance(out []byte, local uint32, op opcode) []byte {
 	out = appendIndexed(out, opLocalGet, local)
-	out = appendI32(out, bulkChunk)
+	out = appendChunkSize(out)
 	out = appendOps(out, op)
 	return appendIndexed(out, opLocalSet, local)
 }
@@ -242,7 +247,7 @@ func appendAdvance(out []byte, local uint32, op opcode) []byte {
 // appendWhileLarge appends a branch to label 0 while more than a chunk is left.
 func appendWhileLarge(out []byte) []byte {
 	out = appendIndexed(out, opLocalGet, rangeLen)
-	out = appendI32(out, bulkChunk)
+	out = appendChunkSize(out)
 	out = appendOps(out, opI32GtU)
 	return appendIndexed(out, opBrIf, 0)
 }

@@ -101,16 +101,20 @@ func vectorEffects() []effectRange {
 	return []effectRange{
 		{0, 10, converts}, // loads
 		{11, 11, stores},
-		{12, 12, gives},                        // v128.const
-		{13, 14, combines},                     // shuffle, swizzle
-		{15, 22, converts},                     // splats, i8x16.extract_lane
-		{23, 23, combines},                     // i8x16.replace_lane
-		{24, 25, converts},                     // i16x8.extract_lane
-		{26, 26, combines},                     // i16x8.replace_lane
-		{27, 27, converts}, {28, 28, combines}, // i32x4.extract_lane, .replace_lane
-		{29, 29, converts}, {30, 30, combines}, // i64x2
-		{31, 31, converts}, {32, 32, combines}, // f32x4
-		{33, 33, converts}, {34, 34, combines}, // f64x2
+		{12, 12, gives},    // v128.const
+		{13, 14, combines}, // shuffle, swizzle
+		{15, 22, converts}, // splats, i8x16.extract_lane
+		{23, 23, combines}, // i8x16.replace_lane
+		{24, 25, converts}, // i16x8.extract_lane
+		{26, 26, combines}, // i16x8.replace_lane
+		{27, 27, converts},
+		{28, 28, combines}, // i32x4.extract_lane, .replace_lane
+		{29, 29, converts},
+		{30, 30, combines}, // i64x2
+		{31, 31, converts},
+		{32, 32, combines}, // f32x4
+		{33, 33, converts},
+		{34, 34, combines},  // f64x2
 		{35, 76, combines},  // comparisons
 		{77, 77, converts},  // v128.not
 		{78, 81, combines},  // and, andnot, or, xor

@@ -195,7 +195,7 @@ func TestStackIsBounded(t *testing.T) {
 				t.Fatalf("instantiate: %v", err)
 			}
 			used := allocatedBy(func() {
-				_, err = instance.ExportedFunction("run").Call(ctx, uint64(api.EncodeI32(-1)))
+				_, err = instance.ExportedFunction("run").Call(ctx, api.EncodeI32(-1))
 			})
 			if err == nil || !strings.Contains(err.Error(), errOverflow.Error()) {
 				t.Errorf("run = %v, want it to use up its stack", err)
