@@ -61,7 +61,7 @@ func receiptOut(r query.Receipt) oapi.Receipt {
 	return oapi.Receipt{
 		Plugin: r.Plugin, Version: r.Version, Digest: r.Digest, Capability: string(r.Capability),
 		Tier: r.Tier, Grade: r.Grade, QueueUs: r.Queue.Microseconds(), VmUs: r.VM.Microseconds(),
-		PeakMemoryBytes: r.PeakMemory, HostCalls: r.HostCalls, Logs: logsOut(r.Logs),
+		Fuel: r.Fuel, PeakMemoryBytes: r.PeakMemory, HostCalls: r.HostCalls, Logs: logsOut(r.Logs),
 	}
 }
 

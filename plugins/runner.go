@@ -193,7 +193,7 @@ func receiptOf(v Version, capability Capability, reply vmhost.Reply) query.Recei
 	receipt := query.Receipt{
 		Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: query.Capability(capability),
 		Tier: reply.Usage.Tier.String(), Grade: reply.Usage.Grade,
-		Queue: reply.Usage.Queue, VM: reply.Usage.VM, PeakMemory: reply.Usage.PeakMemory, HostCalls: reply.Usage.HostCalls,
+		Queue: reply.Usage.Queue, VM: reply.Usage.VM, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory, HostCalls: reply.Usage.HostCalls,
 	}
 	for _, l := range reply.Logs {
 		receipt.Logs = append(receipt.Logs, l.Text)

@@ -543,6 +543,9 @@ type Receipt struct {
 	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 	Digest Digest `json:"digest"`
 
+	// Fuel What its instructions cost, counted. The same for the same work, on any machine.
+	Fuel int64 `json:"fuel"`
+
 	// Grade What it was made of, such as `jail+cgroup`.
 	Grade           string   `json:"grade"`
 	HostCalls       int      `json:"host_calls"`

@@ -8,11 +8,10 @@
 // process does inside is in vmhost/cell/worker, how it is sealed in
 // vmhost/cell/seal, what is spoken in vmhost/cell/wire.
 //
-// Deadlines are kept here, by killing: native guest code cannot be interrupted
-// from within, and while it runs without end it stops its process's garbage
-// collector, and with that the other calls in the same cell. A call that passes
-// its deadline by the grace takes the cell with it; the others are tried once
-// more in a new one.
+// A guest ends at its deadline by the meter inside (vmhost/wasm). That is not
+// relied on: a call that passes its deadline by the grace takes the cell with it,
+// since native code that runs without end stops its process's garbage collector
+// and with that the other calls in it; those are tried once more in a new cell.
 //
 // Nothing that comes from a cell is believed. What breaks the protocol or a
 // limit, or does not answer, is killed and never used again.
@@ -30,5 +29,5 @@ import (
 // anything else when its first argument is "cell", and end with the code that
 // it returns at once.
 func Main() int {
-	return worker.Run(os.Args[2:], func() vmhost.Driver { return wazerovm.New(wazerovm.Options{}) })
+	return worker.Run(os.Args[2:], func() vmhost.Driver { return wazerovm.New() })
 }

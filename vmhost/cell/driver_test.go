@@ -83,12 +83,12 @@ func TestCellKilled(t *testing.T) {
 	}
 }
 
-// TestDeadlineSparesOthers: the call that passes its deadline takes its cell
+// TestDeadlineSparesOthers: a call that does not end at its deadline takes its cell
 // with it; another in the same cell is made once more, and answers.
 func TestDeadlineSparesOthers(t *testing.T) {
-	p := load(t, newDriver(t, binTars, nil), source(t, "searchloop"))
+	p := load(t, newDriver(t, binProbe, nil), probeSource("deadline"))
 	var runs atomic.Int32
-	innocent := request("{}")
+	innocent := vmhost.Request{Capability: "ask", Input: []byte("{}")}
 	restarted := make(chan struct{})
 	innocent.Host = func(ctx context.Context, _ vmhost.HostCall) ([]byte, error) {
 		if runs.Add(1) == 2 {
@@ -106,9 +106,7 @@ func TestDeadlineSparesOthers(t *testing.T) {
 	eventually(t, "the innocent call is in its cell", func() bool { return runs.Load() == 1 })
 	before := theCell(t)
 
-	culprit, _, answer := asking("{}")
-	answer() // then it loops
-	_, err := p.Call(within(t, 300*time.Millisecond), culprit)
+	_, err := p.Call(within(t, 300*time.Millisecond), vmhost.Request{Capability: "stuck", Input: []byte("{}")})
 	if !errors.Is(err, vmhost.ErrDeadline) {
 		t.Errorf("Call of the culprit = %v, want ErrDeadline", err)
 	}
@@ -119,6 +117,39 @@ func TestDeadlineSparesOthers(t *testing.T) {
 	if after := theCell(t); after == before {
 		t.Errorf("the cell is still process %d, want another", after)
 	}
+}
+
+// TestLoopLeavesCell: an endless guest ends at its deadline through the meter, and
+// its cell and the other calls in it go on.
+func TestLoopLeavesCell(t *testing.T) {
+	// A long grace: what is tested is that it is not needed.
+	p := load(t, newDriver(t, binTars, func(o *cell.Options) { o.Grace = 20 * time.Second }), source(t, "searchloop"))
+	innocent, started, _ := asking("{}")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	innocentDone := make(chan error, 1)
+	go func() {
+		_, err := p.Call(ctx, innocent)
+		innocentDone <- err
+	}()
+	<-started
+	before := theCell(t)
+	culprit, _, answer := asking("{}")
+	answer() // then it loops
+	reply, err := p.Call(within(t, 300*time.Millisecond), culprit)
+	if !errors.Is(err, vmhost.ErrDeadline) || reply.Usage.Fuel < 1_000_000 {
+		t.Errorf("Call of an endless guest = %v after %d units of fuel, want ErrDeadline after millions", err, reply.Usage.Fuel)
+	}
+	select {
+	case err := <-innocentDone:
+		t.Errorf("the other call in the cell ended: %v", err)
+	default:
+	}
+	if after := theCell(t); after != before {
+		t.Errorf("the cell is process %d, was %d, want the same", after, before)
+	}
+	cancel()
+	<-innocentDone
 }
 
 // TestCancelKeepsCell: a call that ends when it is cancelled leaves the cell to

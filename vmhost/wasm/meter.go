@@ -112,7 +112,7 @@ func MeteredLimits(limits Limits) Limits {
 	for name, functions := range limits.Allowed {
 		l.Allowed[name] = functions
 	}
-	l.Allowed[MeterModule] = map[string]FuncType{RefuelImport: sig("I", "I"), OverflowImport: {}}
+	l.Allowed[MeterModule] = MeterImports()
 	l.HostExports = true
 	l.Size = saturate(l.Size, growth)
 	l.BodySize = int(min(saturate(int64(l.BodySize), growth), math.MaxInt32))
@@ -126,6 +126,12 @@ func MeteredLimits(limits Limits) Limits {
 	l.Nesting += meterNesting
 	l.LoopLocals, l.TotalLoopLocals = math.MaxInt64, math.MaxInt64
 	return l
+}
+
+// MeterImports returns the functions that a metered module imports from
+// [MeterModule].
+func MeterImports() map[string]FuncType {
+	return map[string]FuncType{RefuelImport: sig("I", "I"), OverflowImport: {}}
 }
 
 // saturate returns n × factor, or the largest number there is.

@@ -21,21 +21,8 @@ import (
 	"github.com/tars-project/tars/vmhost"
 )
 
-// Options are what a driver is made with.
-type Options struct {
-	// Interruptible makes the engine look at the call's context in every
-	// loop, so that an endless one ends at its deadline. It costs tight
-	// loops a factor of 20 and more, a guest without loops evades it, and
-	// without it one endless guest stops the garbage collector and with it
-	// the process. Cells leave it off, since killing is theirs; everybody
-	// else needs it.
-	Interruptible bool
-}
-
 // Driver is the engine. Make it with [New]. Safe for concurrent use.
 type Driver struct {
-	opts Options
-
 	mu       sync.Mutex
 	closed   bool
 	programs map[*program]struct{}
@@ -45,9 +32,7 @@ type Driver struct {
 var _ vmhost.Driver = (*Driver)(nil)
 
 // New returns a driver without programs.
-func New(opts Options) *Driver {
-	return &Driver{opts: opts, programs: make(map[*program]struct{})}
-}
+func New() *Driver { return &Driver{programs: make(map[*program]struct{})} }
 
 // Tier implements [vmhost.Driver]. The engine alone isolates too little to
 // count; the cell around it says what the tier is.
@@ -58,8 +43,9 @@ func (d *Driver) Grade() string { return "none" }
 
 var errClosed = fmt.Errorf("%w: the program is closed", vmhost.ErrUnavailable)
 
-// Load implements [vmhost.Driver]: it compiles the module and starts one VM to
-// see that it initialises within its limits. Compiling does not look at ctx.
+// Load implements [vmhost.Driver]: it builds the meter into the module, compiles
+// it, and starts one VM to see that it initialises within its limits. Compiling
+// does not look at ctx.
 func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, error) {
 	d.mu.Lock()
 	if d.closed {
@@ -70,7 +56,7 @@ func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, e
 	d.mu.Unlock()
 	defer d.loading.Done()
 
-	p, err := compile(ctx, d.opts, src)
+	p, err := compile(ctx, engine{metered: true}, src)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +77,7 @@ func (d *Driver) forget(p *program) {
 }
 
 // Close implements [vmhost.Driver]. It waits for loads and calls under way; the
-// calls are interrupted if the driver is interruptible.
+// calls are interrupted.
 func (d *Driver) Close() error {
 	d.mu.Lock()
 	d.closed = true

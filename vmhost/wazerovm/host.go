@@ -16,10 +16,15 @@ import (
 // at the front of stack, and the result goes to stack[0].
 type hostFunction func(ctx context.Context, v *vm, stack []uint64)
 
-// link makes the modules that guests import from: WASI whole, and of the host's
-// functions those that are granted.
-func (p *program) link(ctx context.Context) error {
+// link makes the modules that guests import from: WASI whole, of the host's
+// functions those that are granted, and what the meter calls.
+func (p *program) link(ctx context.Context, metered bool) error {
 	types := wasm.PluginImports()
+	if metered {
+		if err := p.export(ctx, wasm.MeterModule, wasm.MeterImports(), meterFunctions()); err != nil {
+			return err
+		}
+	}
 	if err := p.export(ctx, wasm.WASIModule, types[wasm.WASIModule], wasiFunctions()); err != nil {
 		return err
 	}

@@ -57,11 +57,11 @@ func tightLoops() map[string][]byte {
 
 // engines are the ways of running a guest that a benchmark compares.
 func engines(b *testing.B, src vmhost.Source) map[string]*program {
-	metered, _ := meteredProgram(b, src, Options{}, 1<<60)
+	metered, _ := meteredProgram(b, src, engine{}, 1<<60)
 	return map[string]*program{
-		"plain":   plainProgram(b, src, Options{}),
+		"plain":   plainProgram(b, src, engine{}),
 		"metered": metered,
-		"close":   plainProgram(b, src, Options{Interruptible: true}),
+		"close":   plainProgram(b, src, engine{interruptible: true}),
 	}
 }
 

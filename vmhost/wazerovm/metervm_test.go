@@ -32,7 +32,7 @@ func fuelFor(limit int64) api.GoFunc {
 
 // meteredProgram is a program whose module is metered, in an engine that has
 // the host's side of the meter, with fuel for all its calls together.
-func meteredProgram(tb testing.TB, src vmhost.Source, opts Options, fuel int64) (*program, *wasm.Metered) {
+func meteredProgram(tb testing.TB, src vmhost.Source, opts engine, fuel int64) (*program, *wasm.Metered) {
 	tb.Helper()
 	limits := wasm.DefaultLimits()
 	metered, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: 16 << 20})
@@ -58,7 +58,7 @@ func meteredProgram(tb testing.TB, src vmhost.Source, opts Options, fuel int64) 
 }
 
 // plainProgram is a program that is not tried yet; it is closed with the test.
-func plainProgram(tb testing.TB, src vmhost.Source, opts Options) *program {
+func plainProgram(tb testing.TB, src vmhost.Source, opts engine) *program {
 	tb.Helper()
 	p, err := compile(tb.Context(), opts, src)
 	if err != nil {
@@ -115,9 +115,9 @@ func TestMeteredGuests(t *testing.T) {
 	answers := 0
 	for _, name := range []string{"cited", "flood", "trap"} {
 		src := guestSource(vmhosttest.Guest(t, name))
-		plain := plainProgram(t, src, Options{})
+		plain := plainProgram(t, src, engine{})
 		start := time.Now()
-		metered, result := meteredProgram(t, src, Options{}, 1<<40)
+		metered, result := meteredProgram(t, src, engine{}, 1<<40)
 		t.Logf("%s: %d bytes, %d with the meter (metering and compiling %v); largest frame %d", name, len(src.Module), len(result.Module), time.Since(start).Round(time.Millisecond), result.LargestFrame)
 		if result.Unrestorable != "" || len(result.Globals) == 0 {
 			t.Errorf("%s: Unrestorable = %q, %d globals, want it restorable and the globals of Go", name, result.Unrestorable, len(result.Globals))
@@ -153,7 +153,7 @@ func errText(err error) string {
 // TestFuelEndsALoop: a plugin that never answers ends when its fuel does, in
 // an engine that looks at no deadline.
 func TestFuelEndsALoop(t *testing.T) {
-	p, _ := meteredProgram(t, guestSource(vmhosttest.Guest(t, "loop")), Options{}, 100_000_000)
+	p, _ := meteredProgram(t, guestSource(vmhosttest.Guest(t, "loop")), engine{}, 100_000_000)
 	_, err := p.Call(t.Context(), vmhost.Request{Capability: "rank", Input: []byte(`{"config":{"mode":"spin"}}`)})
 	if err == nil || !strings.Contains(err.Error(), errTestFuel.Error()) {
 		t.Errorf("Call(spin) = %v, want it to run out of fuel", err)

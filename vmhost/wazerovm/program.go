@@ -39,16 +39,22 @@ type program struct {
 
 var _ vmhost.Program = (*program)(nil)
 
+// engine is how a module is run. Tests compare the ways.
+type engine struct {
+	metered       bool // by the meter of vmhost/wasm, as always in production
+	interruptible bool // by the engine's own look at the context in each loop, which costs tight loops a factor of 20 and more
+}
+
 // compile makes a program of a module. What goes wrong in it is the module's
 // fault, or the engine's in face of the module: both refuse the module.
-func compile(ctx context.Context, opts Options, src vmhost.Source) (p *program, err error) {
+func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err error) {
 	if src.Limits.Memory <= 0 || src.Limits.Memory%pageSize != 0 || src.Limits.Memory > maxMemory {
 		return nil, refuse("memory limit of %d bytes: need a multiple of %d, at most %d", src.Limits.Memory, pageSize, int64(maxMemory))
 	}
 	config := wazero.NewRuntimeConfigCompiler().
 		WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst | experimental.CoreFeaturesTailCall).
 		WithDebugInfoEnabled(false). // back-traces through DWARF take up to a second
-		WithCloseOnContextDone(opts.Interruptible)
+		WithCloseOnContextDone(e.interruptible)
 	background := context.WithoutCancel(ctx) // the engine outlives the load
 	p = &program{src: src, calls: make(map[*vm]context.CancelCauseFunc), forget: func() {}}
 	p.src.Module = nil // compiled below; not needed again
@@ -61,14 +67,20 @@ func compile(ctx context.Context, opts Options, src vmhost.Source) (p *program, 
 			p = nil
 		}
 	}()
+	module := src.Module
+	if e.metered {
+		if module, err = metered(src); err != nil {
+			return p, err
+		}
+	}
 	p.runtime = wazero.NewRuntimeWithConfig(background, config)
-	if p.module, err = p.runtime.CompileModule(background, src.Module); err != nil {
+	if p.module, err = p.runtime.CompileModule(background, module); err != nil {
 		return p, refuse("%s", firstLine(err.Error()))
 	}
 	if err := checkExports(p.module, src.Limits); err != nil {
 		return p, err
 	}
-	if err := p.link(background); err != nil {
+	if err := p.link(background, e.metered); err != nil {
 		return p, fmt.Errorf("%w: link host functions: %w", vmhost.ErrUnavailable, err)
 	}
 	return p, ctx.Err()
@@ -174,8 +186,7 @@ func (p *program) leave(v *vm) {
 }
 
 // Close implements [vmhost.Program]. It cancels the calls under way and waits
-// for them, since the engine's code must not go away under a guest: without
-// Options.Interruptible that is as long as the guests take.
+// for them, since the engine's code must not go away under a guest.
 func (p *program) Close() error {
 	p.mu.Lock()
 	p.closed = true

@@ -77,6 +77,7 @@ type vm struct {
 	streams  streams
 
 	hostCalls int
+	granted   int64 // fuel, see refuel
 	ended     error // why a host function ended the call
 }
 
@@ -236,6 +237,7 @@ func (v *vm) reply(took time.Duration) vmhost.Reply {
 			Tier:        vmhost.TierInProc,
 			Grade:       "none",
 			VM:          took,
+			Fuel:        v.fuel(),
 			PeakMemory:  v.memory.size,
 			HostCalls:   v.hostCalls,
 			LogsDropped: v.log.Dropped(),

@@ -51,6 +51,7 @@ type Receipt struct {
 	Grade      string `json:"grade"`
 	QueueUS    int64  `json:"queue_us"`
 	VMUS       int64  `json:"vm_us"`
+	Fuel       int64  `json:"fuel"`
 	PeakMemory int64  `json:"peak_memory_bytes"`
 	HostCalls  int    `json:"host_calls"`
 }

@@ -20,8 +20,8 @@ func (d Demo) Print(w io.Writer, r Result) {
 	}
 	fmt.Fprintf(w, "\nReceipts (the whole query took %.0f ms):\n", float64(r.Took.Microseconds())/1000)
 	for _, c := range r.Receipts {
-		fmt.Fprintf(w, "   %-10s %s version %d, isolation %s (%s), %.1f ms in its VM, %.1f MB, %s\n",
-			c.Capability, c.Plugin, c.Version, c.Tier, c.Grade, float64(c.VMUS)/1000, float64(c.PeakMemory)/1e6, c.Digest[:19])
+		fmt.Fprintf(w, "   %-10s %s version %d, isolation %s (%s), %.1f ms in its VM, %.1f million units of fuel, %.1f MB, %s\n",
+			c.Capability, c.Plugin, c.Version, c.Tier, c.Grade, float64(c.VMUS)/1000, float64(c.Fuel)/1e6, float64(c.PeakMemory)/1e6, c.Digest[:19])
 	}
 	d.printCommands(w, r)
 }

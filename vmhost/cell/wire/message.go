@@ -139,6 +139,7 @@ func DecodeCall(body []byte) (Call, error) {
 // Used is what a call cost, as the cell tells it: untrusted.
 type Used struct {
 	VM          time.Duration
+	Fuel        int64
 	PeakMemory  int64
 	HostCalls   int64
 	LogsDropped int64
@@ -146,13 +147,14 @@ type Used struct {
 
 func (u Used) append(b []byte) []byte {
 	b = appendI64(b, int64(u.VM))
+	b = appendI64(b, u.Fuel)
 	b = appendI64(b, u.PeakMemory)
 	b = appendI64(b, u.HostCalls)
 	return appendI64(b, u.LogsDropped)
 }
 
 func (f *fields) used() Used {
-	return Used{VM: time.Duration(f.i64()), PeakMemory: f.i64(), HostCalls: f.i64(), LogsDropped: f.i64()}
+	return Used{VM: time.Duration(f.i64()), Fuel: f.i64(), PeakMemory: f.i64(), HostCalls: f.i64(), LogsDropped: f.i64()}
 }
 
 // Result is what a call gave.

@@ -20,6 +20,7 @@ type behaviour func(ctx context.Context, req vmhost.Request) (vmhost.Reply, erro
 func behaviours() map[string]behaviour {
 	return map[string]behaviour{
 		"ask":         ask,
+		"stuck":       func(context.Context, vmhost.Request) (vmhost.Reply, error) { select {} },
 		"flood-wire":  raw(strings.Repeat("x", 1<<20)),
 		"huge-frame":  raw("\xff\xff\xff\xff\x06\x00\x00\x00\x01\x00\x00\x00"),
 		"unknown-id":  raw("\x00\x00\x00\x00\x06\x00\x00\x00\x77\x00\x00\x00"),

@@ -1,0 +1,66 @@
+package wazerovm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tars-project/tars/vmhost"
+	"github.com/tars-project/tars/vmhost/wasm"
+)
+
+const (
+	// fuelSlice is what a guest is granted at a time: about a millisecond of
+	// work. At the end of each the guest is in Go's hands for a moment, so that
+	// a deadline is kept and the garbage collector gets its turn.
+	fuelSlice = 1_000_000
+	// stackBytes is the most stack of a guest, by the meter's upper estimate:
+	// enough for Go's encoding/json at a nesting of 3,000.
+	stackBytes = 16 << 20
+)
+
+// metered returns the module of src with the meter built in. The host has checked
+// it with the caps of the node; here, inside the cell, it is checked again.
+func metered(src vmhost.Source) ([]byte, error) {
+	limits := wasm.DefaultLimits()
+	limits.Size = max(limits.Size, int64(len(src.Module)))
+	limits.MemoryPages = uint32(src.Limits.Memory / pageSize)
+	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: stackBytes})
+	var bad *wasm.Error
+	if errors.As(err, &bad) {
+		return nil, &vmhost.RefusedError{Section: bad.Section, Offset: bad.Offset, Detail: bad.Detail}
+	}
+	if err != nil {
+		return nil, refuse("%s", err)
+	}
+	return m.Module, nil
+}
+
+// meterFunctions are what the meter in a guest calls.
+func meterFunctions() map[string]hostFunction {
+	return map[string]hostFunction{wasm.RefuelImport: refuel, wasm.OverflowImport: overflow}
+}
+
+// refuel grants the next slice, or ends the guest whose time is over.
+func refuel(ctx context.Context, v *vm, stack []uint64) {
+	v.endIfDone(ctx)
+	v.granted += fuelSlice
+	stack[0] = uint64(int64(stack[0]) + fuelSlice)
+}
+
+// overflow ends a guest that used up its stack.
+func overflow(_ context.Context, v *vm, _ []uint64) {
+	v.end(fmt.Errorf("%w: stack overflow", vmhost.ErrTrapped))
+}
+
+// fuel is what the guest has used so far.
+func (v *vm) fuel() int64 {
+	if v.instance == nil || v.granted == 0 {
+		return 0
+	}
+	left := v.instance.ExportedGlobal(wasm.FuelExport)
+	if left == nil {
+		return 0 // not metered: a test's
+	}
+	return v.granted - int64(left.Get())
+}
