@@ -131,7 +131,7 @@ type Usage struct {
 	Grade       string        // isolation really reached, such as "jail+cgroup"; see vmhost/cell
 	Queue       time.Duration // waited for a slot and a cell
 	VM          time.Duration // in the VM, instantiation and host calls included
-	Fuel        int64         // what the guest's instructions cost, by the model of vmhost/wasm; the same for the same work
+	Fuel        int64         // what the guest's instructions cost, by the model of vmhost/wasm
 	PeakMemory  int64         // bytes of linear memory at the end of the call, which never shrinks
 	HostCalls   int
 	LogsDropped int

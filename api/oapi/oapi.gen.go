@@ -543,7 +543,7 @@ type Receipt struct {
 	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 	Digest Digest `json:"digest"`
 
-	// Fuel What its instructions cost, counted. The same for the same work, on any machine.
+	// Fuel What its instructions cost, counted: the same for the same instructions, on any machine. A runtime that draws random numbers, as Go's maps do, does not quite the same work each time.
 	Fuel int64 `json:"fuel"`
 
 	// Grade What it was made of, such as `jail+cgroup`.

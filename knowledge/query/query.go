@@ -138,7 +138,7 @@ type Receipt struct {
 	Grade      string // what it was really made of, such as "jail+cgroup"
 	Queue      time.Duration
 	VM         time.Duration
-	Fuel       int64 // what its instructions cost: the same for the same work, on any machine
+	Fuel       int64 // what its instructions cost: the same for the same instructions, on any machine
 	PeakMemory int64 // bytes
 	HostCalls  int
 	Logs       []string
