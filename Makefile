@@ -20,8 +20,13 @@ help: ## List the targets
 # --- what a newcomer needs -----------------------------------------------------------
 
 .PHONY: run
+ifneq ($(shell command -v go),)
 run: build $(BIN)/guests/cited.wasm ## Start everything on this machine and do the main job; Ctrl-C stops it
 	@exec $(BIN)/tars dev
+else
+run:
+	@exec deploy/run.sh
+endif
 
 .PHONY: test
 test: build ## Run every test with the race detector, against a real PostgreSQL
