@@ -8,13 +8,11 @@ import (
 	"hash/fnv"
 	"io"
 	"log/slog"
-	"maps"
 	"mime/multipart"
 	"net"
 	"net/http"
 	"net/textproto"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +30,7 @@ import (
 	"github.com/tars-project/tars/knowledge/memstore"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
+	"github.com/tars-project/tars/knowledge/tenancy/tenancytest"
 	"github.com/tars-project/tars/plugins"
 	"github.com/tars-project/tars/plugins/memcatalog"
 )
@@ -64,7 +63,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.keys, err = tenancy.NewKeys(&directory{}, ring, adminKey); err != nil {
+	if w.keys, err = tenancy.NewKeys(tenancytest.NewMemory(), ring, adminKey); err != nil {
 		t.Fatal(err)
 	}
 	set, err := embed.NewSet(hashing{})
@@ -331,97 +330,6 @@ func (p *pluginsDouble) Synthesize(ctx context.Context, tenant knowledge.TenantI
 	}
 	text := passages[0].Text
 	return query.Draft{Text: text, Citations: []query.DraftCitation{{Index: 0, Start: 0, End: len(text), Quote: text + p.lie}}}, p.receipt(v, query.Synthesize), nil
-}
-
-// directory keeps tenants and keys in memory. It has none of the methods that
-// the API does not lead to.
-type directory struct {
-	tenancy.Directory
-	mu      sync.Mutex
-	tenants map[knowledge.TenantID]tenancy.Tenant
-	keys    map[string]tenancy.StoredKey // by prefix
-}
-
-func (d *directory) CreateTenant(_ context.Context, t tenancy.Tenant) (tenancy.Tenant, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, taken := d.tenants[t.ID]; taken {
-		return tenancy.Tenant{}, fmt.Errorf("tenant: %w", knowledge.ErrConflict)
-	}
-	if d.tenants == nil {
-		d.tenants, d.keys = map[knowledge.TenantID]tenancy.Tenant{}, map[string]tenancy.StoredKey{}
-	}
-	t.Created = time.Now().UTC()
-	d.tenants[t.ID] = t
-	return t, nil
-}
-
-func (d *directory) Tenant(_ context.Context, id knowledge.TenantID) (tenancy.Tenant, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if t, ok := d.tenants[id]; ok {
-		return t, nil
-	}
-	return tenancy.Tenant{}, fmt.Errorf("tenant: %w", knowledge.ErrNotFound)
-}
-
-func (d *directory) ListTenants(_ context.Context, after knowledge.TenantID, limit int) ([]tenancy.Tenant, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var found []tenancy.Tenant
-	for _, id := range slices.Sorted(maps.Keys(d.tenants)) {
-		if id > after && len(found) < limit {
-			found = append(found, d.tenants[id])
-		}
-	}
-	return found, nil
-}
-
-func (d *directory) CreateKey(_ context.Context, k tenancy.StoredKey) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, ok := d.tenants[k.Tenant]; !ok {
-		return fmt.Errorf("tenant: %w", knowledge.ErrNotFound)
-	}
-	d.keys[k.Prefix] = k
-	return nil
-}
-
-func (d *directory) ListKeys(_ context.Context, tenant knowledge.TenantID, after string, limit int) ([]tenancy.Key, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var found []tenancy.Key
-	for _, k := range d.keys {
-		if k.Tenant == tenant && k.ID > after {
-			found = append(found, k.Key)
-		}
-	}
-	slices.SortFunc(found, func(a, b tenancy.Key) int { return strings.Compare(a.ID, b.ID) })
-	return found[:min(limit, len(found))], nil
-}
-
-func (d *directory) RevokeKey(_ context.Context, tenant knowledge.TenantID, keyID string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for prefix, k := range d.keys {
-		if k.ID == keyID && k.Tenant == tenant {
-			k.Revoked = time.Now()
-			d.keys[prefix] = k
-			return nil
-		}
-	}
-	return fmt.Errorf("key: %w", knowledge.ErrNotFound)
-}
-
-func (d *directory) FindKey(_ context.Context, prefix string) (tenancy.StoredKey, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	k, ok := d.keys[prefix]
-	if !ok {
-		return k, fmt.Errorf("key: %w", knowledge.ErrNotFound)
-	}
-	k.Policy = d.tenants[k.Tenant].Policy
-	return k, nil
 }
 
 // lockedBuffer is a buffer that goroutines may share.

@@ -80,14 +80,16 @@ func bareSearch(ctx context.Context, s *Store, d definition, vector []float32) (
 func BenchmarkPutRecords(b *testing.B) {
 	s, d, _ := benchStore(b, 1, knowledge.IndexNone)
 	records := randomRecords(rand.New(rand.NewPCG(2, 2)), 1000, benchDimension)
-	rename := func(i int) {
+	batch := 0 // goes on over runs of -count: a repeated id would be an update
+	rename := func() {
+		batch++
 		for j := range records {
-			records[j].ID = knowledge.RecordID(fmt.Sprintf("%d-%d", i, j))
+			records[j].ID = knowledge.RecordID(fmt.Sprintf("%d-%d", batch, j))
 		}
 	}
 	b.Run("store", func(b *testing.B) {
-		for i := 0; b.Loop(); i++ {
-			rename(i)
+		for b.Loop() {
+			rename()
 			if _, err := s.PutRecords(b.Context(), "alice", "c", records); err != nil {
 				b.Fatal(err)
 			}
@@ -95,8 +97,8 @@ func BenchmarkPutRecords(b *testing.B) {
 		b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 	})
 	b.Run("copy", func(b *testing.B) {
-		for i := 0; b.Loop(); i++ {
-			rename(i)
+		for b.Loop() {
+			rename()
 			if err := bareCopy(b.Context(), s, d, records); err != nil {
 				b.Fatal(err)
 			}
