@@ -166,6 +166,18 @@ func (v *vm) restore(img *image) error {
 	return nil
 }
 
+// trim gives up the pages that the VM keeps to be fast. It must be at its image.
+func (v *vm) trim() error {
+	for _, c := range v.cores {
+		if c.memory != nil {
+			if err := c.memory.trim(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // mutableGlobals looks up the globals that a restore puts back.
 func mutableGlobals(m api.Module, names []string) ([]api.MutableGlobal, error) {
 	list := make([]api.MutableGlobal, len(names))

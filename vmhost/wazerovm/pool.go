@@ -53,8 +53,7 @@ func (p *pool) put(v *vm) bool {
 	return true
 }
 
-// trim makes VMs that have rested small: all but one go, and that one gives up
-// the pages that it keeps. While there are calls it only looks again later.
+// trim is what the timer does. While there are calls it only looks again later.
 func (p *pool) trim() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,23 +61,26 @@ func (p *pool) trim() {
 	p.timer = nil
 	switch {
 	case p.closed || len(p.vms) == 0:
-	case !p.rested:
+	case p.rested:
+		p.shrink()
+	default:
 		p.rested = true
 		p.work.Add(1)
 		p.timer = time.AfterFunc(trimAfter, p.trim)
-	default:
-		for _, v := range p.vms[1:] {
-			v.close()
-		}
-		clear(p.vms[1:])
-		p.vms = p.vms[:1]
-		for _, c := range p.vms[0].cores {
-			if c.memory != nil && c.memory.trim() != nil {
-				p.vms[0].close()
-				p.vms = p.vms[:0]
-				return
-			}
-		}
+	}
+}
+
+// shrink makes VMs that have rested small: all but one go, and that one gives up
+// the pages that it keeps. The caller holds mu.
+func (p *pool) shrink() {
+	for _, v := range p.vms[1:] {
+		v.close()
+	}
+	clear(p.vms[1:])
+	p.vms = p.vms[:1]
+	if p.vms[0].trim() != nil {
+		p.vms[0].close()
+		p.vms = p.vms[:0]
 	}
 }
 
