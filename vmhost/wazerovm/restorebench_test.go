@@ -26,7 +26,7 @@ func BenchmarkFreshAndRestored(b *testing.B) {
 			src := guestSource(guest.module)
 			src.Fresh = way == "fresh"
 			if way == "primed" {
-				src.Sample = &vmhost.Sample{Capability: "rank", Input: document}
+				src.Samples = []vmhost.Sample{{Capability: "rank", Input: document}}
 			}
 			b.Run(guest.name+"/"+way, func(b *testing.B) {
 				p := preparedProgram(b, src)
