@@ -70,10 +70,15 @@ type Limits struct {
 // Source is a program to be loaded.
 type Source struct {
 	Account Account
-	Module  []byte // WebAssembly that vmhost/wasm accepted; not modified, must not be modified
-	Digest  Digest // of Module
-	Limits  Limits
-	Grants  Grants
+	// AccountMemory is the most real memory of all machines of the account on
+	// this node together, bytes, what the engine needs for itself and to
+	// compile included; 0 means no limit at that level. The latest load says
+	// it for all programs of the account. Drivers keep it where the kernel can.
+	AccountMemory int64
+	Module        []byte // WebAssembly that vmhost/wasm accepted; not modified, must not be modified
+	Digest        Digest // of Module
+	Limits        Limits
+	Grants        Grants
 }
 
 // Grants are the host functions that a program may import. A module that
