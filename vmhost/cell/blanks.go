@@ -3,6 +3,7 @@ package cell
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -84,23 +85,37 @@ func (b *blanks) add(ctx context.Context, place int) {
 		return
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if s.alive() { // else it is lost already
-		b.ready = append(b.ready, s)
+	alive := s.alive()
+	if alive {
+		b.ready = append(b.ready, s) // and out again by lost, should it end from here on
+	}
+	b.mu.Unlock()
+	if !alive {
+		b.failed("a blank cell died", slog.Any("error", s.startError()))
 	}
 }
 
 // failed counts a failure, says so, and puts off the next start.
 func (b *blanks) failed(message string, attrs ...any) {
-	b.d.counts.blankFailures.Add(1)
 	b.mu.Lock()
+	attrs = append(attrs, b.failedLocked()...)
+	b.mu.Unlock()
+	b.report(message, attrs)
+}
+
+// failedLocked counts a failure, puts off the next start, and returns what to say
+// of that. The caller holds mu.
+func (b *blanks) failedLocked() []any {
 	b.failures++
 	wait := blankBackoff(b.failures)
 	b.retryAt = time.Now().Add(wait)
-	failures := b.failures
-	b.mu.Unlock()
+	return []any{slog.Int("failures", b.failures), slog.Duration("next_start_in", wait)}
+}
+
+func (b *blanks) report(message string, attrs []any) {
+	b.d.counts.blankFailures.Add(1)
 	b.wake()
-	b.d.opts.Logger.Error(message, append(attrs, slog.Int("failures", failures), slog.Duration("next_start_in", wait))...)
+	b.d.opts.Logger.Error(message, attrs...)
 }
 
 // blankBackoff is how long after so many failures in a row the next blank cell may
@@ -129,7 +144,8 @@ func (b *blanks) take(memory int64) *session {
 			b.mu.Unlock()
 			return s
 		}
-		s.end(errSilent) // it is counted and its place given back when it is gone
+		s.end(errSilent) // its place is given back when it is gone
+		b.failed("a blank cell does not answer")
 	}
 	return nil
 }
@@ -149,17 +165,15 @@ func (b *blanks) giveUp() *session {
 // lost is told that a cell which belonged to nobody is gone.
 func (b *blanks) lost(s *session, exit Exit) {
 	b.mu.Lock()
-	for i, r := range b.ready {
-		if r == s {
-			b.ready = append(b.ready[:i:i], b.ready[i+1:]...)
-			break
-		}
+	i := slices.Index(b.ready, s)
+	if i < 0 { // who has it knows
+		b.mu.Unlock()
+		return
 	}
+	b.ready = slices.Delete(b.ready, i, i+1)
+	attrs := b.failedLocked() // in one: fill must not find one missing and no reason to wait
 	b.mu.Unlock()
-	cause := s.why()
-	if death, ok := deathOf(cause, exit); ok {
-		b.failed("a blank cell died", slog.String("death", string(death)), slog.Any("cause", cause), slog.String("stderr", exit.Stderr))
-	}
+	b.report("a blank cell died", append(attrs, slog.Any("cause", s.why()), slog.String("stderr", exit.Stderr)))
 }
 
 // count returns how many are ready.

@@ -18,6 +18,10 @@ type fakeProcess struct {
 	host, cell net.Conn
 	end        sync.Once
 	ended      chan struct{}
+
+	mu              sync.Mutex
+	heard           []wire.Op // what the host has said
+	heardAtAdoption []wire.Op
 }
 
 func newFakeProcess() *fakeProcess {
