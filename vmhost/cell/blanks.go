@@ -129,19 +129,23 @@ func blankBackoff(failures int) time.Duration {
 // One that has been stopped would otherwise take its first caller's time.
 const blankPatience = 500 * time.Millisecond
 
+// refillPause is how long after one was taken the next may start, so that it does
+// not take a processor from the program that is being loaded.
+const refillPause = 50 * time.Millisecond
+
 // take returns one that answers and may be adopted with so much memory, or nil. It
 // is the caller's from then on.
 func (b *blanks) take(memory int64) *session {
 	for memory <= b.memory {
 		s := b.giveUp()
-		b.wake()
 		if s == nil {
 			return nil
 		}
 		if s.ping(blankPatience) {
 			b.mu.Lock()
-			b.failures, b.retryAt = 0, time.Time{}
+			b.failures, b.retryAt = 0, time.Now().Add(refillPause)
 			b.mu.Unlock()
+			b.wake()
 			return s
 		}
 		s.end(errSilent) // its place is given back when it is gone

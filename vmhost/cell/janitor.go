@@ -55,7 +55,7 @@ func (d *Driver) checkIdle(s *session, since time.Time) {
 		if now, idle := s.idleSince(); idle && now.Equal(since) {
 			s.end(errBurns)
 		}
-	case !s.ping(pingPatience):
+	case !s.ping(pingPatience) && s.alive():
 		d.opts.Logger.Error("idle cell does not answer", slog.String("program", s.program().src.Digest.String()))
 		s.end(errSilent)
 	}
