@@ -2,12 +2,9 @@ package vmhost
 
 import (
 	"cmp"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -26,7 +23,7 @@ type Quarantine struct {
 type QuarantinedError struct{ Quarantine }
 
 func (e *QuarantinedError) Error() string {
-	return fmt.Sprintf("%v since %s: it killed its machine, the last of %d in a row was %s",
+	return fmt.Sprintf("%v since %s: its machine died, %d in a row, the last: %s",
 		ErrQuarantined, e.Since.UTC().Format(time.RFC3339), e.Deaths, e.Reason)
 }
 
@@ -63,18 +60,4 @@ func (h *Host) Release(account Account, digest Digest) bool {
 	}
 	h.opts.Logger.Warn("quarantine lifted", slog.String("account", string(account)), slog.String("digest", digest.String()))
 	return true
-}
-
-// ParseDigest reads what [Digest.String] writes.
-func ParseDigest(s string) (Digest, error) {
-	var d Digest
-	digits, ok := strings.CutPrefix(s, "sha256:")
-	if len(digits) == hex.EncodedLen(len(d)) {
-		_, err := hex.Decode(d[:], []byte(digits))
-		ok = ok && err == nil
-	}
-	if !ok || d.String() != s { // one spelling: no capitals
-		return Digest{}, errors.New("not a digest; need sha256: and 64 hexadecimal digits")
-	}
-	return d, nil
 }
