@@ -70,7 +70,9 @@ const (
 // hostLoop has a guest loop without end, says when it does, and waits to be
 // killed.
 func hostLoop(t testing.TB) {
-	p := load(t, newDriver(t, binTars, nil), source(t, "searchloop"))
+	d := withBlanks(t, binTars, 2, nil)
+	p := load(t, d, source(t, "searchloop"))
+	waitBlanks(t, d, 2)
 	req := request("!")
 	req.Host = func(context.Context, vmhost.HostCall) ([]byte, error) {
 		fmt.Println(looping)
@@ -144,7 +146,7 @@ func runHost(t *testing.T, task string, change func(*exec.Cmd)) {
 func TestFloor(t *testing.T) { runHost(t, "floor", withoutNamespaces) }
 
 // TestHostKilled: cells do not outlive a host that is killed, even while their
-// guest loops.
+// guest loops, or before they have one.
 func TestHostKilled(t *testing.T) {
 	// What the host leaves behind becomes a child of this process.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -168,8 +170,8 @@ func TestHostKilled(t *testing.T) {
 		}
 	}
 	cells := children(cmd.Process.Pid)
-	if len(cells) != 1 {
-		t.Errorf("%d cells, want 1", len(cells))
+	if len(cells) != 3 {
+		t.Errorf("%d cells, want one that loops and two blank ones", len(cells))
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
