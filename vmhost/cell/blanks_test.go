@@ -240,13 +240,24 @@ func TestScaleToZero(t *testing.T) {
 // TestAccountMemory: the cells of an account together keep within its cap, and the
 // one that the kernel kills for it is known to have died of memory.
 func TestAccountMemory(t *testing.T) {
-	d := newDriver(t, binProbe, nil)
+	const mib = 1 << 20
+	d := newDriver(t, binProbe, func(o *cell.Options) { o.Overhead = 32 * mib })
 	if d.Report().Cgroup == "" {
 		t.Fatalf("no cgroup tree to be had: %v", d.Report())
 	}
-	src := probeSource("account")
-	src.AccountMemory = 96 << 20 // far below the cell's own limit
+	src, beside := probeSource("culprit"), probeSource("beside")
+	for _, s := range []*vmhost.Source{&src, &beside} {
+		s.AccountMemory = 64 * mib
+		s.Limits.Memory = 128 * mib // of each of four calls at once
+	}
 	p := load(t, d, src)
+	wantAccountLimit(t, (64+32)*mib)
+	innocent := load(t, d, beside)
+	wantAccountLimit(t, (64+2*32)*mib)
+	other := probeSource("other")
+	other.Account = "other"
+	stranger := load(t, d, other)
+
 	_, err := p.Call(within(t, time.Minute), vmhost.Request{Capability: "memory"})
 	if !errors.Is(err, vmhost.ErrCrashed) || !strings.Contains(err.Error(), "out of memory") {
 		t.Errorf("Call that takes more than the account's cap = %v, want ErrCrashed, out of memory", err)
@@ -254,10 +265,41 @@ func TestAccountMemory(t *testing.T) {
 	if n := d.Stats().Deaths[cell.DeathMemory]; n != 1 {
 		t.Errorf("%d deaths of memory, want 1", n)
 	}
-	other := probeSource("other")
-	other.Account = "other"
-	wantEcho(t, load(t, d, other))
-	eventually(t, "the account's cgroup goes with its last cell", func() bool { return len(accountGroups(t)) == 1 })
+	wantAccountLimit(t, (64+32)*mib) // again
+	wantEcho(t, innocent)
+	wantEcho(t, stranger)
+	for _, p := range []vmhost.Program{p, innocent} {
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if groups := accountGroups(t); len(groups) != 1 {
+		t.Errorf("directories %v of accounts, want that of the other alone", groups)
+	}
+}
+
+// wantAccountLimit looks for the account that has the limit on memory.
+func wantAccountLimit(t testing.TB, want int64) {
+	t.Helper()
+	var got []string
+	for _, dir := range cgroupsOf(os.Getpid()) {
+		for _, name := range []string{"memory.limit_in_bytes", "memory.max"} {
+			files, err := filepath.Glob(filepath.Join(dir, "account-*", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				b, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, strings.TrimSpace(string(b)))
+			}
+		}
+	}
+	if !slices.Contains(got, strconv.FormatInt(want, 10)) {
+		t.Errorf("limits of accounts are %v, want %d among them", got, want)
+	}
 }
 
 // wantEcho calls the probe.

@@ -32,9 +32,23 @@ type cgroups struct {
 
 	born *os.File // v2: the directory of blank cells, to start processes in
 
-	mu    sync.Mutex
-	cells map[string]int // how many each account's directory has
-	made  int            // cells' directories so far, which numbers them
+	mu       sync.Mutex
+	accounts map[string]*accountGroup // by the name of the directory
+	made     int                      // cells' directories so far, which numbers them
+}
+
+// accountGroup is the directory of an account.
+type accountGroup struct {
+	cells            int
+	memory, overhead int64 // as in [Adoption]
+}
+
+// limit is what the account's cells may have together; 0 is no limit.
+func (a *accountGroup) limit() int64 {
+	if a.memory == 0 {
+		return 0
+	}
+	return a.memory + int64(a.cells)*a.overhead
 }
 
 // cgroupRoot is a directory to make children in.
@@ -71,7 +85,7 @@ func (c *cgroups) version() string {
 
 // open makes the driver's own directories.
 func (c *cgroups) open() error {
-	c.cells = make(map[string]int)
+	c.accounts = make(map[string]*accountGroup)
 	for _, root := range c.roots {
 		removeStale(root.dir)
 		if err := root.in(c.own).make(groupLimits{cpus: runtime.NumCPU(), parent: true}); err != nil {
@@ -126,20 +140,9 @@ type cgroup struct {
 // limits of both.
 func (c *cgroups) create(a Adoption) (*cgroup, error) {
 	g := &cgroup{tree: c, group: groupOf(a.Account)}
-	c.mu.Lock()
-	c.cells[g.group]++
-	c.made++
-	name := strconv.Itoa(c.made)
-	var err error
-	for _, root := range c.roots {
-		if err = root.in(c.own, g.group).make(groupLimits{memory: a.AccountMemory, parent: true, again: true}); err != nil {
-			err = fmt.Errorf("limits of the account: %w", err)
-			break
-		}
-	}
-	c.mu.Unlock()
+	name, err := c.reserve(g.group, a)
 	if err != nil {
-		return nil, errors.Join(err, g.remove())
+		return nil, errors.Join(fmt.Errorf("limits of the account: %w", err), g.remove())
 	}
 	for _, root := range c.roots {
 		dir := root.in(c.own, g.group, name)
@@ -149,6 +152,27 @@ func (c *cgroups) create(a Adoption) (*cgroup, error) {
 		}
 	}
 	return g, nil
+}
+
+// reserve counts one cell more of an account, makes the account's directories ready
+// for it, and returns the name of its own. Also on an error the cell is counted.
+func (c *cgroups) reserve(group string, a Adoption) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	account := c.accounts[group]
+	if account == nil {
+		account = &accountGroup{}
+		c.accounts[group] = account
+	}
+	account.cells++
+	account.memory, account.overhead = a.AccountMemory, a.Overhead
+	c.made++
+	for _, root := range c.roots {
+		if err := root.in(c.own, group).make(groupLimits{memory: account.limit(), parent: true, again: true}); err != nil {
+			return "", err
+		}
+	}
+	return strconv.Itoa(c.made), nil
 }
 
 // join moves a process in. What it has taken before stays charged to the blank
@@ -213,12 +237,19 @@ func (g *cgroup) remove() error {
 	c := g.tree
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cells[g.group]--; c.cells[g.group] > 0 {
-		return errors.Join(errs...)
-	}
-	delete(c.cells, g.group)
+	account := c.accounts[g.group]
+	account.cells--
 	for _, root := range c.roots {
-		errs = append(errs, removeDir(root.in(c.own, g.group).dir, time.Now())) // the lock is held: no waiting
+		dir := root.in(c.own, g.group)
+		if account.cells == 0 {
+			errs = append(errs, removeDir(dir.dir, time.Now())) // the lock is held: no waiting
+			continue
+		}
+		// What is left may have more in use for a moment. The next cell tries again.
+		_ = dir.make(groupLimits{memory: account.limit(), parent: true, again: true})
+	}
+	if account.cells == 0 {
+		delete(c.accounts, g.group)
 	}
 	return errors.Join(errs...)
 }

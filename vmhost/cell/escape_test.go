@@ -40,10 +40,12 @@ var fates = map[string][]string{
 		"set-xattr", "dup3", "steal-descr", "close-range", "same-resource", "write-memory", "pidfd-signal", "tkill", "queue-signal",
 		"clone-thread", "clone-parent", "double-fork", "new-session", "own-group", "outlive-parent", "adopt-orphans", "traced-by-all",
 		"keep-caps", "raise-ambient", "setgid", "setgroups", "raise-priority", "real-time", "own-processor",
+		"image-shared", "image-code", "resize-wire", "write-wire", "pagemap-map",
 	},
 	"denied: EPERM": {
 		"open-etc", "open-proc", "open-here", "open-create", "raise-limit", "dup", "ioctl",
 		"open-environ", "open-memory", "open-descr", "open-sys", "open-cgroup", "open-device", "open-parent", "open-temporary", "peer-of-wire",
+		"image-dup", "image-locks", "pagemap-call",
 	},
 	"denied: EBADF":                {"descriptors"},
 	"denied: ENOENT":               {"environment"},
@@ -176,10 +178,10 @@ func TestSealFromOutside(t *testing.T) {
 		t.Errorf("environment = %q, %v, want %q", env, err, want)
 	}
 	fds, err := os.ReadDir(proc + "/fd")
-	if err != nil || len(fds) != 6 { // three standard ones, the wire, the poller's two
-		t.Errorf("descriptors: %v, %v, want 6", fds, err)
+	if err != nil || len(fds) != 11 { // three standard ones, the wire, the poller's two, the pagemap, four images
+		t.Errorf("descriptors: %v, %v, want 11", fds, err)
 	}
-	for name, want := range map[string]string{"Max core file size": "0", "Max file size": "0", "Max open files": "16", "Max processes": "64"} {
+	for name, want := range map[string]string{"Max core file size": "0", "Max open files": "16", "Max processes": "64"} {
 		limits, err := os.ReadFile(proc + "/limits")
 		if err != nil {
 			t.Fatal(err)

@@ -41,9 +41,11 @@ type Spec struct {
 // Adoption is whose a machine becomes, and what it may use from then on.
 type Adoption struct {
 	Account vmhost.Account
-	// AccountMemory is the most bytes of real memory of all the account's
-	// machines together; 0 means no limit at that level.
+	// AccountMemory is the most bytes of memory of all guests of the account
+	// together; 0 means no limit at that level. Its machines together may have
+	// Overhead each besides.
 	AccountMemory int64
+	Overhead      int64
 	// Memory is the most bytes of real memory of this one.
 	Memory int64
 	// CPUs is how many processors it may keep busy.

@@ -64,7 +64,9 @@ func newSession(proc Process, place int, opts Options, onEnd func(s *session, ex
 // for the rest of its life. memory is the limit on the process's real memory. On
 // an error the session must be stopped.
 func (s *session) adopt(p *program, memory int64) error {
-	err := s.proc.Adopt(Adoption{Account: p.src.Account, AccountMemory: p.src.AccountMemory, Memory: memory, CPUs: s.opts.CPUs})
+	err := s.proc.Adopt(Adoption{
+		Account: p.src.Account, AccountMemory: p.src.AccountMemory, Overhead: s.opts.Overhead, Memory: memory, CPUs: s.opts.CPUs,
+	})
 	if err != nil {
 		return fmt.Errorf("%w: adopt a cell: %w", vmhost.ErrUnavailable, err)
 	}
