@@ -169,6 +169,7 @@ func TestAdoptBeforeFirstByte(t *testing.T) {
 		for s := d.blanks.giveUp(); s != nil; s = d.blanks.giveUp() {
 			s.stop(errRetired) // was started while it could be adopted
 		}
+		time.Sleep(time.Second) // for another
 		synctest.Wait()
 		second := l.last
 		if _, err := d.Load(t.Context(), fakeSource()); !errors.Is(err, vmhost.ErrUnavailable) {
