@@ -14,18 +14,17 @@ const (
 	// work. At the end of each the guest is in Go's hands for a moment, so that
 	// a deadline is kept and the garbage collector gets its turn.
 	fuelSlice = 1_000_000
-	// stackBytes is the most stack of a guest, by the meter's upper estimate:
-	// enough for Go's encoding/json at a nesting of 3,000.
-	stackBytes = 16 << 20
+	// tableEntry is what the engine keeps of a table for an entry, in bytes.
+	tableEntry = 8
 )
 
 // metered returns the module of src with the meter built in. The host has checked
 // it with the caps of the node; here, inside the cell, it is checked again.
-func metered(src vmhost.Source) ([]byte, error) {
+func metered(src vmhost.Source) (*wasm.Metered, error) {
 	limits := wasm.DefaultLimits()
 	limits.Size = max(limits.Size, int64(len(src.Module)))
 	limits.MemoryPages = uint32(src.Limits.Memory / pageSize)
-	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: stackBytes})
+	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: src.Limits.Stack})
 	var bad *wasm.Error
 	if errors.As(err, &bad) {
 		return nil, &vmhost.RefusedError{Section: bad.Section, Offset: bad.Offset, Detail: bad.Detail}
@@ -33,7 +32,10 @@ func metered(src vmhost.Source) ([]byte, error) {
 	if err != nil {
 		return nil, refuse("%s", err)
 	}
-	return m.Module, nil
+	if need := m.TableEntries * tableEntry; need > src.Limits.Tables {
+		return nil, refuse("the tables may need %d bytes, at most %d are allowed", need, src.Limits.Tables)
+	}
+	return m, nil
 }
 
 // meterFunctions are what the meter in a guest calls.
@@ -41,11 +43,22 @@ func meterFunctions() map[string]hostFunction {
 	return map[string]hostFunction{wasm.RefuelImport: refuel, wasm.OverflowImport: overflow}
 }
 
-// refuel grants the next slice, or ends the guest whose time is over.
+// refuel grants the next slice, or ends the guest whose time, processor time or
+// fuel is over. What the guest's code was charged before it asked counts: of a
+// limit of n it is ended when it owes more than n, to the unit.
 func refuel(ctx context.Context, v *vm, stack []uint64) {
 	v.endIfDone(ctx)
-	v.granted += fuelSlice
-	stack[0] = uint64(int64(stack[0]) + fuelSlice)
+	limits := &v.program.src.Limits
+	if used := v.cpu.lap(); used > limits.CPU {
+		v.end(limits.OverBudget(vmhost.BudgetCPU, used.Microseconds()))
+	}
+	left := int64(stack[0]) // below zero
+	grant := min(max(fuelSlice, fuelSlice-left), limits.Fuel-v.granted)
+	if left+grant < 0 {
+		v.end(limits.OverBudget(vmhost.BudgetFuel, v.granted-left))
+	}
+	v.granted += grant
+	stack[0] = uint64(left + grant)
 }
 
 // overflow ends a guest that used up its stack.

@@ -27,6 +27,7 @@ type program struct {
 	src     vmhost.Source
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
+	tables  int64  // most bytes of its tables
 	forget  func() // tells the driver that the program is gone
 
 	mu     sync.Mutex
@@ -48,6 +49,7 @@ type engine struct {
 // compile makes a program of a module. What goes wrong in it is the module's
 // fault, or the engine's in face of the module: both refuse the module.
 func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err error) {
+	src.Limits = src.Limits.WithDefaults()
 	if src.Limits.Memory <= 0 || src.Limits.Memory%pageSize != 0 || src.Limits.Memory > maxMemory {
 		return nil, refuse("memory limit of %d bytes: need a multiple of %d, at most %d", src.Limits.Memory, pageSize, int64(maxMemory))
 	}
@@ -69,9 +71,11 @@ func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err 
 	}()
 	module := src.Module
 	if e.metered {
-		if module, err = metered(src); err != nil {
+		m, err := metered(src)
+		if err != nil {
 			return p, err
 		}
+		module, p.tables = m.Module, m.TableEntries*tableEntry
 	}
 	p.runtime = wazero.NewRuntimeWithConfig(background, config)
 	if p.module, err = p.runtime.CompileModule(background, module); err != nil {
@@ -145,6 +149,8 @@ func (p *program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, e
 		return vmhost.Reply{}, err
 	}
 	defer p.leave(v)
+	v.cpu.start()
+	defer v.cpu.stop()
 	var output []byte
 	err = v.guarded(func() error {
 		if err := v.start(ctx); err != nil {
