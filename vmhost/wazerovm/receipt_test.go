@@ -18,8 +18,13 @@ func (p program) asPlugin(a, b uint32) []byte {
 	const store8, store32 = 0x3a, 0x36
 	put := func(op, offset byte) []byte { return []byte{opConst, result, opConst, 0, op, 0, offset} }
 	handle := bytes.Join([][]byte{
-		{opConst}, wt.S64(int64(int32(a))), {opConst}, wt.S64(int64(int32(b))), {opCall, 0, opDrop},
-		put(store8, 0), put(store32, 4), put(store32, 8), {opConst, result},
+		{opConst},
+		wt.S64(int64(int32(a))),
+		{opConst},
+		wt.S64(int64(int32(b))),
+		{opCall, 0, opDrop},
+		put(store8, 0), put(store32, 4), put(store32, 8),
+		{opConst, result},
 	}, nil)
 	return p.encodeWith(
 		[][]byte{wt.FuncType("\x7f\x7f\x7f\x7f", "\x7f"), wt.FuncType("\x7f", "")},
