@@ -58,15 +58,14 @@ type BudgetError struct {
 }
 
 func (e *BudgetError) Error() string {
-	switch e.Budget {
-	case BudgetAccountMemory, BudgetNodeMemory:
-		if e.Never {
-			return fmt.Sprintf("%s: a call needs %d %s, at most %d are allowed", e.Budget, e.Used, e.Budget.Unit(), e.Allowed)
-		}
-		return fmt.Sprintf("%s: %d %s with this call, at most %d are allowed", e.Budget, e.Used, e.Budget.Unit(), e.Allowed)
-	default:
-		return fmt.Sprintf("%s: %d %s, at most %d are allowed", e.Budget, e.Used, e.Budget.Unit(), e.Allowed)
+	what := "used"
+	switch {
+	case e.Never, e.Budget == BudgetNodeMemory:
+		what = "needed by one call"
+	case e.Budget == BudgetAccountMemory, e.Budget == BudgetQueue:
+		what = "with this call"
 	}
+	return fmt.Sprintf("budget %s: %d %s %s, at most %d are allowed", e.Budget, e.Used, e.Budget.Unit(), what, e.Allowed)
 }
 
 // Is reports that a BudgetError is of its budget's kind.
