@@ -151,10 +151,15 @@ func endOf(caller, ctx context.Context, wall, took time.Duration) error {
 	case caller.Err() != nil:
 		return caller.Err()
 	case errors.Is(cause, ErrDeadline):
-		return &BudgetError{Budget: BudgetWall, Used: max(took, wall).Microseconds(), Allowed: wall.Microseconds()}
+		return overWall(wall, took)
 	default:
 		return cause
 	}
+}
+
+// overWall is the error of a call that passed its wall-clock limit.
+func overWall(wall, took time.Duration) error {
+	return &BudgetError{Budget: BudgetWall, Used: max(took, wall).Microseconds(), Allowed: wall.Microseconds()}
 }
 
 // kindOf gives an error of a driver one of our kinds. Of what a machine says of a
@@ -178,8 +183,14 @@ func (g *Guest) kindOf(err error, usage Usage) error {
 			used = min(used, usage.VM.Microseconds())
 		}
 		return g.src.Limits.OverBudget(budget.Budget, used)
+	case errors.As(err, &budget):
+		return fmt.Errorf("%w: it says %s", ErrCrashed, budget) // of what is the host's to say
+	case errors.Is(err, ErrMemory):
+		return g.src.Limits.OverBudget(BudgetMemory, usage.PeakMemory)
+	case errors.Is(err, ErrDeadline): // the machine's clock was first
+		return overWall(g.src.Limits.Wall, usage.VM)
 	}
-	for _, kind := range []error{ErrTrapped, ErrMemory, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy, ErrDeadline} {
+	for _, kind := range []error{ErrTrapped, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy} {
 		if errors.Is(err, kind) {
 			return err
 		}
