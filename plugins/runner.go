@@ -245,6 +245,10 @@ func callError(ctx context.Context, name Name, err error) error {
 	case errors.As(err, &guest):
 		return &query.PluginError{Plugin: string(name), Reason: "error", Detail: guest.Error(), Err: err}
 	}
+	var quarantined *vmhost.QuarantinedError
+	if errors.As(err, &quarantined) {
+		return &query.PluginError{Plugin: string(name), Reason: "quarantined", Detail: quarantined.Error(), Err: err}
+	}
 	for _, k := range failures {
 		switch {
 		case !errors.Is(about, k.kind):

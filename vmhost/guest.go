@@ -37,8 +37,8 @@ func (g *Guest) Limits() Limits { return g.src.Limits }
 // [ErrBusy] if its deadline passed in the queue. Else it is exactly one of
 // [ErrInput], [ErrBusy], [ErrDeadline] (the guest's own wall-clock limit),
 // [ErrCPU], [ErrFuel], [ErrTrapped], [ErrMemory], [ErrOutput], [ErrCrashed],
-// [ErrUnavailable], [ErrRefused] (it would never fit into the account's memory), a
-// *[GuestError], or the error that req.Host ended the call with. Where it is about
+// [ErrUnavailable], [ErrQuarantined], [ErrRefused] (it would never fit into the
+// account's memory), a *[GuestError], or the error that req.Host ended the call with. Where it is about
 // a budget it has a [*BudgetError]. A guest that hands on the error
 // [CodeOverBudget] of a host function gives a *GuestError that is an
 // [ErrHostBudget] too.
@@ -190,7 +190,7 @@ func (g *Guest) kindOf(err error, usage Usage) error {
 	case errors.Is(err, ErrDeadline): // the machine's clock was first
 		return overWall(g.src.Limits.Wall, usage.VM)
 	}
-	for _, kind := range []error{ErrTrapped, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy} {
+	for _, kind := range []error{ErrTrapped, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy, ErrQuarantined} {
 		if errors.Is(err, kind) {
 			return err
 		}

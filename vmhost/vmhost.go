@@ -62,8 +62,28 @@ type Source struct {
 	Limits  Limits
 	Grants  Grants
 	// AccountMemory is the most memory of all calls of the account together, as
-	// in [Request]: a program of which not one call fits is refused.
+	// in [Request], bytes; 0 means no limit at that level. A program of which not
+	// one call fits is refused. A driver whose machines can be held
+	// to it by the kernel does that too, by what the latest load says.
 	AccountMemory int64
+	// Samples are calls that are made at Load, so that what a program makes ready
+	// at its first calls is part of its image. At most MaxSamples. A program that
+	// does not return from one is refused.
+	Samples []Sample
+	// Fresh gives every call a new instance, initialised for it alone, where
+	// others are put back at an image: for programs that must not start from
+	// what another run of their initialisation made.
+	Fresh bool
+}
+
+// MaxSamples is the most samples of a program.
+const MaxSamples = 16
+
+// Sample is a typical call of a program. It sees a fixed clock, random numbers
+// that follow from the module, and no host functions.
+type Sample struct {
+	Capability string
+	Input      []byte // a UTF-8 document within the limits
 }
 
 // Grants are the host functions that a program may import. A module that
@@ -127,8 +147,11 @@ type Usage struct {
 	Grade string        // isolation really reached, such as "jail+cgroup"; see vmhost/cell
 	Queue time.Duration // waited for a slot, for memory and for a cell
 	VM    time.Duration // in the VM, instantiation and host calls included
-	CPU   time.Duration // of the thread that ran the guest, host calls excluded; 0 where it is not measured
-	Fuel  int64         // what the guest's instructions cost, by the model of vmhost/wasm
+	// Restore is what of VM putting the machine back at its image took; 0 for one
+	// that was thrown away.
+	Restore time.Duration
+	CPU     time.Duration // of the thread that ran the guest, host calls excluded; 0 where it is not measured
+	Fuel    int64         // what the guest's instructions cost, by the model of vmhost/wasm
 	// PeakMemory is the linear memory at the end of the call, which never
 	// shrinks, and the most that the module's tables may have: bytes. What of
 	// the stack was used is not known.

@@ -195,7 +195,7 @@ type DraftCitation struct {
 // budget's, and not the service's.
 type PluginError struct {
 	Plugin string
-	Reason string     // a word: "deadline", "cpu", "fuel", "memory", "trapped", "output", "input", "host-budget", "refused", "error", "crashed", "busy", "unavailable"
+	Reason string     // a word: "deadline", "cpu", "fuel", "memory", "trapped", "output", "input", "host-budget", "refused", "error", "crashed", "quarantined", "busy", "unavailable"
 	Detail string     // for the tenant's people
 	Budget *BudgetUse // what it is about; nil when it is about none
 	Err    error      // the cause

@@ -16,15 +16,19 @@ const (
 	fuelSlice = 1_000_000
 	// tableEntry is what the engine keeps of a table for an entry, in bytes.
 	tableEntry = 8
+	// stackSlice is how much of its stack a call may use unseen. The engine's
+	// stacks grow and never shrink, so that those of a call that used more are
+	// given up after it.
+	stackSlice = 256 << 10
 )
 
-// metered returns the module of src with the meter built in. The host has checked
-// it with the caps of the node; here, inside the cell, it is checked again.
+// metered builds the meter into the module of src. The host has checked it with
+// the caps of the node; here, inside the cell, it is checked again.
 func metered(src vmhost.Source) (*wasm.Metered, error) {
 	limits := wasm.DefaultLimits()
 	limits.Size = max(limits.Size, int64(len(src.Module)))
 	limits.MemoryPages = uint32(src.Limits.Memory / pageSize)
-	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: src.Limits.Stack})
+	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: min(stackSlice, src.Limits.Stack)})
 	var bad *wasm.Error
 	if errors.As(err, &bad) {
 		return nil, &vmhost.RefusedError{Section: bad.Section, Offset: bad.Offset, Detail: bad.Detail}
@@ -53,7 +57,7 @@ func refuel(ctx context.Context, v *vm, stack []uint64) {
 		v.end(limits.OverBudget(vmhost.BudgetCPU, used.Microseconds()))
 	}
 	left := int64(stack[0]) // below zero
-	grant := min(max(fuelSlice, fuelSlice-left), limits.Fuel-v.granted)
+	grant := min(max(fuelSlice, fuelSlice-left), v.allowed-v.granted)
 	if left+grant < 0 {
 		v.end(limits.OverBudget(vmhost.BudgetFuel, v.granted-left))
 	}
@@ -61,19 +65,34 @@ func refuel(ctx context.Context, v *vm, stack []uint64) {
 	stack[0] = uint64(left + grant)
 }
 
-// overflow ends a guest that used up its stack.
+// overflow grants the rest of the stack, once, or ends a guest that used it up.
 func overflow(_ context.Context, v *vm, _ []uint64) {
+	if !v.deep {
+		v.deep = true
+		stack := v.program.src.Limits.Stack
+		left := int64(v.stackLeft.Get()) + stack - min(stackSlice, stack)
+		v.stackLeft.Set(uint64(left))
+		if left >= 0 {
+			return
+		}
+	}
 	v.end(fmt.Errorf("%w: stack overflow", vmhost.ErrTrapped))
+}
+
+// supply gives the guest what a call begins with.
+func (v *vm) supply() {
+	if v.fuelLeft == nil {
+		return // not instantiated yet, or not metered: a test's
+	}
+	v.granted = min(fuelSlice, v.allowed)
+	v.fuelLeft.Set(uint64(v.granted))
+	v.stackLeft.Set(uint64(min(stackSlice, v.program.src.Limits.Stack)))
 }
 
 // fuel is what the guest has used so far.
 func (v *vm) fuel() int64 {
-	if v.instance == nil || v.granted == 0 {
+	if v.fuelLeft == nil {
 		return 0
 	}
-	left := v.instance.ExportedGlobal(wasm.FuelExport)
-	if left == nil {
-		return 0 // not metered: a test's
-	}
-	return v.granted - int64(left.Get())
+	return v.granted - int64(v.fuelLeft.Get())
 }

@@ -76,7 +76,7 @@ func TestReceipts(t *testing.T) {
 
 func runProgram(t *testing.T, module []byte, fuel int64) (vmhost.Reply, error) {
 	t.Helper()
-	driver := wazerovm.New()
+	driver := wazerovm.New(nil)
 	defer driver.Close() //nolint:errcheck // of memory alone
 	p, err := driver.Load(t.Context(), vmhost.Source{
 		Module: module, Digest: vmhost.DigestOf(module),
