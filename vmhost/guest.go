@@ -62,14 +62,15 @@ func (g *Guest) Call(ctx context.Context, req Request) (Reply, error) {
 		return Reply{Usage: Usage{Queue: queued}}, err
 	}
 	defer g.host.slots.release(slot)
-	start := time.Now()
-	if err := g.ready(ctx, bounded); err != nil {
-		return Reply{Usage: Usage{Queue: queued + time.Since(start)}}, err
+	if program, ok := g.program.(readier); ok {
+		start := time.Now()
+		err := g.ready(ctx, bounded, program)
+		queued += time.Since(start)
+		if err != nil {
+			return Reply{Usage: Usage{Queue: queued}}, err
+		}
 	}
-	queued += time.Since(start)
-	begun := time.Now()
 	reply, err := g.run(ctx, bounded, req)
-	g.expect.saw(time.Since(begun))
 	reply.Usage.Queue += queued
 	return reply, err
 }
@@ -82,11 +83,7 @@ type readier interface {
 
 // ready waits for the program's machine before the guest's clock starts: what
 // starting it takes, above all compiling, is not the guest's time.
-func (g *Guest) ready(caller, bounded context.Context) error {
-	program, ok := g.program.(readier)
-	if !ok {
-		return nil
-	}
+func (g *Guest) ready(caller, bounded context.Context, program readier) error {
 	err := program.Ready(bounded)
 	switch {
 	case err == nil:
@@ -117,11 +114,12 @@ func (g *Guest) checkInput(req Request) error {
 func (g *Guest) run(caller, bounded context.Context, req Request) (Reply, error) {
 	ctx, cancel := context.WithTimeoutCause(bounded, g.src.Limits.Wall, ErrDeadline)
 	defer cancel()
-	calls := &hostCalls{limits: g.src.Limits, grants: g.src.Grants, answer: req.Host}
+	calls := &hostCalls{limits: &g.src.Limits, grants: g.src.Grants, answer: req.Host}
 	req.Host = calls.serve
 	start := time.Now()
 	raw, err := g.program.Call(ctx, req)
 	took := time.Since(start)
+	g.expect.saw(took)
 	failure := endOf(caller, ctx, g.src.Limits.Wall, took)
 	cancel()
 	hostErr := calls.finish()
@@ -184,7 +182,7 @@ func (g *Guest) kindOf(err error, usage Usage) error {
 		}
 		return g.src.Limits.OverBudget(budget.Budget, used)
 	case errors.As(err, &budget):
-		return fmt.Errorf("%w: it says %s", ErrCrashed, budget) // of what is the host's to say
+		return fmt.Errorf("%w: it says %s", ErrCrashed, budget.Error()) // of what is the host's to say
 	case errors.Is(err, ErrMemory):
 		return g.src.Limits.OverBudget(BudgetMemory, usage.PeakMemory)
 	case errors.Is(err, ErrDeadline): // the machine's clock was first

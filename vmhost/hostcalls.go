@@ -16,7 +16,7 @@ var errCallOver = errors.New("host function called after the end of the guest's 
 // budgets allow, and none after the end, whatever the machine under the driver
 // asks for.
 type hostCalls struct {
-	limits Limits
+	limits *Limits
 	grants Grants
 	answer HostFunc
 

@@ -24,7 +24,8 @@ type line struct {
 
 // waiter is a call that waits. done is closed when it has its slot or err.
 type waiter struct {
-	need     need
+	memory   int64         // as in need
+	expect   time.Duration // too
 	since    time.Time
 	deadline time.Time
 	done     chan struct{}

@@ -149,12 +149,12 @@ func (s *slots) enqueue(n need, now, deadline time.Time) (slot, *waiter, error) 
 	}
 	if l.first == nil && s.free > 0 && len(s.ready) == 0 && len(s.hungry) == 0 && l.able(n.memory) && s.memory.fits(n.memory) {
 		s.wake(l)
-		return s.give(l, n, now), nil, nil
+		return s.give(l, n.memory, n.expect, now), nil, nil
 	}
 	if l.waiting >= s.queue {
 		return slot{}, nil, &BudgetError{Budget: BudgetQueue, Used: int64(l.waiting) + 1, Allowed: int64(s.queue)}
 	}
-	w := &waiter{need: n, since: now, deadline: deadline, done: make(chan struct{})}
+	w := &waiter{memory: n.memory, expect: n.expect, since: now, deadline: deadline, done: make(chan struct{})}
 	s.wake(l)
 	l.push(w)
 	s.settle(l)
@@ -214,10 +214,10 @@ const maxLag = float64(time.Second)
 // settle puts a line where it belongs after something in it has changed. Calls
 // that will never run any more, since the account's memory was cut, are refused.
 func (s *slots) settle(l *line) {
-	for l.first != nil && l.first.need.memory > l.memory.most {
-		s.drop(l.first, s.memory.check(l.first.need.memory, l.memory.most))
+	for l.first != nil && l.first.memory > l.memory.most {
+		s.drop(l.first, s.memory.check(l.first.memory, l.memory.most))
 	}
-	able := l.first != nil && l.able(l.first.need.memory)
+	able := l.first != nil && l.able(l.first.memory)
 	switch {
 	case !able && l.place >= 0:
 		heap.Remove(&s.ready, l.place)
@@ -263,10 +263,10 @@ func (s *slots) abandon(w *waiter) {
 // refusal says what a call has waited for in vain.
 func (s *slots) refusal(w *waiter) *BudgetError {
 	switch l := w.line; {
-	case !l.memory.fits(w.need.memory):
-		return &BudgetError{Budget: BudgetAccountMemory, Used: l.memory.used + w.need.memory, Allowed: l.memory.most}
+	case !l.memory.fits(w.memory):
+		return &BudgetError{Budget: BudgetAccountMemory, Used: l.memory.used + w.memory, Allowed: l.memory.most}
 	case l.hungry:
-		return &BudgetError{Budget: BudgetNodeMemory, Used: w.need.memory, Allowed: s.memory.most}
+		return &BudgetError{Budget: BudgetNodeMemory, Used: w.memory, Allowed: s.memory.most}
 	default:
 		return w.late()
 	}
@@ -291,7 +291,7 @@ func (s *slots) grant(now time.Time) {
 		case !now.Before(w.deadline):
 			s.drop(w, s.refusal(w))
 			s.settle(l)
-		case !s.memory.fits(w.need.memory):
+		case !s.memory.fits(w.memory):
 			heap.Pop(&s.ready)
 			l.hungry = true
 			s.hungry = append(s.hungry, l)
@@ -316,7 +316,7 @@ func (s *slots) grantHungry(now time.Time) {
 			s.feed(l)
 			s.drop(w, refusal)
 			s.settle(l)
-		case s.memory.fits(w.need.memory):
+		case s.memory.fits(w.memory):
 			s.feed(l)
 			s.serve(w, now)
 			if i > 0 {
@@ -332,20 +332,20 @@ func (s *slots) grantHungry(now time.Time) {
 func (s *slots) serve(w *waiter, now time.Time) {
 	l := w.line
 	l.remove(w)
-	w.slot = s.give(l, w.need, now)
+	w.slot = s.give(l, w.memory, w.expect, now)
 	close(w.done)
 	s.settle(l)
 }
 
 // give counts a call as running. Its line is in no queue, or has no other call.
-func (s *slots) give(l *line, n need, now time.Time) slot {
+func (s *slots) give(l *line, memory int64, expect time.Duration, now time.Time) slot {
 	s.reached = max(s.reached, l.served)
-	charge := float64(max(n.expect, minCharge)) / l.weight
+	charge := float64(max(expect, minCharge)) / l.weight
 	l.served += charge
 	l.running++
 	s.free--
-	s.memory.reserve(&l.memory, n.memory)
-	return slot{line: l, memory: n.memory, charged: charge, since: now}
+	s.memory.reserve(&l.memory, memory)
+	return slot{line: l, memory: memory, charged: charge, since: now}
 }
 
 // minCharge is the least that a call is charged for, so that calls of nothing

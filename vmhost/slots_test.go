@@ -319,7 +319,7 @@ func checkSlots(t *rapid.T, s *slots, calls []*queued, total, perAccount int, ca
 		if l.first == nil || running[account] >= perAccount || s.free == 0 {
 			continue
 		}
-		first := l.first.need.memory
+		first := l.first.memory
 		if reserved[account]+first <= caps[account] && sum+first <= s.memory.most && s.ahead < s.overtakers {
 			t.Fatalf("account %s waits with %d slots and %d bytes free for %d", account, s.free, s.memory.most-sum, first)
 		}

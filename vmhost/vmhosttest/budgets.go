@@ -77,7 +77,7 @@ func wantBudget(t *testing.T, err error, budget vmhost.Budget, allowed int64, ki
 		vmhost.ErrOutput, vmhost.ErrInput, vmhost.ErrCrashed, vmhost.ErrBusy, vmhost.ErrUnavailable,
 	}
 	for _, k := range kinds {
-		if errors.Is(err, k) != (k == kind) {
+		if errors.Is(err, k) != errors.Is(kind, k) {
 			t.Errorf("errors.Is(%v, %v) = %v, want the kind %v alone", err, k, errors.Is(err, k), kind)
 		}
 	}

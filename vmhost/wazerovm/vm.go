@@ -269,7 +269,7 @@ func (v *vm) fault(ctx context.Context, err error) error {
 // refused memory before, then that is what it stopped for, as far as can be
 // known: language runtimes answer a refusal with a trap or with proc_exit.
 func (v *vm) trap(format string, args ...any) error {
-	err := error(vmhost.ErrTrapped)
+	err := vmhost.ErrTrapped
 	if v.memory.denied {
 		err = v.program.src.Limits.OverBudget(vmhost.BudgetMemory, v.memory.asked)
 	}
