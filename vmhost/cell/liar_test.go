@@ -100,7 +100,11 @@ func TestLies(t *testing.T) {
 				t.Fatal(err)
 			}
 			soon(t, "the call", func() {
-				ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+				deadline := 20 * time.Second
+				if lies.Stalls(lie) {
+					deadline = 200 * time.Millisecond
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), deadline)
 				defer cancel()
 				reply, err := p.Call(ctx, vmhost.Request{
 					Capability: lie, Input: []byte(strings.Repeat("i", 1<<20)),

@@ -233,7 +233,6 @@ func stalls() map[string]Call {
 		},
 		"fails-without-reading": func(w *Worker, id uint32, _ wire.Call) {
 			w.put(wire.OpHostCall, wire.FuncSearch, id, hostCall)
-			w.put(wire.OpHostCall, wire.FuncSearch, id, hostCall)
 			w.fault(id, vmhost.ErrTrapped)
 			w.stall()
 		},
@@ -304,6 +303,9 @@ func nonsense() map[string]Call {
 	}
 }
 
+// Stalls reports whether a lie leaves its call to its deadline.
+func Stalls(lie string) bool { return stalls()[lie] != nil }
+
 // Fates are what the host makes of each lie about a call: the kinds of error of
 // which the call has one. nil is a call that succeeds.
 func Fates() map[string][]error {
@@ -312,7 +314,7 @@ func Fates() map[string][]error {
 		Echo: {nil}, "usage": {nil},
 		"silent": late, "half-frame": late, "byte-by-byte": late, "does-not-read": late,
 		// Answered, and the deadline only ends what the host still had to say.
-		"answers-without-reading": {nil}, "fails-without-reading": {vmhost.ErrTrapped},
+		"answers-without-reading": {nil, vmhost.ErrDeadline}, "fails-without-reading": {vmhost.ErrTrapped, vmhost.ErrDeadline},
 		"after-cancel": {nil, vmhost.ErrDeadline},
 		"result-twice": {nil}, "result-after-fault": {vmhost.ErrTrapped}, // the first counts
 	}
