@@ -123,8 +123,8 @@ var fuzzLimits = vmhost.Limits{Wall: 30 * time.Millisecond, Memory: 1 << 20, Inp
 
 // How a script begins: a bit of its first byte each.
 const (
-	badHello  = 1 << iota // it says hello itself
-	badLoad               // it ends the load itself
+	badHello = 1 << iota // it says hello itself
+	badLoad              // it ends the load itself
 	doesNotReadCalls
 )
 
