@@ -20,7 +20,7 @@ const (
 	// comes next has to take over.
 	maxRounds = 8
 	// keptBuffer is the longest buffer that is kept when nothing waits.
-	keptBuffer = headerLen + chunk + slack
+	keptBuffer = 80 << 10
 )
 
 // Writer puts values on a stream. Safe for concurrent use: values of several
