@@ -125,7 +125,9 @@ func stepper(imports []wasmbuild.Import) []byte {
 	logAt, searchAt := uint32(len(imports)), uint32(len(imports)+1)
 	all := append(slices.Clone(imports), wasmbuild.HostImport("log"), wasmbuild.HostImport("search"))
 	grow := func(pages []byte) []byte { return wasmbuild.Code(pages, wasmbuild.Grow(), wasmbuild.Drop()) }
-	args := func(n int) []byte { return slices.Concat(slices.Repeat([][]byte{wasmbuild.I32(wasmbuild.ResultAt)}, n)...) }
+	args := func(n int) []byte {
+		return slices.Concat(slices.Repeat([][]byte{wasmbuild.I32(wasmbuild.ResultAt)}, n)...)
+	}
 	return wasmbuild.Plugin{
 		Imports: all,
 		Pages:   fuzzPages,
@@ -192,6 +194,13 @@ func fuzzHost(f *testing.F, name string) {
 	}
 	f.Add([]byte{0, 0, 6, 0, 0, 0, 9, 0, 6, 0, 1, 0, 0, 0, 0, 0, 2, 236, 255, 0, 20, 0, 2, 236, 255, 0, 0, 0})
 	f.Add([]byte{0, 0, 5, 255, 255, 5, 255, 255, 5, 252, 255, 5, 236, 255})
+	for _, past := range []byte{248, 247, 244, 240, 236} { // 8 to 20 bytes before the end of memory
+		f.Add([]byte{0, 0, 2, past, 255, 0, 9, 0, 6, 0, 1})                // a text of 9
+		f.Add([]byte{0, 0, 6, 0, 0, 0, 9, 0, 2, past, 255})                // a result, of 20
+		f.Add([]byte{0, 0, 0, 1, 0, 0, 2, 0, 0, 3, 0, 2, past, 255})       // the same of vectors
+		f.Add([]byte{0, 1, 6, 0, 0, 0, 9, 0, 2, past, 255, 2, past, 255})  // while the memory grows
+		f.Add([]byte{0, 3, 2, past, 255, 6, 0, 0, 0, 9, 0, 6, 0, 1, 0, 0}) // cabi_realloc gives the place
+	}
 	f.Fuzz(func(t *testing.T, input []byte) {
 		list := steps(input, 1)
 		var asked []vmhost.HostCall

@@ -24,8 +24,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte(header(MaxFrame, OpResult, 0, 0, 0)), uint16(1), uint32(MaxFrame))
 	f.Fuzz(func(t *testing.T, stream []byte, ids uint16, bound uint32) {
 		var asked int64 // sum of the bounds of values that have begun
-		var r *Reader
-		r = NewReader(bytes.NewReader(stream), func(op Op, id uint32) int64 {
+		r := NewReader(bytes.NewReader(stream), func(op Op, id uint32) int64 {
 			if id >= uint32(ids) {
 				return -1
 			}
@@ -163,7 +162,7 @@ func FuzzMessages(f *testing.F) {
 	f.Add(uint16(0), Load{Limits: limits}.Append(nil))
 	f.Add(uint16(0), Setup{Wall: time.Unix(1, 2)}.Append(nil))
 	f.Add(uint16(0), Result{Used: Used{VM: math.MinInt64, Fuel: -1, HostCalls: math.MaxInt64}}.Append(nil))
-	f.Add(uint16(FuncVectors), make([]byte, 12))
+	f.Add(FuncVectors, make([]byte, 12))
 	f.Add(uint16(0), AppendGuestError(nil, &vmhost.GuestError{Code: "c", Message: "né"}))
 	for _, err := range []error{vmhost.ErrTrapped, &vmhost.RefusedError{Section: "code", Offset: 1}, &vmhost.GuestError{Code: "c"}, ErrHostFailed} {
 		method, body := Fault{Err: err}.Encode()

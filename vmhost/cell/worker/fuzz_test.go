@@ -192,7 +192,7 @@ func listen(conn io.Reader) error {
 	for {
 		v, err := r.Next()
 		if err != nil {
-			return nil // also in the middle of a value: the host has hung up
+			break // also in the middle of a value: the host has hung up
 		}
 		switch v.Op {
 		case wire.OpResult:
@@ -212,4 +212,5 @@ func listen(conn io.Reader) error {
 			return err
 		}
 	}
+	return nil
 }
