@@ -36,7 +36,7 @@ var fates = map[string][]string{
 	"denied: EPERM":                {"open-etc", "open-proc", "open-here", "open-create", "raise-limit", "dup", "ioctl"},
 	"denied: EBADF":                {"descriptors"},
 	"denied: EPIPE":                {"stderr-flood"}, // the host stops listening
-	"out of memory|denied: ENOMEM": {"memory"}, // by the cgroup, or by the limit on address space
+	"out of memory|denied: ENOMEM": {"memory"},       // by the cgroup, or by the limit on address space
 	// The runtime gives up when it gets no thread.
 	"exited with code 2": {"threads"},
 }
