@@ -20,10 +20,7 @@ type call struct {
 	host vmhost.HostFunc
 	done chan struct{} // closed with outcome, when the cell has said how the call went
 
-	// over is closed when the host has nothing more to do for the call, and
-	// writing counts what it is sending for it, which a worker may hold up.
-	over    chan struct{}
-	writing atomic.Int32
+	writing atomic.Int32 // what is being sent for it, which a worker may hold up
 
 	outcome   outcome
 	log       *vmhost.LogBook
@@ -51,10 +48,7 @@ func (s *session) begin(ctx context.Context, req vmhost.Request) (*call, error) 
 	for s.lastID == 0 || s.calls[s.lastID] != nil { // 0 is the load; ids come round after four billion calls
 		s.lastID++
 	}
-	c := &call{
-		id: s.lastID, ctx: ctx, host: req.Host, done: make(chan struct{}), over: make(chan struct{}),
-		log: vmhost.NewLogBook(s.src.Limits.Logs),
-	}
+	c := &call{id: s.lastID, ctx: ctx, host: req.Host, done: make(chan struct{}), log: vmhost.NewLogBook(s.src.Limits.Logs)}
 	s.calls[c.id] = c
 	return c, nil
 }
@@ -79,15 +73,15 @@ func (s *session) call(ctx context.Context, req vmhost.Request) (vmhost.Reply, e
 	expired := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {
 		defer close(expired)
-		s.expire(c)
+		s.expire(c, expired)
 	})
 	// A failed write means that the cell is dying, which await sees.
 	s.send(c, wire.OpCall, 0, m.Append(nil), req.Input)
 	o, err := s.await(c)
 	s.forget(c, cancel)
-	close(c.over)
 	if !unwatch() {
-		<-expired
+		for range expired { // says that the call is over, and waits
+		}
 	}
 	if err != nil {
 		return s.reply(c, wire.Used{}, start), verdict(ctx, err)
@@ -147,8 +141,8 @@ func (s *session) await(c *call) (outcome, error) {
 // expire tells the worker that a call is no longer wanted, and kills the cell
 // if the call goes on for longer than the grace, or if the worker does not read
 // what it is sent for it. A host function that takes its time to end is not the
-// worker's fault.
-func (s *session) expire(c *call) {
+// worker's fault. The call is over when its caller takes what is put on over.
+func (s *session) expire(c *call, over chan<- struct{}) {
 	sending := make(chan struct{})
 	go func() { // blocks, at worst, until the kill
 		defer close(sending)
@@ -157,9 +151,9 @@ func (s *session) expire(c *call) {
 	defer func() { <-sending }()
 	patience := time.NewTicker(s.opts.Grace)
 	defer patience.Stop()
-	for over, sent := c.over, sending; over != nil || sent != nil; {
+	for sent := sending; over != nil || sent != nil; {
 		select {
-		case <-over:
+		case over <- struct{}{}:
 			over = nil
 		case <-sent:
 			sent = nil
