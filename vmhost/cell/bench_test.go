@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,6 +118,44 @@ func BenchmarkCall(b *testing.B) {
 					b.Fatalf("Call = %d bytes, %v, want %d", len(reply.Output), err, len(c.input))
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkCallers is many callers of one program at once, as the driver ships:
+// its cell takes a few calls at a time, the others wait for it.
+func BenchmarkCallers(b *testing.B) {
+	for _, c := range []struct {
+		name, binary, capability string
+		src                      vmhost.Source
+		callers                  int
+	}{
+		{"probe-16", binProbe, "echo", probeSource("attempts"), 16},
+		{"probe-32", binProbe, "echo", probeSource("attempts"), 32},
+		{"small-16", binTars, "rank", source(b, "echo"), 16},
+		{"small-32", binTars, "rank", source(b, "echo"), 32},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			p := load(b, newDriver(b, c.binary, nil), c.src)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			req := vmhost.Request{Capability: c.capability, Input: []byte(strings.Repeat("x", 1<<10))}
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var callers sync.WaitGroup
+			b.ResetTimer()
+			for range c.callers {
+				callers.Go(func() {
+					for left.Add(-1) >= 0 {
+						if reply, err := p.Call(ctx, req); err != nil || len(reply.Output) != len(req.Input) {
+							b.Errorf("Call = %d bytes, %v, want %d", len(reply.Output), err, len(req.Input))
+							return
+						}
+					}
+				})
+			}
+			callers.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tars-project/tars/vmhost"
@@ -19,12 +20,14 @@ type call struct {
 	host vmhost.HostFunc
 	done chan struct{} // closed with outcome, when the cell has said how the call went
 
+	writing atomic.Int32 // what is being sent for it, which a worker may hold up
+
 	outcome   outcome
 	log       *vmhost.LogBook
-	asking    bool  // a host function runs
-	hostErr   error // why one failed and ended the call
+	asks      chan vmhost.HostCall // to be answered: one, while another is; nil before the first
+	hostErr   error                // why one failed and ended the call
 	hostCalls int
-	work      sync.WaitGroup // host functions
+	work      sync.WaitGroup // who answers them
 }
 
 // outcome is what a cell said that a call gave.
@@ -42,7 +45,7 @@ func (s *session) begin(ctx context.Context, req vmhost.Request) (*call, error) 
 		return nil, errKilled // the cell has not seen the call: it may be tried again
 	}
 	s.lastID++
-	if s.lastID == 0 || s.calls[s.lastID] != nil { // 0 is the load; ids come round after four billion calls
+	for s.lastID == 0 || s.calls[s.lastID] != nil { // 0 is the load; ids come round after four billion calls
 		s.lastID++
 	}
 	c := &call{id: s.lastID, ctx: ctx, host: req.Host, done: make(chan struct{}), log: vmhost.NewLogBook(s.src.Limits.Logs)}
@@ -61,30 +64,31 @@ func (s *session) call(ctx context.Context, req vmhost.Request) (vmhost.Reply, e
 		cancel()
 		return vmhost.Reply{}, err
 	}
-	defer s.forget(c, cancel)
 	deadline, _ := ctx.Deadline()
 	m := wire.Call{
 		Remaining: max(time.Until(deadline), 0), HasHost: req.Host != nil,
 		Deterministic: req.Deterministic, Seed: req.Seed, Capability: req.Capability,
 	}
-	// Watches also the write, which blocks while the worker does not read.
+	// Watches also the writes, which block while the worker does not read.
 	expired := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {
 		defer close(expired)
-		s.expire(c)
+		s.expire(c, expired)
 	})
 	// A failed write means that the cell is dying, which await sees.
-	_ = s.w.Write(wire.OpCall, 0, c.id, m.Append(nil), req.Input)
+	s.send(c, wire.OpCall, 0, m.Append(nil), req.Input)
 	o, err := s.await(c)
+	s.forget(c, cancel)
 	if !unwatch() {
-		<-expired
+		for range expired { // says that the call is over, and waits
+		}
 	}
 	if err != nil {
 		return s.reply(c, wire.Used{}, start), verdict(ctx, err)
 	}
 	reply := s.reply(c, o.used, start)
 	if o.err != nil {
-		return reply, answered(ctx, o.err)
+		return reply, faultOf(ctx, o.err)
 	}
 	reply.Output = o.output
 	return reply, nil
@@ -93,11 +97,32 @@ func (s *session) call(ctx context.Context, req vmhost.Request) (vmhost.Reply, e
 // forget ends what still belongs to a call: what the cell sends for it from
 // here on breaks the protocol.
 func (s *session) forget(c *call, cancel context.CancelFunc) {
+	cancel()
 	s.mu.Lock()
 	delete(s.calls, c.id)
+	if c.asks != nil {
+		close(c.asks)
+	}
 	s.mu.Unlock()
-	cancel()
 	c.work.Wait()
+}
+
+// send writes a value for a call. An error means that the cell is dying, which
+// its reader sees.
+func (s *session) send(c *call, op wire.Op, method uint16, parts ...[]byte) {
+	c.writing.Add(1)
+	defer c.writing.Add(-1)
+	_ = s.w.Write(op, method, c.id, parts...)
+}
+
+// answered reports whether the cell has said how the call went.
+func (c *call) answered() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // await waits for the end of a call or of the cell.
@@ -106,37 +131,46 @@ func (s *session) await(c *call) (outcome, error) {
 	case <-c.done:
 		return c.outcome, nil
 	case <-s.dead:
-		select {
-		case <-c.done: // both at once: the answer is good
+		if c.answered() { // both at once: the answer is good
 			return c.outcome, nil
-		default:
-			return outcome{}, s.why()
 		}
+		return outcome{}, s.why()
 	}
 }
 
 // expire tells the worker that a call is no longer wanted, and kills the cell
-// if it goes on for longer than the grace.
-func (s *session) expire(c *call) {
-	var cancelled sync.WaitGroup
-	defer cancelled.Wait()
-	cancelled.Go(func() { _ = s.w.Write(wire.OpCancel, 0, c.id) }) // blocks, at worst, until the kill
+// if the call goes on for longer than the grace, or if the worker does not read
+// what it is sent for it. A host function that takes its time to end is not the
+// worker's fault. The call is over when its caller takes what is put on over.
+func (s *session) expire(c *call, over chan<- struct{}) {
+	sending := make(chan struct{})
+	go func() { // blocks, at worst, until the kill
+		defer close(sending)
+		s.send(c, wire.OpCancel, 0)
+	}()
+	defer func() { <-sending }()
 	before, errBefore := s.proc.Usage()
-	timer := time.NewTimer(s.opts.Grace)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.dead:
-		return
-	case <-c.done:
-		return
+	patience := time.NewTicker(s.opts.Grace)
+	defer patience.Stop()
+	for sent := sending; over != nil || sent != nil; {
+		select {
+		case over <- struct{}{}:
+			over = nil
+		case <-sent:
+			sent = nil
+		case <-s.dead:
+			return
+		case <-patience.C:
+			if !c.answered() || c.writing.Load() > 0 {
+				after, err := s.proc.Usage()
+				if err == nil && errBefore == nil && after.CPU-before.CPU >= s.opts.Grace/2 {
+					s.end(errSpun) // not a machine that had no time for it
+					return
+				}
+				s.end(errKilled)
+			}
+		}
 	}
-	after, err := s.proc.Usage()
-	if err == nil && errBefore == nil && after.CPU-before.CPU >= s.opts.Grace/2 {
-		s.end(errSpun) // not a machine that had no time for it
-		return
-	}
-	s.end(errKilled)
 }
 
 // verdict is the error of a call whose cell died under it.
@@ -147,8 +181,8 @@ func verdict(ctx context.Context, cause error) error {
 	return cause
 }
 
-// answered is the error of a call that the cell ended with one.
-func answered(ctx context.Context, err error) error {
+// faultOf is the error of a call that the cell ended with one.
+func faultOf(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		if ctxErr := ctx.Err(); ctxErr != nil {
@@ -170,6 +204,10 @@ func ended(err error) error {
 	return err
 }
 
+// maxFuel is the most fuel that is believed: sums of a thousand of it fit into 64
+// bits, and JSON holds it exactly.
+const maxFuel = 1 << 53
+
 // reply is what is known of a call, with what the cell says held to what is
 // possible.
 func (s *session) reply(c *call, u wire.Used, start time.Time) vmhost.Reply {
@@ -185,7 +223,7 @@ func (s *session) reply(c *call, u wire.Used, start time.Time) vmhost.Reply {
 			VM:          vm,
 			CPU:         min(max(u.CPU, 0), vm),
 			Restore:     min(max(u.Restore, 0), vm),
-			Fuel:        max(u.Fuel, 0),
+			Fuel:        min(max(u.Fuel, 0), maxFuel),
 			PeakMemory:  min(max(u.PeakMemory, 0), limits.Memory+limits.Tables),
 			HostCalls:   max(c.hostCalls, int(min(u.HostCalls, int64(limits.HostCalls)))),
 			LogsDropped: int(min(max(u.LogsDropped, 0), 1<<31-1)),

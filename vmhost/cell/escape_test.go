@@ -49,7 +49,8 @@ var fates = map[string][]string{
 	},
 	"denied: EBADF":                {"descriptors"},
 	"denied: ENOENT":               {"environment"},
-	"out of memory|denied: ENOMEM": {"memory"}, // by the cgroup, or by the limit on address space
+	"denied: EPIPE":                {"stderr-flood"}, // the host stops listening
+	"out of memory|denied: ENOMEM": {"memory"},       // by the cgroup, or by the limit on address space
 	// The runtime gives up when it gets no thread.
 	"exited with code 2": {"threads"},
 }

@@ -23,6 +23,7 @@ import (
 const (
 	binTars  = "tars"  // the shipped one
 	binProbe = "probe" // the same worker and seal with hostile code instead of the engine
+	binLiar  = "liar"  // the same seal around a worker that lies
 )
 
 // binaries is the folder that they are in.
@@ -47,6 +48,7 @@ func testMain(m *testing.M) int {
 	for name, pkg := range map[string]string{
 		binTars:  "github.com/tars-project/tars/cmd/tars",
 		binProbe: "github.com/tars-project/tars/vmhost/cell/internal/probe",
+		binLiar:  "github.com/tars-project/tars/vmhost/cell/internal/liar",
 	} {
 		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -37,6 +37,9 @@ func (s *session) load(ctx context.Context) error {
 	for {
 		select {
 		case err := <-loaded:
+			if !s.alive() { // both at once: what it said does not count
+				return s.loadDeath(ctx, used)
+			}
 			return loadFault(err)
 		case <-s.dead:
 			return s.loadDeath(ctx, used)
@@ -57,13 +60,14 @@ var (
 	errSlow = errors.New("the load passed its limit on time, or is not wanted any more")
 )
 
-// loadFault gives what a worker said of a load one of the kinds that a load has.
+// loadFault gives what a worker said of a load one of the kinds that a load has,
+// and no other besides: the callers act by the kind.
 func loadFault(err error) error {
 	switch {
 	case err == nil, errors.Is(err, vmhost.ErrRefused), errors.Is(err, vmhost.ErrUnavailable):
 		return err
 	default:
-		return fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
+		return fmt.Errorf("%w: load: %v", vmhost.ErrUnavailable, err) //nolint:errorlint // see above
 	}
 }
 

@@ -144,18 +144,29 @@ func (p *process) Usage() (Usage, error) {
 }
 
 // head keeps the beginning of what is written to it, where the runtime says why
-// it died, and takes everything, so that a worker never waits for it.
+// it died, and takes what a dying runtime can have to say, so that a worker never
+// waits for it. Then it refuses, which closes the pipe: a worker that never stops
+// would keep the host reading.
 type head struct {
-	mu sync.Mutex
-	b  []byte
+	mu    sync.Mutex
+	b     []byte
+	taken int
 }
 
-const maxHead = 2 << 10
+const (
+	maxHead   = 2 << 10
+	maxStderr = 1 << 20
+)
+
+var errFlood = errors.New("the worker writes too much to its standard error")
 
 // Write implements [io.Writer].
 func (h *head) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.taken += len(p); h.taken > maxStderr {
+		return 0, errFlood
+	}
 	h.b = append(h.b, p[:min(len(p), maxHead-len(h.b))]...)
 	return len(p), nil
 }

@@ -13,6 +13,19 @@ import (
 const maxPong = 8
 
 // bound implements [wire.Bound]: what may come now, and how much of it.
+//
+// It bounds what a cell makes the host keep. For each call under way, of which
+// there are at most Options.CallsPerCell, the host may hold
+//
+//   - one result and one fault half there: Limits.Output and wire.MaxFault,
+//   - one log message half there and the log so far: vmhost.MaxLogText and
+//     Limits.Logs,
+//   - three host calls, half there, waiting and being answered: Limits.Input
+//     each, and the one answer: wire.MaxHostResult,
+//
+// and besides, for the cell, a frame and the buffers of the wire. Nothing stays
+// when a call ends: an id ends with its call, a value that is half there then
+// breaks the protocol.
 func (s *session) bound(op wire.Op, id uint32) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,9 +56,8 @@ func (s *session) bound(op wire.Op, id uint32) int64 {
 // nobody: a result has a buffer, a host function its own goroutine.
 func (s *session) read() {
 	defer s.work.Done()
-	r := wire.NewReader(s.proc.Wire(), s.bound)
 	for {
-		v, err := r.Next()
+		v, err := s.r.Next()
 		if err == nil {
 			err = s.take(v)
 		}
@@ -74,36 +86,20 @@ func (s *session) alive() bool {
 
 // take handles one value that bound let in.
 func (s *session) take(v wire.Value) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch v.Op {
 	case wire.OpHello:
-		if s.hailed {
-			return wire.Broken("a second hello")
-		}
-		h, err := wire.DecodeHello(v.Body)
-		if err == nil {
-			s.hailed = true
-			s.hello <- h
-		}
-		return err
+		return s.takeHello(v)
 	case wire.OpPong:
-		s.pong <- struct{}{}
-		s.pong = nil
-		return nil
+		return s.takePong()
 	case wire.OpLoaded:
-		s.loaded <- nil
-		s.loaded = nil
-		return nil
+		return s.finishLoad(nil)
 	case wire.OpError:
 		m, err := wire.DecodeFault(v.Method, v.Body)
 		if err != nil {
 			return err
 		}
 		if v.ID == 0 {
-			s.loaded <- m.Err
-			s.loaded = nil
-			return nil
+			return s.finishLoad(m.Err)
 		}
 		return s.finish(v.ID, outcome{used: m.Used, err: m.Err})
 	case wire.OpResult:
@@ -115,6 +111,47 @@ func (s *session) take(v wire.Value) error {
 	default:
 		return wire.Broken("%v from a cell", v.Op)
 	}
+}
+
+func (s *session) takeHello(v wire.Value) error {
+	h, err := wire.DecodeHello(v.Body)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hailed || v.ID != 0 {
+		return wire.Broken("a second hello, or one of call %d", v.ID)
+	}
+	s.hailed = true
+	s.hello <- h
+	return nil
+}
+
+func (s *session) takePong() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pong == nil {
+		return wire.Broken("a pong without a ping")
+	}
+	s.pong <- struct{}{}
+	s.pong = nil
+	return nil
+}
+
+// finishLoad ends the load with what the worker said of it.
+func (s *session) finishLoad(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.loaded == nil:
+		return wire.Broken("a second end of the load")
+	case s.r.Unfinished(0):
+		return wire.Broken("an end of the load inside another value of it")
+	}
+	s.loaded <- err
+	s.loaded = nil
+	return nil
 }
 
 func (s *session) takeResult(v wire.Value) error {
@@ -135,6 +172,8 @@ func (s *session) takeLog(v wire.Value) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c := s.calls[v.ID]
 	if c == nil {
 		return wire.Broken("log of call %d, which is over", v.ID)
@@ -146,33 +185,50 @@ func (s *session) takeLog(v wire.Value) error {
 	return nil
 }
 
-// takeHostCall has a host function answered. A guest waits for one at a time.
+// takeHostCall has a host function answered. A guest waits for one at a time;
+// that its worker has read the answer before the host knows that it was sent is
+// no fault, so that one more may wait.
 func (s *session) takeHostCall(v wire.Value) error {
 	hc, err := wire.DecodeHostCall(v.Method, v.Body)
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c := s.calls[v.ID]
 	switch {
 	case c == nil:
 		return wire.Broken("host call of call %d, which is over", v.ID)
 	case c.host == nil:
 		return wire.Broken("host call of call %d, which has none", v.ID)
-	case c.asking:
-		return wire.Broken("two host calls at once of call %d", v.ID)
 	case c.hostCalls >= s.src.Limits.HostCalls:
 		return wire.Broken("more than %d host calls of call %d", s.src.Limits.HostCalls, v.ID)
 	}
-	c.asking = true
-	c.hostCalls++
-	s.work.Add(1)
-	c.work.Add(1)
-	go func() {
-		defer s.work.Done()
-		defer c.work.Done()
-		s.answer(c, hc)
-	}()
-	return nil
+	if c.asks == nil {
+		c.asks = make(chan vmhost.HostCall, 1)
+		s.work.Add(1)
+		c.work.Add(1)
+		go s.answerAll(c, c.asks)
+	}
+	select {
+	case c.asks <- hc:
+		c.hostCalls++
+		return nil
+	default:
+		return wire.Broken("host calls of call %d that do not wait for their answers", v.ID)
+	}
+}
+
+// answerAll answers the host calls of a call, one after the other, until the
+// call is over.
+func (s *session) answerAll(c *call, asks <-chan vmhost.HostCall) {
+	defer s.work.Done()
+	defer c.work.Done()
+	for hc := range asks {
+		if c.ctx.Err() == nil {
+			s.answer(c, hc)
+		}
+	}
 }
 
 // answer runs a host function and sends what it gives.
@@ -181,22 +237,20 @@ func (s *session) answer(c *call, hc vmhost.HostCall) {
 	if err == nil {
 		err = checkAnswer(hc, out)
 	}
-	s.mu.Lock()
-	c.asking = false
 	var guest *vmhost.GuestError
 	isGuest := errors.As(err, &guest)
 	if err != nil && !isGuest {
+		s.mu.Lock()
 		c.hostErr = err
+		s.mu.Unlock()
 	}
-	s.mu.Unlock()
-	// Errors of writing mean that the cell is dead, which its reader sees.
 	switch {
 	case err == nil:
-		_ = s.w.Write(wire.OpHostResult, wire.OutcomeResult, c.id, out)
+		s.send(c, wire.OpHostResult, wire.OutcomeResult, out)
 	case isGuest:
-		_ = s.w.Write(wire.OpHostResult, wire.OutcomeError, c.id, wire.AppendGuestError(nil, guest))
+		s.send(c, wire.OpHostResult, wire.OutcomeError, wire.AppendGuestError(nil, guest))
 	default:
-		_ = s.w.Write(wire.OpHostResult, wire.OutcomeFailed, c.id)
+		s.send(c, wire.OpHostResult, wire.OutcomeFailed)
 	}
 }
 
@@ -215,11 +269,16 @@ func checkAnswer(hc vmhost.HostCall, out []byte) error {
 	}
 }
 
-// finish ends a call. The caller holds mu.
+// finish ends a call.
 func (s *session) finish(id uint32, o outcome) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c := s.calls[id]
 	if c == nil {
 		return wire.Broken("a second end of call %d", id)
+	}
+	if s.r.Unfinished(id) {
+		return wire.Broken("the end of call %d inside another value of it", id)
 	}
 	if errors.Is(o.err, wire.ErrHostFailed) {
 		if c.hostErr == nil {

@@ -16,6 +16,7 @@ import (
 type session struct {
 	proc Process
 	w    *wire.Writer
+	r    *wire.Reader // of the goroutine that reads
 	opts Options
 
 	place  int      // among the driver's
@@ -48,6 +49,7 @@ func newSession(proc Process, place int, opts Options, onEnd func(s *session, ex
 		hello: make(chan wire.Hello, 1), calls: make(map[uint32]*call),
 		dead: make(chan struct{}), ended: make(chan struct{}), idle: time.Now(), pins: 1,
 	}
+	s.r = wire.NewReader(proc.Wire(), s.bound)
 	s.work.Add(1)
 	go s.read()
 	go func() {
@@ -192,7 +194,8 @@ func (s *session) setUp(memory int64) error {
 	return s.w.Write(wire.OpSetup, 0, 0, m.Append(nil))
 }
 
-// ping reports whether the worker answers within the time.
+// ping reports whether the worker answers within the time. One that does not is
+// ended.
 func (s *session) ping(patience time.Duration) bool {
 	pong := make(chan struct{}, 1)
 	s.mu.Lock()
@@ -204,8 +207,10 @@ func (s *session) ping(patience time.Duration) bool {
 	if busy {
 		return true // somebody else is asking
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+	// Also of the write, which blocks if the worker has not read for long. A
+	// call that has come in between is tried again.
+	late := time.AfterFunc(patience, func() { s.end(errKilled) })
+	defer late.Stop()
 	if err := s.w.Write(wire.OpPing, 0, 0, wire.Token(0)); err != nil {
 		return false
 	}
@@ -213,7 +218,6 @@ func (s *session) ping(patience time.Duration) bool {
 	case <-pong:
 		return true
 	case <-s.dead:
-	case <-timer.C:
+		return false
 	}
-	return false
 }

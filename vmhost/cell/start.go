@@ -21,7 +21,9 @@ func (d *Driver) start(ctx context.Context, p *program) (*session, error) {
 	err = s.adopt(p, memory)
 	if err == nil {
 		d.counts.adoptions.Add(1)
-		err = s.setUp(memory)
+		if err = s.setUp(memory); err != nil {
+			err = fmt.Errorf("%w: set up: %w", vmhost.ErrUnavailable, err)
+		}
 	}
 	if err == nil {
 		err = s.load(ctx)

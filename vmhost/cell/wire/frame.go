@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"sync"
 )
 
 const (
@@ -14,9 +13,13 @@ const (
 
 	headerLen = 12
 	flagMore  = 1
-	// chunk is the longest body that a Writer sends: short enough for
-	// frames of other calls to get between, long enough for few writes.
-	chunk = 64 << 10
+	// minContinued is the shortest body of a frame whose value continues. A
+	// peer that cut values into single bytes would make the reader work for
+	// each as much as for a page.
+	minContinued = 4 << 10
+	// maxOpen is the most values that may be half there at once, whatever
+	// the bounds allow.
+	maxOpen = 1024
 	// readBuffer holds several small frames; bodies longer than it go
 	// straight from the stream to their value. Each cell pays for two.
 	readBuffer = 8 << 10
@@ -32,7 +35,8 @@ type Value struct {
 
 // Bound says how many bytes a value of this operation and id may have in all,
 // or a negative number when none is expected. It is asked at the value's first
-// frame.
+// frame. A reader keeps no more than the sum of the bounds that it was told for
+// the values that are half there.
 type Bound func(op Op, id uint32) int64
 
 type valueKey struct {
@@ -98,10 +102,12 @@ func (r *Reader) frame() (v Value, whole bool, err error) {
 		return Value{}, false, Broken("%v for call %d changed its method from %d to %d", op, id, p.method, method)
 	case int64(len(p.body))+length > p.bound:
 		return Value{}, false, Broken("%v for call %d passes %d bytes", op, id, p.bound)
-	case more && length == 0:
-		return Value{}, false, Broken("%v for call %d continues with nothing", op, id)
+	case more && length < minContinued:
+		return Value{}, false, Broken("%v for call %d continues after %d bytes", op, id, length)
+	case more && len(r.open) >= maxOpen:
+		return Value{}, false, Broken("more than %d values at once", maxOpen)
 	}
-	if p.body, err = readOn(r.r, p.body, int(length)); err != nil {
+	if p.body, err = readOn(r.r, p.body, int(length), p.bound); err != nil {
 		return Value{}, false, r.ended(err)
 	}
 	if more {
@@ -112,14 +118,28 @@ func (r *Reader) frame() (v Value, whole bool, err error) {
 	return Value{Op: op, Method: method, ID: id, Body: p.body}, true, nil
 }
 
-// readOn appends the next n bytes of r to b.
-func readOn(r io.Reader, b []byte, n int) ([]byte, error) {
-	had := len(b)
-	if b == nil && n > 0 {
-		b = make([]byte, n)
-	} else {
-		b = append(b, make([]byte, n)...)
+// Unfinished reports whether a value of the id is half there.
+func (r *Reader) Unfinished(id uint32) bool {
+	for key := range r.open { // mostly none
+		if key.id == id {
+			return true
+		}
 	}
+	return false
+}
+
+// readOn appends the next n bytes of r to b, which will never be longer than
+// bound.
+func readOn(r io.Reader, b []byte, n int, bound int64) ([]byte, error) {
+	had := len(b)
+	if had+n > cap(b) {
+		room := had + n
+		if had > 0 { // the second frame of a value: there may be many
+			room = int(min(max(int64(room), 2*int64(had)), bound))
+		}
+		b = append(make([]byte, 0, room), b...)
+	}
+	b = b[:had+n]
 	if m, err := io.ReadFull(r, b[had:]); err != nil {
 		if m == 0 && errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF // after a header, even the first byte is missing
@@ -135,67 +155,4 @@ func (r *Reader) ended(err error) error {
 		return Broken("the stream ends inside a value")
 	}
 	return err
-}
-
-// Writer puts values on a stream. Safe for concurrent use: values of several
-// goroutines are interleaved frame by frame. Two values of the same operation
-// and id must not be written at once.
-type Writer struct {
-	mu  sync.Mutex
-	w   io.Writer
-	buf []byte // header and body together: one write a frame
-	err error  // the first failure: what follows half a frame means nothing
-}
-
-// NewWriter returns a writer to w.
-func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
-
-// Write sends one value whose body is the parts one after the other. It blocks
-// while the other side does not read; closing the stream ends that.
-func (w *Writer) Write(op Op, method uint16, id uint32, parts ...[]byte) error {
-	left := 0
-	for _, p := range parts {
-		left += len(p)
-	}
-	for {
-		n := min(left, chunk)
-		left -= n
-		if err := w.frame(op, method, id, n, left > 0, &parts); err != nil {
-			return err
-		}
-		if left == 0 {
-			return nil
-		}
-	}
-}
-
-// frame sends the next n bytes of parts and cuts them off.
-func (w *Writer) frame(op Op, method uint16, id uint32, n int, more bool, parts *[][]byte) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return w.err
-	}
-	b := binary.LittleEndian.AppendUint32(w.buf[:0], uint32(n))
-	flags := byte(0)
-	if more {
-		flags = flagMore
-	}
-	b = append(b, byte(op), flags)
-	b = binary.LittleEndian.AppendUint16(b, method)
-	b = binary.LittleEndian.AppendUint32(b, id)
-	for n > 0 {
-		p := (*parts)[0]
-		m := min(n, len(p))
-		b = append(b, p[:m]...)
-		n -= m
-		if m == len(p) {
-			*parts = (*parts)[1:]
-		} else {
-			(*parts)[0] = p[m:]
-		}
-	}
-	w.buf = b
-	_, w.err = w.w.Write(b)
-	return w.err
 }

@@ -42,6 +42,7 @@ func (m Hello) Append(b []byte) []byte {
 func DecodeHello(body []byte) (Hello, error) {
 	f := fields{b: body}
 	m := Hello{Version: f.u32(), Namespaces: f.bool(), LandlockABI: f.u32(), Took: time.Duration(f.i64())}
+	f.bad = f.bad || m.Took < 0
 	return m, f.end("hello")
 }
 

@@ -8,23 +8,28 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tars-project/tars/vmhost"
 	"github.com/tars-project/tars/vmhost/cell/wire"
 )
 
-// maxValue bounds what the host sends: a module or an input. The host has its
-// own, smaller ones.
-const maxValue = 1 << 30
+// Bounds on what the host sends, which has its own, smaller ones.
+const (
+	maxValue = 1 << 30 // bytes of a module or an input
+	maxCalls = 1024    // at once
+)
 
 // server answers one host. Its read loop never waits for a guest.
 type server struct {
 	r      *wire.Reader
 	w      *wire.Writer
 	engine vmhost.Driver
+	fit    func(wire.Setup) // fits the process to what it is for
+
+	ready bool // set up; of the read loop
 
 	mu      sync.Mutex
-	ready   bool           // set up
 	loading bool           // a load was asked for; there is one in a cell's life
 	program vmhost.Program // nil until loaded
 	calls   map[uint32]*call
@@ -34,10 +39,11 @@ type server struct {
 type call struct {
 	cancel  context.CancelFunc
 	answers chan wire.Value // of host calls; one is asked at a time
+	asking  atomic.Bool     // an answer is to come
 }
 
-func newServer(conn io.ReadWriter, engine vmhost.Driver) *server {
-	s := &server{w: wire.NewWriter(conn), engine: engine, calls: make(map[uint32]*call)}
+func newServer(conn io.ReadWriter, engine vmhost.Driver, fit func(wire.Setup)) *server {
+	s := &server{w: wire.NewWriter(conn), engine: engine, fit: fit, calls: make(map[uint32]*call)}
 	s.r = wire.NewReader(conn, s.bound)
 	return s
 }
@@ -88,8 +94,15 @@ func (s *server) obey(v wire.Value) error {
 		if err != nil {
 			return err
 		}
+		if s.ready {
+			return wire.Broken("a second setup")
+		}
+		if err := checkSetUp(m); err != nil {
+			return err
+		}
 		s.ready = true
-		return setUp(m)
+		s.fit(m)
+		return nil
 	case wire.OpLoad:
 		m, err := wire.DecodeLoad(v.Body)
 		if err != nil {
@@ -114,10 +127,12 @@ func (s *server) obey(v wire.Value) error {
 		return nil
 	case wire.OpHostResult:
 		if c := s.find(v.ID); c != nil {
+			if !c.asking.CompareAndSwap(true, false) {
+				return wire.Broken("an answer that nobody asked for")
+			}
 			select {
 			case c.answers <- v:
-			default:
-				return wire.Broken("an answer that nobody asked for")
+			default: // the one before came when its guest had gone
 			}
 		}
 		return nil
@@ -164,8 +179,8 @@ func (s *server) start(id uint32, m wire.Call) error {
 	if s.program == nil {
 		return wire.Broken("call before the program is loaded")
 	}
-	if s.calls[id] != nil {
-		return wire.Broken("call %d twice", id)
+	if id == 0 || s.calls[id] != nil || len(s.calls) >= maxCalls {
+		return wire.Broken("call %d twice, or of no id, or beside %d others", id, len(s.calls))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), m.Remaining)
 	c := &call{cancel: cancel, answers: make(chan wire.Value, 1)}
@@ -190,7 +205,7 @@ func (s *server) run(ctx context.Context, id uint32, c *call, m wire.Call) {
 	delete(s.calls, id)
 	s.mu.Unlock()
 	for _, l := range reply.Logs {
-		_ = s.w.Write(wire.OpLog, uint16(l.Level), id, []byte(l.Text))
+		_ = s.w.Queue(wire.OpLog, uint16(l.Level), id, []byte(l.Text))
 	}
 	used := wire.Used{
 		VM: reply.Usage.VM, Restore: reply.Usage.Restore, CPU: reply.Usage.CPU,
@@ -218,6 +233,7 @@ func (s *server) askHost(ctx context.Context, id uint32, c *call, hc vmhost.Host
 	if !ok {
 		return nil, fmt.Errorf("%w: host function %q", vmhost.ErrTrapped, hc.Func)
 	}
+	c.asking.Store(true)
 	if err := s.w.Write(wire.OpHostCall, method, id, body, []byte(hc.Text)); err != nil {
 		return nil, fmt.Errorf("ask the host: %w", err)
 	}

