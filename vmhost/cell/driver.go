@@ -110,6 +110,7 @@ func (d *Driver) Release(account vmhost.Account, digest vmhost.Digest) bool {
 // Load implements [vmhost.Driver]. It starts the program's cell, which is kept
 // for its first calls.
 func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, error) {
+	src.Limits = src.Limits.WithDefaults()
 	p := newProgram(d, src)
 	d.mu.Lock()
 	closed := d.closed
