@@ -52,15 +52,15 @@ func stop(t testing.TB, pid int) {
 	})
 }
 
-// limitOf returns the soft limit on address space of a process.
-func limitOf(t testing.TB, pid int) int64 {
+// limitOf returns a soft limit of a process, such as "Max address space".
+func limitOf(t testing.TB, pid int, name string) int64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "Max address space"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -68,7 +68,7 @@ func limitOf(t testing.TB, pid int) int64 {
 			return n
 		}
 	}
-	t.Fatal("no limit on address space")
+	t.Fatalf("no limit %q", name)
 	return 0
 }
 
@@ -116,7 +116,10 @@ func TestAdoption(t *testing.T) {
 			}
 		}
 	}
-	sealed := limitOf(t, before[0])
+	limits := map[string]int64{"Max address space": 0, "Max file size": 0}
+	for name := range limits {
+		limits[name] = limitOf(t, before[0], name)
+	}
 	p := load(t, d, source(t, "echo"))
 	wantAnswer(t, p, "x")
 	waitBlanks(t, d, 2)
@@ -131,8 +134,10 @@ func TestAdoption(t *testing.T) {
 		if slices.Contains(groups, "blank") {
 			t.Errorf("an adopted cell is in cgroups %q, want none of the blank ones", groups)
 		}
-		if limit := limitOf(t, pid); limit >= sealed {
-			t.Errorf("address space of an adopted cell is %d, want less than a blank one's %d", limit, sealed)
+		for name, sealed := range limits {
+			if limit := limitOf(t, pid, name); limit >= sealed {
+				t.Errorf("%s of an adopted cell is %d, want less than a blank one's %d", name, limit, sealed)
+			}
 		}
 	}
 	if cgroup := d.Report().Cgroup; cgroup != "" && len(adopted) != 1 {

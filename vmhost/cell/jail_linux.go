@@ -106,6 +106,9 @@ func (j *jail) Probe(ctx context.Context) (Report, error) {
 // than it uses, and what a guest may grow to is mapped from the start.
 func addressSpace(memory int64) uint64 { return 3<<30 + 2*uint64(memory) }
 
+// imageSize is the most of one memory image.
+func imageSize(memory int64) uint64 { return uint64(memory) }
+
 // maxThreads is enough for a runtime with a few threads in system calls. It
 // counts per user, so that it holds only where a cell's user is its own.
 const (
@@ -114,7 +117,7 @@ const (
 )
 
 func (j *jail) plan(spec Spec) seal.Plan {
-	p := seal.Plan{Namespaces: j.namespaces, AddressSpace: addressSpace(spec.Memory), Threads: maxThreads, ImageSize: uint64(spec.Memory)}
+	p := seal.Plan{Namespaces: j.namespaces, AddressSpace: addressSpace(spec.Memory), Threads: maxThreads, ImageSize: imageSize(spec.Memory)}
 	if !j.namespaces && !j.uids.own {
 		p.Threads = maxThreadsShared // all processes of the host's user count
 	}
@@ -150,7 +153,7 @@ func (j *jail) startIn(p *process, spec Spec, child *os.File) error {
 	cmd.Stderr = &p.stderr // by a pipe: the worker may write no file, and should have none of ours
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = j.attributes(spec.Place)
-	p.cmd, p.grade, p.space = cmd, GradeJailLite, addressSpace(spec.Memory)
+	p.cmd, p.grade, p.memory = cmd, GradeJailLite, spec.Memory
 	if j.namespaces {
 		p.grade = GradeJail
 	}

@@ -23,7 +23,7 @@ type process struct {
 	cmd    *exec.Cmd
 	wire   *os.File
 	tree   *cgroups // nil when there is none
-	space  uint64   // the limit on its address space when it was started
+	memory int64    // that it was started for
 	grade  Grade
 	stderr head
 
@@ -54,10 +54,9 @@ func (p *process) Adopt(a Adoption) error {
 		return os.ErrProcessDone
 	}
 	pid := p.cmd.Process.Pid
-	if space := addressSpace(a.Memory); space < p.space {
-		limit := unix.Rlimit{Cur: space, Max: space}
-		if err := unix.Prlimit(pid, unix.RLIMIT_AS, &limit, nil); err != nil {
-			return fmt.Errorf("%w: address space: %w", errFixedLimits, err)
+	if a.Memory < p.memory {
+		if err := lowerLimits(pid, a.Memory); err != nil {
+			return fmt.Errorf("%w: %w", errFixedLimits, err)
 		}
 	}
 	if p.tree == nil {
@@ -70,6 +69,17 @@ func (p *process) Adopt(a Adoption) error {
 	p.group = group // removed when the process is gone
 	if err := group.join(pid); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
+	}
+	return nil
+}
+
+// lowerLimits sets the limits that follow from a machine's memory as low as if it
+// had been started with so much: see jail.plan.
+func lowerLimits(pid int, memory int64) error {
+	for resource, most := range map[int]uint64{unix.RLIMIT_AS: addressSpace(memory), unix.RLIMIT_FSIZE: imageSize(memory)} {
+		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
+			return fmt.Errorf("limit %d to %d: %w", resource, most, err)
+		}
 	}
 	return nil
 }
