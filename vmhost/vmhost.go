@@ -74,6 +74,21 @@ type Source struct {
 	Digest  Digest // of Module
 	Limits  Limits
 	Grants  Grants
+	// Sample is a call that is made once at Load, so that what a program makes
+	// ready at its first call is part of its image. A program that does not
+	// return from it is refused. Nil means none.
+	Sample *Sample
+	// Fresh gives every call a new instance, initialised for it alone, where
+	// others are put back at an image: for programs that must not start from
+	// what another run of their initialisation made.
+	Fresh bool
+}
+
+// Sample is a typical call of a program. It sees a fixed clock, random numbers
+// that follow from the module, and no host functions.
+type Sample struct {
+	Capability string
+	Input      []byte // a UTF-8 document within the limits
 }
 
 // Grants are the host functions that a program may import. A module that
@@ -130,7 +145,8 @@ type Usage struct {
 	Tier        Tier
 	Grade       string        // isolation really reached, such as "jail+cgroup"; see vmhost/cell
 	Queue       time.Duration // waited for a slot and a cell
-	VM          time.Duration // in the VM, instantiation and host calls included
+	VM          time.Duration // in the VM, making it ready and host calls included
+	Restore     time.Duration // of that, putting the VM back at its image; 0 for one that was thrown away
 	Fuel        int64         // what the guest's instructions cost, by the model of vmhost/wasm
 	PeakMemory  int64         // bytes of linear memory at the end of the call, which never shrinks
 	HostCalls   int
