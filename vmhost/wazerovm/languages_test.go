@@ -18,7 +18,7 @@ const (
 		`{"index":1,"id":"b","collection":"m","text":"","score":0.25},` +
 		`{"index":2,"id":"c","collection":"m","text":"quotes \" and \\ and \u00fcber \ud83d\ude00 caf\u00e9, \u65e5\u672c\ttab","score":-1e-3},` +
 		` { "text" : "do" , "index" : 12 } ],"config":{}}`
-	ranked = `{"scores":[{"index":0,"score":625},{"index":1,"score":0},{"index":2,"score":285},{"index":12,"score":1000}]}`
+	ranked = `{"scores":[{"index":0,"score":625},{"index":1,"score":0},{"index":2,"score":250},{"index":12,"score":1000}]}`
 )
 
 // languageCalls are calls that every language answers alike.

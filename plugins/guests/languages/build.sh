@@ -36,6 +36,14 @@ c() {
 	link 65536 "$work/plugin.o"
 }
 
+rust() {
+	llvm=$(toolchain llvm)
+	rust=$(toolchain rust)
+	"$rust/bin/rustc" --sysroot "$rust/root/usr" --target wasm32-wasip1 --edition 2021 --crate-name plugin --crate-type cdylib \
+		-C opt-level=s -C lto -C panic=abort -C strip=symbols -C linker-flavor=wasm-ld -C linker="$llvm/bin/wasm-ld" \
+		"$here/rust/plugin.rs" -o "$work/plugin.wasm"
+}
+
 quickjs() {
 	llvm=$(toolchain llvm)
 	src=$(toolchain quickjs)/src
