@@ -6,6 +6,8 @@ BIN := bin
 TOOLS := $(BIN)/tools
 GUESTS := cited echo flood hog liar loop state trap
 GUEST_FILES := $(GUESTS:%=$(BIN)/guests/%.wasm)
+LANGUAGES := c rust quickjs
+LANGUAGE_FILES := $(LANGUAGES:%=$(BIN)/guests/languages/%.wasm)
 GO_FILES := $(shell find . -name '*.go' -not -path './$(BIN)/*' 2>/dev/null)
 DATA_FILES := openapi.yaml $(shell find migrations knowledge cmd plugins -type f -not -name '*.go' 2>/dev/null)
 
@@ -29,7 +31,7 @@ run:
 endif
 
 .PHONY: test
-test: build ## Run every test with the race detector, against a real PostgreSQL
+test: build languages ## Run every test with the race detector, against a real PostgreSQL
 	CGO_ENABLED=1 $(BIN)/tars pg exec -- go test -race -timeout 20m ./...
 
 .PHONY: smoke
@@ -57,6 +59,14 @@ $(BIN)/guests/%.wasm: go.mod $(shell find plugins/guests plugins/sdk/go -type f)
 	@echo "building $@"
 	@GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o $@ ./plugins/guests/$*
 	@cp plugins/guests/$*/plugin.json $(BIN)/guests/$*.json
+
+.PHONY: languages
+languages: $(LANGUAGE_FILES) ## Compile the sample plugin of each language to bin/guests/languages; fetches compilers, once
+
+.SECONDEXPANSION:
+$(BIN)/guests/languages/%.wasm: plugins/guests/languages/build.sh plugins/guests/languages/toolchain.sh $$(wildcard plugins/guests/languages/c/*.h plugins/guests/languages/$$*/*)
+	@echo "building $@"
+	@plugins/guests/languages/build.sh $* $@
 
 .PHONY: generate
 generate: ## Make the generated code again from openapi.yaml

@@ -1,0 +1,64 @@
+#!/bin/sh
+# Builds the plugin of one language: build.sh LANGUAGE FILE. Its toolchain is
+# fetched if it is not there; see toolchain.sh.
+set -eu
+
+language=${1:?"usage: build.sh LANGUAGE FILE"}
+out=${2:?"usage: build.sh LANGUAGE FILE"}
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$(dirname "$out")"
+work=$(mktemp -d "$(dirname "$out")/.$language-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+toolchain() { "$here/toolchain.sh" "$1"; }
+
+# compile FLAGS... compiles C for WebAssembly with WASI.
+compile() {
+	"$llvm/bin/clang" --target=wasm32-wasip1 --sysroot="$llvm/root/usr" -resource-dir "$llvm/root/usr/lib/llvm-19/lib/clang/19" \
+		-O2 -c "$@"
+}
+
+# link STACK FILES... makes a reactor: a module that is initialised once and
+# then called. Its stack comes first in memory, so that one which is used up
+# is a trap and no overwritten data.
+link() {
+	stack=$1
+	shift
+	lib=$llvm/root/usr/lib/wasm32-wasip1
+	"$llvm/bin/wasm-ld" -m wasm32 -L"$lib" "$lib/crt1-reactor.o" --entry _initialize "$@" -lm -lc \
+		"$llvm/root/usr/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a" \
+		--strip-all --stack-first -z stack-size="$stack" -o "$work/plugin.wasm"
+}
+
+c() {
+	llvm=$(toolchain llvm)
+	compile -Wall -Wextra "$here/c/plugin.c" -o "$work/plugin.o"
+	link 65536 "$work/plugin.o"
+}
+
+rust() {
+	llvm=$(toolchain llvm)
+	rust=$(toolchain rust)
+	"$rust/bin/rustc" --sysroot "$rust/root/usr" --target wasm32-wasip1 --edition 2021 --crate-name plugin --crate-type cdylib \
+		-C opt-level=s -C lto -C panic=abort -C strip=symbols -C linker-flavor=wasm-ld -C linker="$llvm/bin/wasm-ld" \
+		"$here/rust/plugin.rs" -o "$work/plugin.wasm"
+}
+
+quickjs() {
+	llvm=$(toolchain llvm)
+	src=$(toolchain quickjs)/src
+	for file in quickjs libregexp libunicode cutils dtoa; do
+		# wasi-libc has a setjmp.h for modules with exceptions alone, and dtoa.c does not use it.
+		sed '/<setjmp.h>/d' "$src/$file.c" >"$work/$file.c"
+		compile -I"$src" -D_GNU_SOURCE -DEMSCRIPTEN -DCONFIG_VERSION='"2025-04-26"' -w "$work/$file.c" -o "$work/$file.o" &
+		compiled="${compiled-} $!"
+	done
+	compile -Wall -Wextra -Wno-unused-parameter -Wno-cast-function-type-mismatch -Wno-c23-extensions -I"$src" "$here/quickjs/engine.c" -o "$work/engine.o"
+	for child in $compiled; do
+		wait "$child"
+	done
+	link 524288 "$work"/*.o
+}
+
+$language
+mv "$work/plugin.wasm" "$out"
