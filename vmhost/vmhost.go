@@ -74,21 +74,26 @@ type Source struct {
 	Digest  Digest // of Module
 	Limits  Limits
 	Grants  Grants
-	// Sample is a call that is made once at Load, so that what a program makes
-	// ready at its first call is part of its image. A program that does not
-	// return from it is refused. Nil means none.
-	Sample *Sample
+	// Samples are calls that are made at Load, so that what a program makes ready
+	// at its first calls is part of its image. At most MaxSamples.
+	Samples []Sample
 	// Fresh gives every call a new instance, initialised for it alone, where
 	// others are put back at an image: for programs that must not start from
 	// what another run of their initialisation made.
 	Fresh bool
 }
 
+// MaxSamples is the most samples of a program.
+const MaxSamples = 16
+
 // Sample is a typical call of a program. It sees a fixed clock, random numbers
 // that follow from the module, and no host functions.
 type Sample struct {
 	Capability string
 	Input      []byte // a UTF-8 document within the limits
+	// Guess says that the sample is not the author's: a program that does not
+	// return from it does without samples, where otherwise it is refused.
+	Guess bool
 }
 
 // Grants are the host functions that a program may import. A module that

@@ -27,7 +27,7 @@ func (s *session) load(ctx context.Context) error {
 	defer unwatch()
 	m := wire.Load{
 		Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest,
-		Fresh: s.src.Fresh, Sample: s.src.Sample,
+		Fresh: s.src.Fresh, Samples: s.src.Samples,
 	}
 	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), s.src.Module) // a failed write means a dying cell, seen below
 

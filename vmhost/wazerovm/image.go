@@ -1,6 +1,7 @@
 package wazerovm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -27,10 +28,10 @@ type imagePart struct {
 	globals []uint64
 }
 
-// frozen is the contents of a memory in a sealed file.
+// frozen is the contents of a memory in a file.
 type frozen struct {
 	fd   int
-	view []byte // the contents, to be read
+	view []byte // the contents, to be read; nil before they are taken
 }
 
 // Files are descriptors that a process must open before it closes itself off.
@@ -63,40 +64,74 @@ var (
 	errNoFiles = errors.New("no file for another image")
 )
 
-// takeImage freezes a VM that has been initialised and primed, and puts the VM
-// on its image. Afterwards the VM is like any other of its program.
-func takeImage(v *vm, files []int) (*image, error) {
-	img := &image{}
-	for _, c := range v.cores {
-		part := imagePart{globals: make([]uint64, len(c.globals))}
-		for i, g := range c.globals {
-			part.globals[i] = g.Get()
+// newImage returns an image of VMs like v that holds nothing yet, in files of
+// which each memory takes one.
+func newImage(v *vm, files []int) (*image, error) {
+	img := &image{parts: make([]imagePart, len(v.cores))}
+	for i, c := range v.cores {
+		if c.memory == nil || c.memory.size == 0 {
+			continue
 		}
-		if c.memory != nil && c.memory.size > 0 {
-			if len(files) == 0 {
-				return nil, errors.Join(errNoFiles, img.close())
-			}
-			f, err := freezeMemory(files[0], c.memory)
-			if err != nil {
-				return nil, errors.Join(err, img.close())
-			}
-			files = files[1:]
-			part.memory = f
+		if len(files) == 0 {
+			return nil, errNoFiles
 		}
-		img.parts = append(img.parts, part)
+		img.parts[i].memory = &frozen{fd: files[0]}
+		files = files[1:]
 	}
-	return img, v.settle(img)
+	return img, nil
 }
 
-func freezeMemory(fd int, m *memory) (*frozen, error) {
-	if err := freeze(fd, m.view()); err != nil {
-		return nil, err
+// take makes the image what the VM is now, and puts the VM on it. No other VM may
+// be on the image, which must not be sealed.
+func (img *image) take(v *vm) error {
+	for i, c := range v.cores {
+		part := &img.parts[i]
+		part.globals = part.globals[:0]
+		for _, g := range c.globals {
+			part.globals = append(part.globals, g.Get())
+		}
+		if part.memory != nil {
+			if err := part.memory.take(c.memory); err != nil {
+				return err
+			}
+		}
 	}
-	view, err := viewImage(fd, int(m.size))
+	return v.settle(img)
+}
+
+// take copies the memory, which may be a copy of what the file held before.
+func (f *frozen) take(m *memory) error {
+	contents := bytes.Clone(m.view())
+	if err := errors.Join(f.close(), rewrite(f.fd, contents)); err != nil {
+		return err
+	}
+	view, err := viewImage(f.fd, len(contents))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &frozen{fd: fd, view: view}, nil
+	f.view = view
+	return nil
+}
+
+func (f *frozen) close() error {
+	if f.view == nil {
+		return nil
+	}
+	view := f.view
+	f.view = nil
+	return unix.Munmap(view)
+}
+
+// seal keeps everybody from changing the image from here on.
+func (img *image) seal() error {
+	for _, part := range img.parts {
+		if part.memory != nil {
+			if err := seal(part.memory.fd); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // close lets go of the image. No VM may be on it any more.
@@ -105,9 +140,9 @@ func (img *image) close() error {
 		return nil
 	}
 	var errs []error
-	for _, p := range img.parts {
-		if p.memory != nil {
-			errs = append(errs, unix.Munmap(p.memory.view))
+	for _, part := range img.parts {
+		if part.memory != nil {
+			errs = append(errs, part.memory.close())
 		}
 	}
 	return errors.Join(errs...)

@@ -90,31 +90,38 @@ func ownFiles() (*Files, error) {
 	return f, nil
 }
 
-// freeze writes memory to the file fd and seals it: from here on nobody can
-// change it. Pages of zeros take no room.
-func freeze(fd int, memory []byte) error {
-	if err := unix.Ftruncate(fd, int64(len(memory))); err != nil {
-		return fmt.Errorf("size of an image: %w", err)
+// rewrite gives the file fd new contents, whose length is a multiple of the page
+// size. Pages of zeros take no room.
+func rewrite(fd int, contents []byte) error {
+	for _, size := range []int64{0, int64(len(contents))} { // by 0, so that nothing stays
+		if err := unix.Ftruncate(fd, size); err != nil {
+			return fmt.Errorf("size of an image: %w", err)
+		}
 	}
 	page := os.Getpagesize()
-	for at := 0; at < len(memory); {
+	for at := 0; at < len(contents); {
 		end := at
-		for end < len(memory) && !allZero(memory[end:end+page]) {
+		for end < len(contents) && !allZero(contents[end:end+page]) {
 			end += page
 		}
 		if end == at {
 			at += page
 			continue
 		}
-		n, err := unix.Pwrite(fd, memory[at:end], int64(at))
+		n, err := unix.Pwrite(fd, contents[at:end], int64(at))
 		if err != nil {
 			return fmt.Errorf("write an image: %w", err)
 		}
-		at += n - n%page // a short write is done again from its page on
-		if n < page {
-			return fmt.Errorf("write an image: %d bytes of %d", n, end-at)
+		if n -= n % page; n == 0 {
+			return fmt.Errorf("write an image: less than a page of %d bytes", end-at)
 		}
+		at += n // a short write is done again from its page on
 	}
+	return nil
+}
+
+// seal keeps everybody from changing the file.
+func seal(fd int) error {
 	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal an image: %w", err)

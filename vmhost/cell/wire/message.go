@@ -77,8 +77,8 @@ type Load struct {
 	Grants    vmhost.Grants
 	Digest    vmhost.Digest
 	Fresh     bool
-	Sample    *vmhost.Sample // its input not copied; nil when there is none
-	Module    []byte         // not copied
+	Samples   []vmhost.Sample // at most vmhost.MaxSamples; inputs not copied
+	Module    []byte          // not copied
 }
 
 // Append appends the encoded message, without the module, to b. The module
@@ -95,10 +95,10 @@ func (m Load) Append(b []byte) []byte {
 	}
 	b = append(b, m.Digest[:]...)
 	b = appendBool(b, m.Fresh)
-	b = appendBool(b, m.Sample != nil)
-	if m.Sample != nil {
-		b = appendText(b, m.Sample.Capability, MaxCapability)
-		b = append(appendU32(b, uint32(len(m.Sample.Input))), m.Sample.Input...)
+	b = appendU32(b, uint32(len(m.Samples)))
+	for _, s := range m.Samples {
+		b = appendBool(appendText(b, s.Capability, MaxCapability), s.Guess)
+		b = append(appendU32(b, uint32(len(s.Input))), s.Input...)
 	}
 	return b
 }
@@ -113,9 +113,12 @@ func DecodeLoad(body []byte) (Load, error) {
 	m.Grants = vmhost.Grants{Search: f.bool(), Embed: f.bool(), Vectors: f.bool(), Log: f.bool(), Clock: f.bool()}
 	copy(m.Digest[:], f.take(len(m.Digest)))
 	m.Fresh = f.bool()
-	if f.bool() {
-		m.Sample = &vmhost.Sample{Capability: f.text(MaxCapability)}
-		m.Sample.Input = f.take(int(f.u32()))
+	n := f.u32()
+	f.bad = f.bad || n > vmhost.MaxSamples
+	for i := uint32(0); i < n && !f.bad; i++ {
+		s := vmhost.Sample{Capability: f.text(MaxCapability), Guess: f.bool()}
+		s.Input = f.take(int(f.u32()))
+		m.Samples = append(m.Samples, s)
 	}
 	m.Module = f.rest()
 	return m, f.end("load")

@@ -144,7 +144,7 @@ func (s *server) load(id uint32, m wire.Load) {
 		return
 	}
 	program, err := s.engine.Load(ctx, vmhost.Source{
-		Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants, Sample: m.Sample, Fresh: m.Fresh,
+		Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants, Samples: m.Samples, Fresh: m.Fresh,
 	})
 	if err != nil {
 		s.fail(id, wire.Used{}, err)

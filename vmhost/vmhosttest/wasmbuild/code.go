@@ -87,7 +87,9 @@ func MemoryInit(segment uint32) []byte {
 }
 
 // DataDrop is data.drop.
-func DataDrop(segment uint32) []byte { return slices.Concat([]byte{0xfc, 9}, unsigned(uint64(segment))) }
+func DataDrop(segment uint32) []byte {
+	return slices.Concat([]byte{0xfc, 9}, unsigned(uint64(segment)))
+}
 
 // TableGet is table.get of table 0.
 func TableGet() []byte { return []byte{0x25, 0} }
