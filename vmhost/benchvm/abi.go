@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/tars-project/tars/vmhost/vmhosttest/wasmbuild"
 	"github.com/tars-project/tars/vmhost/wasm"
 )
 
@@ -100,10 +99,4 @@ func importsOf(module []byte) (map[string][]wasm.Import, error) {
 		imports[i.Module] = append(imports[i.Module], i)
 	}
 	return imports, nil
-}
-
-// exactEcho is a small plugin that needs no toolchain: 1 MiB of memory, answers
-// its input.
-func exactEcho() []byte {
-	return wasmbuild.Plugin{Pages: 16, MaxPages: 16, Handle: wasmbuild.ReturnOK(wasmbuild.Get(2), wasmbuild.Get(3))}.Encode()
 }

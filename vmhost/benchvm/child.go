@@ -58,13 +58,13 @@ func runChild(ctx context.Context, in io.Reader, out io.Writer) error {
 	start := time.Now()
 	r, err := open(ctx, s.Subject, s.Job)
 	if err != nil {
-		return errors.Join(err, encode.Encode(ready{Err: err.Error()}))
+		return encode.Encode(ready{Err: err.Error()})
 	}
 	defer r.close()
 	compile := time.Since(start)
 	first, err := r.call(ctx)
 	if err != nil {
-		return errors.Join(err, encode.Encode(ready{Err: err.Error()}))
+		return encode.Encode(ready{Err: err.Error()})
 	}
 	if err := encode.Encode(ready{Compile: compile, Output: first.output}); err != nil {
 		return err

@@ -19,7 +19,8 @@ type cellRunner struct {
 func (j job) source() vmhost.Source {
 	return vmhost.Source{
 		Account: "bench", Module: j.Module, Digest: vmhost.DigestOf(j.Module), Limits: j.limits(),
-		Grants: vmhost.Grants{Search: true, Embed: true, Vectors: true, Log: true, Clock: true},
+		Grants:  vmhost.Grants{Search: true, Embed: true, Vectors: true, Log: true, Clock: true},
+		Samples: []vmhost.Sample{{Capability: j.Capability, Input: j.Input}},
 	}
 }
 
@@ -29,9 +30,7 @@ func openCell(ctx context.Context, j job, fresh bool) (runner, error) {
 		return nil, err
 	}
 	src := j.source()
-	if fresh {
-		setFresh(&src)
-	}
+	src.Fresh = fresh
 	program, err := driver.Load(ctx, src)
 	if err != nil {
 		return nil, errors.Join(err, driver.Close())
@@ -41,7 +40,7 @@ func openCell(ctx context.Context, j job, fresh bool) (runner, error) {
 
 func (r *cellRunner) call(ctx context.Context) (answer, error) {
 	reply, err := r.program.Call(ctx, r.request)
-	return answer{output: reply.Output, inner: reply.Usage.VM, restore: restoreOf(reply.Usage)}, err
+	return answer{output: reply.Output, inner: reply.Usage.VM, restore: reply.Usage.Restore}, err
 }
 
 func (r *cellRunner) close() error { return r.driver.Close() }

@@ -2,16 +2,21 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // cells returns the process ids of the cells of this process, in no order.
-func cells() ([]int, error) { return childrenOf(os.Getpid(), "tars\x00cell\x00") }
+func cells() ([]int, error) { return childrenOf(os.Getpid(), cellArgs) }
+
+// cellArgs is how the command line of a cell begins.
+const cellArgs = "tars\x00cell\x00"
 
 // childrenOf returns the children of a process whose command line begins so.
 func childrenOf(parent int, args string) ([]int, error) {
@@ -83,13 +88,16 @@ func cpuTime(pid int) (time.Duration, error) {
 
 // peakRSS is the most resident memory that this process and its cells had, in
 // bytes: the sum of each one's own peak.
-func peakRSS() (int64, error) {
-	pids, err := cells()
+func peakRSS() (int64, error) { return peakRSSOf(os.Getpid()) }
+
+// peakRSSOf is the same of another process.
+func peakRSSOf(host int) (int64, error) {
+	pids, err := childrenOf(host, cellArgs)
 	if err != nil {
 		return 0, err
 	}
 	var total int64
-	for _, pid := range append(pids, os.Getpid()) {
+	for _, pid := range append(pids, host) {
 		n, err := kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM")
 		if err != nil {
 			return 0, err
@@ -113,4 +121,48 @@ func kilobytes(name, field string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s has no %s", name, field)
+}
+
+// privateOf adds up the private memory, in kilobytes, of the mappings of a
+// process whose name has that in it.
+func privateOf(pid int, mapping string) (int64, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var total int64
+	inside := false
+	for s := bufio.NewScanner(f); s.Scan(); {
+		words := strings.Fields(s.Text())
+		switch {
+		case len(words) > 0 && !strings.HasSuffix(words[0], ":"): // a mapping's address
+			inside = strings.Contains(s.Text(), mapping)
+		case inside && len(words) > 1 && words[0] == "Private_Dirty:":
+			n, err := strconv.ParseInt(words[1], 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			total += n
+		}
+	}
+	return total, nil
+}
+
+// programCells are the cells that serve a program: of those that a driver keeps
+// blank for later it is not known, so they are told by their use of the processor.
+func programCells() ([]int, error) {
+	pids, err := cells()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(pids, func(a, b int) int {
+		x, _ := cpuTime(a) // one that has ended sorts last
+		y, _ := cpuTime(b)
+		return int(y - x)
+	})
+	if len(pids) == 0 {
+		return nil, errors.New("no cell")
+	}
+	return pids, nil
 }

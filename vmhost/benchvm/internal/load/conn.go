@@ -24,6 +24,7 @@ type Request struct {
 	Path   string
 	Token  string // bearer token; empty sends none
 	Body   []byte // JSON; nil sends none
+	Status int    // that the answer must have; another counts as an error
 	// Want must be in the body of each answer, which else counts as an error.
 	Want []byte
 }
@@ -48,6 +49,7 @@ type conn struct {
 	net.Conn
 	r       *bufio.Reader
 	request []byte
+	status  int
 	want    []byte
 	body    []byte // reused
 }
@@ -58,7 +60,7 @@ func dial(ctx context.Context, r Request) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &conn{Conn: c, r: bufio.NewReaderSize(c, 16<<10), request: r.encode(), want: r.Want}, nil
+	return &conn{Conn: c, r: bufio.NewReaderSize(c, 16<<10), request: r.encode(), status: r.Status, want: r.Want}, nil
 }
 
 // patience is the longest wait for one answer.
@@ -87,7 +89,7 @@ func (c *conn) do() error {
 	if _, err := io.ReadFull(c.r, body); err != nil {
 		return err
 	}
-	if status != 200 || !bytes.Contains(body, c.want) {
+	if status != c.status || !bytes.Contains(body, c.want) {
 		return fmt.Errorf("%w: status %d: %.300s", errAnswer, status, body)
 	}
 	return nil
