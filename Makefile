@@ -6,7 +6,7 @@ BIN := bin
 TOOLS := $(BIN)/tools
 GUESTS := cited echo flood hog liar loop state trap
 GUEST_FILES := $(GUESTS:%=$(BIN)/guests/%.wasm)
-LANGUAGES := c rust quickjs
+LANGUAGES := c rust assemblyscript zig quickjs
 LANGUAGE_FILES := $(LANGUAGES:%=$(BIN)/guests/languages/%.wasm)
 GO_FILES := $(shell find . -name '*.go' -not -path './$(BIN)/*' 2>/dev/null)
 DATA_FILES := openapi.yaml $(shell find migrations knowledge cmd plugins -type f -not -name '*.go' 2>/dev/null)

