@@ -74,6 +74,26 @@ type Source struct {
 	Digest  Digest // of Module
 	Limits  Limits
 	Grants  Grants
+	// Samples are calls that are made at Load, so that what a program makes ready
+	// at its first calls is part of its image. At most MaxSamples.
+	Samples []Sample
+	// Fresh gives every call a new instance, initialised for it alone, where
+	// others are put back at an image: for programs that must not start from
+	// what another run of their initialisation made.
+	Fresh bool
+}
+
+// MaxSamples is the most samples of a program.
+const MaxSamples = 16
+
+// Sample is a typical call of a program. It sees a fixed clock, random numbers
+// that follow from the module, and no host functions.
+type Sample struct {
+	Capability string
+	Input      []byte // a UTF-8 document within the limits
+	// Guess says that the sample is not the author's: a program that does not
+	// return from it does without samples, where otherwise it is refused.
+	Guess bool
 }
 
 // Grants are the host functions that a program may import. A module that
@@ -130,7 +150,8 @@ type Usage struct {
 	Tier        Tier
 	Grade       string        // isolation really reached, such as "jail+cgroup"; see vmhost/cell
 	Queue       time.Duration // waited for a slot and a cell
-	VM          time.Duration // in the VM, instantiation and host calls included
+	VM          time.Duration // in the VM, making it ready and host calls included
+	Restore     time.Duration // of that, putting the VM back at its image; 0 for one that was thrown away
 	Fuel        int64         // what the guest's instructions cost, by the model of vmhost/wasm
 	PeakMemory  int64         // bytes of linear memory at the end of the call, which never shrinks
 	HostCalls   int

@@ -176,6 +176,7 @@ func (s *session) reply(c *call, u wire.Used, start time.Time) vmhost.Reply {
 			Tier:        vmhost.TierProcess,
 			Grade:       s.proc.Grade().String(),
 			VM:          min(max(u.VM, 0), time.Since(start)),
+			Restore:     min(max(u.Restore, 0), time.Since(start)),
 			Fuel:        max(u.Fuel, 0),
 			PeakMemory:  min(max(u.PeakMemory, 0), limits.Memory),
 			HostCalls:   max(c.hostCalls, int(min(u.HostCalls, int64(limits.HostCalls)))),

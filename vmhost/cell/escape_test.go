@@ -32,8 +32,9 @@ var fates = map[string][]string{
 		"execve", "execveat", "memfd", "mount", "umount", "fsopen", "pivot", "chroot", "mknod", "openat2", "rename", "io-uring", "userfault",
 		"keyctl", "add-key", "bpf", "perf", "setuid", "capset", "personality", "shmget", "inotify", "pipe", "send-fd", "receive-fd",
 		"dumpable", "own-filter", "no-aslr", "kexec", "module", "reboot", "clock", "mmap-rwx", "mmap-rx", "mmap-file", "mprotect-rwx", "foreign-abi",
+		"image-shared", "image-code", "resize-wire", "write-wire", "pagemap-map",
 	},
-	"denied: EPERM":                {"open-etc", "open-proc", "open-here", "open-create", "raise-limit", "dup", "ioctl"},
+	"denied: EPERM":                {"open-etc", "open-proc", "open-here", "open-create", "raise-limit", "dup", "ioctl", "image-dup", "image-locks", "pagemap-call"},
 	"denied: EBADF":                {"descriptors"},
 	"out of memory|denied: ENOMEM": {"memory"}, // by the cgroup, or by the limit on address space
 	// The runtime gives up when it gets no thread.
@@ -151,10 +152,10 @@ func TestSealFromOutside(t *testing.T) {
 		t.Errorf("environment = %q, %v, want %q", env, err, want)
 	}
 	fds, err := os.ReadDir(proc + "/fd")
-	if err != nil || len(fds) != 6 { // three standard ones, the wire, the poller's two
-		t.Errorf("descriptors: %v, %v, want 6", fds, err)
+	if err != nil || len(fds) != 11 { // three standard ones, the wire, the poller's two, the pagemap, four images
+		t.Errorf("descriptors: %v, %v, want 11", fds, err)
 	}
-	for name, want := range map[string]string{"Max core file size": "0", "Max file size": "0", "Max open files": "16", "Max processes": "64"} {
+	for name, want := range map[string]string{"Max core file size": "0", "Max open files": "16", "Max processes": "64"} {
 		limits, err := os.ReadFile(proc + "/limits")
 		if err != nil {
 			t.Fatal(err)

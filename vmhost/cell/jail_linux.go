@@ -106,7 +106,7 @@ const (
 )
 
 func (j *jail) plan(spec Spec) seal.Plan {
-	p := seal.Plan{Namespaces: j.namespaces, AddressSpace: addressSpace(spec.Memory), Threads: maxThreads}
+	p := seal.Plan{Namespaces: j.namespaces, AddressSpace: addressSpace(spec.Memory), Threads: maxThreads, ImageSize: uint64(spec.Memory)}
 	if !j.namespaces && !j.uids.own {
 		p.Threads = maxThreadsShared // all processes of the host's user count
 	}

@@ -25,7 +25,10 @@ func (s *session) load(ctx context.Context) error {
 	defer cancel()
 	unwatch := context.AfterFunc(ctx, func() { s.end(errSlow) }) // also of a write that blocks
 	defer unwatch()
-	m := wire.Load{Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest}
+	m := wire.Load{
+		Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest,
+		Fresh: s.src.Fresh, Samples: s.src.Samples,
+	}
 	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), s.src.Module) // a failed write means a dying cell, seen below
 
 	tick := time.NewTicker(cpuWatch)

@@ -76,7 +76,9 @@ type Load struct {
 	Limits    vmhost.Limits
 	Grants    vmhost.Grants
 	Digest    vmhost.Digest
-	Module    []byte // not copied
+	Fresh     bool
+	Samples   []vmhost.Sample // at most vmhost.MaxSamples; inputs not copied
+	Module    []byte          // not copied
 }
 
 // Append appends the encoded message, without the module, to b. The module
@@ -91,7 +93,14 @@ func (m Load) Append(b []byte) []byte {
 	for _, v := range [...]bool{g.Search, g.Embed, g.Vectors, g.Log, g.Clock} {
 		b = appendBool(b, v)
 	}
-	return append(b, m.Digest[:]...)
+	b = append(b, m.Digest[:]...)
+	b = appendBool(b, m.Fresh)
+	b = appendU32(b, uint32(len(m.Samples)))
+	for _, s := range m.Samples {
+		b = appendBool(appendText(b, s.Capability, MaxCapability), s.Guess)
+		b = append(appendU32(b, uint32(len(s.Input))), s.Input...)
+	}
+	return b
 }
 
 // DecodeLoad decodes a Load. Its module is part of body.
@@ -103,6 +112,14 @@ func DecodeLoad(body []byte) (Load, error) {
 	}
 	m.Grants = vmhost.Grants{Search: f.bool(), Embed: f.bool(), Vectors: f.bool(), Log: f.bool(), Clock: f.bool()}
 	copy(m.Digest[:], f.take(len(m.Digest)))
+	m.Fresh = f.bool()
+	n := f.u32()
+	f.bad = f.bad || n > vmhost.MaxSamples
+	for i := uint32(0); i < n && !f.bad; i++ {
+		s := vmhost.Sample{Capability: f.text(MaxCapability), Guess: f.bool()}
+		s.Input = f.take(int(f.u32()))
+		m.Samples = append(m.Samples, s)
+	}
 	m.Module = f.rest()
 	return m, f.end("load")
 }
@@ -138,7 +155,7 @@ func DecodeCall(body []byte) (Call, error) {
 
 // Used is what a call cost, as the cell tells it: untrusted.
 type Used struct {
-	VM          time.Duration
+	VM, Restore time.Duration
 	Fuel        int64
 	PeakMemory  int64
 	HostCalls   int64
@@ -147,6 +164,7 @@ type Used struct {
 
 func (u Used) append(b []byte) []byte {
 	b = appendI64(b, int64(u.VM))
+	b = appendI64(b, int64(u.Restore))
 	b = appendI64(b, u.Fuel)
 	b = appendI64(b, u.PeakMemory)
 	b = appendI64(b, u.HostCalls)
@@ -154,7 +172,7 @@ func (u Used) append(b []byte) []byte {
 }
 
 func (f *fields) used() Used {
-	return Used{VM: time.Duration(f.i64()), Fuel: f.i64(), PeakMemory: f.i64(), HostCalls: f.i64(), LogsDropped: f.i64()}
+	return Used{VM: time.Duration(f.i64()), Restore: time.Duration(f.i64()), Fuel: f.i64(), PeakMemory: f.i64(), HostCalls: f.i64(), LogsDropped: f.i64()}
 }
 
 // Result is what a call gave.
