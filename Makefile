@@ -6,7 +6,7 @@ BIN := bin
 TOOLS := $(BIN)/tools
 GUESTS := cited echo flood hog liar loop state trap
 GUEST_FILES := $(GUESTS:%=$(BIN)/guests/%.wasm)
-LANGUAGES := c rust quickjs
+LANGUAGES := assemblyscript c go micropython micropython-exceptions quickjs rust zig
 LANGUAGE_FILES := $(LANGUAGES:%=$(BIN)/guests/languages/%.wasm)
 GO_FILES := $(shell find . -name '*.go' -not -path './$(BIN)/*' 2>/dev/null)
 DATA_FILES := openapi.yaml $(shell find migrations knowledge cmd plugins -type f -not -name '*.go' 2>/dev/null)
@@ -63,8 +63,13 @@ $(BIN)/guests/%.wasm: go.mod $(shell find plugins/guests plugins/sdk/go -type f)
 .PHONY: languages
 languages: $(LANGUAGE_FILES) ## Compile the sample plugin of each language to bin/guests/languages; fetches compilers, once
 
+$(BIN)/guests/languages/go.wasm: go.mod $(shell find plugins/guests/languages/go plugins/sdk/go -type f)
+	@mkdir -p $(@D)
+	@echo "building $@"
+	@GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o $@ ./plugins/guests/languages/go
+
 .SECONDEXPANSION:
-$(BIN)/guests/languages/%.wasm: plugins/guests/languages/build.sh plugins/guests/languages/toolchain.sh $$(wildcard plugins/guests/languages/c/*.h plugins/guests/languages/$$*/*)
+$(BIN)/guests/languages/%.wasm: plugins/guests/languages/build.sh plugins/guests/languages/toolchain.sh $$(wildcard plugins/guests/languages/c/*.h plugins/guests/languages/$$(firstword $$(subst -, ,$$*))/*)
 	@echo "building $@"
 	@plugins/guests/languages/build.sh $* $@
 

@@ -12,7 +12,7 @@ import (
 // Languages are those of the sample plugins in plugins/guests/languages. Each
 // does the same; see languages.md there.
 func Languages() []string {
-	return []string{"c", "rust", "quickjs"}
+	return []string{"assemblyscript", "c", "go", "micropython", "quickjs", "rust", "zig"}
 }
 
 // Language returns the module of a language's sample plugin. It is built by

@@ -81,7 +81,7 @@ program() {
 	cat >"$work/bin/$1" <<-EOF
 		#!/bin/sh
 		root=\${0%/*}/../root
-		exec "\$root/$loader" --library-path "\$root/${loader%/*}:\$root/usr/lib/llvm-19/lib" --argv0 "$1" "\$root/$2" "\$@"
+		exec "\$root/$loader" --library-path "\$root/${loader%/*}:\$root/usr/lib/llvm-19/lib" --argv0 "\$0" "\$root/$2" "\$@"
 	EOF
 	chmod 755 "$work/bin/$1"
 }
@@ -98,6 +98,7 @@ llvm() {
 
 rust() {
 	debian $base rustc libstd-rust-1.85 libstd-rust-dev-wasm32
+	rm -r "$work"/root/usr/lib/rustlib/wasm32-*known* "$work"/root/usr/lib/rustlib/wasm32-wasip2
 	program rustc usr/bin/rustc
 	"$work/bin/rustc" --version >&2
 }
