@@ -124,6 +124,20 @@ $(TOOLS)/gofumpt:
 bench: build ## Run the Go benchmarks
 	$(BIN)/tars pg exec -- go test -run '^$$' -bench . -benchtime 1s ./...
 
+# What is compared with stays out of go.mod: the module is one of its own. It needs
+# a C compiler, for wasmtime.
+BENCHVM := vmhost/benchvm
+BENCHVM_GUESTS := $(foreach l,c go quickjs rust,$(BIN)/guests/languages/$(l).wasm)
+
+.PHONY: bench-vm
+bench-vm: build $(BENCHVM_GUESTS) ## Compare plugins in cells with wazero, Extism and wasmtime; SHORT=1 takes a minute
+	@cd $(BENCHVM) && CGO_ENABLED=1 go build -trimpath -o $(abspath $(BIN))/benchvm .
+	@$(BIN)/benchvm -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short)
+
+.PHONY: check-bench
+check-bench: build $(BENCHVM_GUESTS) ## Vet and test what bench-vm is made of
+	cd $(BENCHVM) && CGO_ENABLED=1 go vet ./... && CGO_ENABLED=1 go test -race ./...
+
 # --- Docker --------------------------------------------------------------------------
 
 .PHONY: up

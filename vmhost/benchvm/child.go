@@ -49,7 +49,7 @@ type batch struct {
 const childFlag = "-child"
 
 // runChild serves a parent until it closes the stream.
-func runChild(ctx context.Context, in io.Reader, out io.Writer) error {
+func runChild(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	decode, encode := gob.NewDecoder(in), gob.NewEncoder(out)
 	var s setup
 	if err := decode.Decode(&s); err != nil {
@@ -60,7 +60,7 @@ func runChild(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return encode.Encode(ready{Err: err.Error()})
 	}
-	defer r.close()
+	defer func() { err = errors.Join(err, r.close()) }()
 	compile := time.Since(start)
 	first, err := r.call(ctx)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/tars-project/tars/vmhost"
 )
 
-// Languages that are compared: the sample plugins of plugins/guests/languages,
-// and the one of this module in Go. All do the same job on the same document.
+// Languages that are compared, by the sample plugins of plugins/guests/languages.
+// All do the same job on the same document.
 const (
 	langC       = "c"
 	langRust    = "rust"
@@ -35,26 +35,21 @@ const capability = "rank"
 // are made here.
 const smallMemory = 1 << 20
 
-// plugins are where the compiled plugins are.
-type plugins struct {
-	languages string // folder of those that make languages built
-	goModule  string // file of the one in Go
-}
-
-// job reads a plugin. The one in C, whose linker gives it as little memory as it
+// readJob reads a plugin from the folder of those that make languages built. The
+// one in C, whose linker gives it as little memory as it
 // needs at first, gets 1 MiB from the start: the size that the figures are meant
 // for, and no growing in a call. The others keep what their toolchains give.
-func (p plugins) job(language, executable string) (job, error) {
-	file, memory := filepath.Join(p.languages, language+".wasm"), int64(smallMemory)
+func readJob(folder, language, executable string) (job, error) {
+	memory := int64(smallMemory)
 	switch language {
 	case langGo:
-		file, memory = p.goModule, 64<<20
+		memory = 64 << 20
 	case langRust:
 		memory = 4 << 20
 	case langQuickJS:
 		memory = 16 << 20
 	}
-	module, err := os.ReadFile(file)
+	module, err := os.ReadFile(filepath.Join(folder, language+".wasm"))
 	if err != nil {
 		return job{}, fmt.Errorf("the plugin in %s: %w; run make languages", language, err)
 	}

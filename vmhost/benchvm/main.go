@@ -32,7 +32,7 @@ func main() {
 // options are what the command line says.
 type options struct {
 	executable string // the shipped binary
-	plugins    plugins
+	languages  string // folder of the compiled plugins
 	raw        string // file of all figures
 	plot       string // file of the plot
 	commit     string
@@ -49,8 +49,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("benchvm", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.executable, "tars", "bin/tars", "the shipped binary")
-	flags.StringVar(&o.plugins.languages, "languages", "bin/guests/languages", "folder of the plugins that make languages built")
-	flags.StringVar(&o.plugins.goModule, "go", "bin/guests/benchvm.wasm", "the plugin in Go")
+	flags.StringVar(&o.languages, "languages", "bin/guests/languages", "folder of the plugins that make languages built")
 	flags.StringVar(&o.raw, "raw", "docs/benchmarks/raw/vm.json", "where all figures go")
 	flags.StringVar(&o.plot, "plot", "docs/benchmarks/vm.svg", "where the plot goes")
 	flags.StringVar(&o.commit, "commit", "unknown", "what was built")
@@ -115,7 +114,7 @@ type effort struct {
 
 func effortOf(short bool) effort {
 	if short {
-		return effort{rounds: 3, lasts: 60 * time.Millisecond, web: 4 * time.Second, cold: 7, coldGo: 2, spawns: 7, hostCalls: 10, efficiency: 100, meter: 50 * time.Millisecond, idles: 1}
+		return effort{rounds: 3, lasts: 60 * time.Millisecond, web: 3 * time.Second, cold: 7, coldGo: 2, spawns: 7, hostCalls: 10, efficiency: 100, meter: 50 * time.Millisecond, idles: 1}
 	}
 	return effort{rounds: 7, lasts: time.Second, web: time.Minute, cold: 50, coldGo: 15, spawns: 50, hostCalls: 100, efficiency: 600, meter: 300 * time.Millisecond, idles: 5}
 }
@@ -133,13 +132,16 @@ func measure(ctx context.Context, o options, log io.Writer) (*report, error) {
 	fmt.Fprintf(log, "commit %s, %s, %d cores, isolation %s, %v\n", o.commit, runtime.Version(), runtime.NumCPU(), grade, r.Machine.Modules)
 	jobs := make(map[string]job)
 	for _, language := range languages {
-		if jobs[language], err = o.plugins.job(language, o.executable); err != nil {
+		if jobs[language], err = readJob(o.languages, language, o.executable); err != nil {
 			return nil, err
 		}
 	}
 	e := effortOf(o.short)
-	c := comparison{rounds: e.rounds, lasts: e.lasts, callers: []int{1, 2, 8}, log: log}
+	c := comparison{rounds: e.rounds, lasts: e.lasts, log: log}
 	for _, language := range languages {
+		if c.callers = []int{1, 2, 8}; o.short && language != langC && language != langGo {
+			c.callers = c.callers[:1]
+		}
 		rows, err := c.language(ctx, language, jobs[language])
 		if err != nil {
 			return nil, err

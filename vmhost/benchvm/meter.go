@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 // meterOverhead is by how much metering slows a plugin: handle in an instance
 // that has run before, which is what a restored VM runs, with and without the
 // meter in turns on one engine. 1 is not at all.
-func meterOverhead(ctx context.Context, j job, rounds int, lasts time.Duration) (float64, error) {
+func meterOverhead(ctx context.Context, j job, rounds int, lasts time.Duration) (overhead float64, err error) {
 	limits := wasm.DefaultLimits()
 	metered, err := wasm.Meter(j.Module, wasm.MeterOptions{Limits: limits, Stack: meterStack})
 	if err != nil {
@@ -30,7 +31,7 @@ func meterOverhead(ctx context.Context, j job, rounds int, lasts time.Duration) 
 		if machines[i], err = newWarm(ctx, j, module); err != nil {
 			return 0, err
 		}
-		defer machines[i].runtime.Close(ctx)
+		defer func() { err = errors.Join(err, machines[i].runtime.Close(ctx)) }()
 	}
 	var ratios []float64
 	for range rounds {
@@ -79,12 +80,12 @@ func newWarm(ctx context.Context, j job, module []byte) (*warm, error) {
 }
 
 // run calls handle in a new instance for a while and returns the median time.
-func (w *warm) run(lasts time.Duration) (time.Duration, error) {
+func (w *warm) run(lasts time.Duration) (p50 time.Duration, err error) {
 	instance, err := w.runtime.InstantiateModule(w.ctx, w.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		return 0, err
 	}
-	defer instance.Close(w.ctx)
+	defer func() { err = errors.Join(err, instance.Close(w.ctx)) }()
 	m := wazeroInstance{w.ctx, instance}
 	if _, err := callHandle(m, w.job.Capability, w.job.Input); err != nil {
 		return 0, err

@@ -59,7 +59,7 @@ func draw(rows []row, file string) error {
 			if err != nil {
 				return fmt.Errorf("plot: %w", err)
 			}
-			bar.Color, bar.LineStyle.Width = b.color, 0
+			bar.Color, bar.Width = b.color, 0
 			label, err := plotter.NewLabels(plotter.XYLabels{
 				XYs:    []plotter.XY{{X: left + width*0.46, Y: max(value, 1) * 1.06}},
 				Labels: []string{short(value)},

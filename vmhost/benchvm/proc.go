@@ -149,20 +149,22 @@ func privateOf(pid int, mapping string) (int64, error) {
 	return total, nil
 }
 
-// programCells are the cells that serve a program: of those that a driver keeps
-// blank for later it is not known, so they are told by their use of the processor.
-func programCells() ([]int, error) {
+// servingCell is the cell that serves a program: none of those, and of the others
+// the one that has used the processor most, since a driver may keep blank cells
+// beside it.
+func servingCell(others []int) (int, error) {
 	pids, err := cells()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	slices.SortFunc(pids, func(a, b int) int {
-		x, _ := cpuTime(a) // one that has ended sorts last
-		y, _ := cpuTime(b)
-		return int(y - x)
-	})
-	if len(pids) == 0 {
-		return nil, errors.New("no cell")
+	serving, most := 0, time.Duration(0)
+	for _, pid := range pids {
+		if used, err := cpuTime(pid); err == nil && used > most && !slices.Contains(others, pid) {
+			serving, most = pid, used
+		}
 	}
-	return pids, nil
+	if serving == 0 {
+		return 0, errors.New("no cell serves the program")
+	}
+	return serving, nil
 }

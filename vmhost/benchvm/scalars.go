@@ -13,8 +13,13 @@ import (
 	. "github.com/tars-project/tars/vmhost/vmhosttest/wasmbuild" //nolint:revive,staticcheck // instructions read as in the text format
 )
 
-// withCell runs f with a driver on the shipped binary and a program in it.
-func withCell(ctx context.Context, j job, change func(*cell.Options), f func(*cell.Driver, vmhost.Program) error) (err error) {
+// withCell runs f with a program in a cell of the shipped binary. served returns
+// the process of the cell that serves it.
+func withCell(ctx context.Context, j job, change func(*cell.Options), f func(p vmhost.Program, served func() (int, error)) error) (err error) {
+	others, err := cells()
+	if err != nil {
+		return err
+	}
 	opts := cell.Options{Executable: j.Executable, MinGrade: cell.GradeJailLite}
 	if change != nil {
 		change(&opts)
@@ -28,7 +33,7 @@ func withCell(ctx context.Context, j job, change func(*cell.Options), f func(*ce
 	if err != nil {
 		return err
 	}
-	return f(d, p)
+	return f(p, func() (int, error) { return servingCell(others) })
 }
 
 // coldFirstCall is how long the first call takes of a program that was loaded
@@ -36,9 +41,13 @@ func withCell(ctx context.Context, j job, change func(*cell.Options), f func(*ce
 func coldFirstCall(ctx context.Context, j job, n int) (time.Duration, error) {
 	const idle = 40 * time.Millisecond
 	var took []time.Duration
-	err := withCell(ctx, j, func(o *cell.Options) { o.IdleTimeout = idle }, func(_ *cell.Driver, p vmhost.Program) error {
+	err := withCell(ctx, j, func(o *cell.Options) { o.IdleTimeout = idle }, func(p vmhost.Program, served func() (int, error)) error {
 		for range n {
-			if err := scaledToZero(ctx); err != nil {
+			pid, err := served()
+			if err != nil {
+				return err
+			}
+			if err := scaledToZero(ctx, pid); err != nil {
 				return err
 			}
 			time.Sleep(idle) // for the driver to make a blank cell, if it does
@@ -54,15 +63,11 @@ func coldFirstCall(ctx context.Context, j job, n int) (time.Duration, error) {
 	return median(took), err
 }
 
-// scaledToZero waits until the cell that serves the program has ended.
-func scaledToZero(ctx context.Context) error {
-	pids, err := programCells()
-	if err != nil {
-		return err
-	}
+// scaledToZero waits until the cell that served a program has ended.
+func scaledToZero(ctx context.Context, pid int) error {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 		now, err := cells()
-		if err != nil || !slices.Contains(now, pids[0]) {
+		if err != nil || !slices.Contains(now, pid) {
 			return err
 		}
 		select {
@@ -157,8 +162,8 @@ func working(rounds int32) []byte {
 func cpuEfficiency(ctx context.Context, executable string, calls int) (share float64, each time.Duration, err error) {
 	measure := func(rounds int32, n int) (guest, total time.Duration, err error) {
 		j := job{Module: working(rounds), Capability: capability, Input: []byte(`{}`), Memory: smallMemory, Executable: executable}
-		err = withCell(ctx, j, nil, func(_ *cell.Driver, p vmhost.Program) error {
-			pids, err := cells()
+		err = withCell(ctx, j, nil, func(p vmhost.Program, served func() (int, error)) error {
+			pid, err := served()
 			if err != nil {
 				return err
 			}
@@ -166,7 +171,7 @@ func cpuEfficiency(ctx context.Context, executable string, calls int) (share flo
 			var before, after time.Duration
 			for i := range n + 5 { // the first ones warm up
 				if i == 5 {
-					if before, err = cpuTimeOf(pids); err != nil {
+					if before, err = cpuTime(pid); err != nil {
 						return err
 					}
 				}
@@ -178,7 +183,7 @@ func cpuEfficiency(ctx context.Context, executable string, calls int) (share flo
 					vm = append(vm, reply.Usage.VM-reply.Usage.Restore)
 				}
 			}
-			if after, err = cpuTimeOf(pids); err != nil {
+			if after, err = cpuTime(pid); err != nil {
 				return err
 			}
 			slices.Sort(vm)
@@ -199,19 +204,6 @@ func cpuEfficiency(ctx context.Context, executable string, calls int) (share flo
 	return min(float64(guest)/float64(total), 1), guest, nil
 }
 
-// cpuTimeOf adds up the processor time of processes.
-func cpuTimeOf(pids []int) (time.Duration, error) {
-	var total time.Duration
-	for _, pid := range pids {
-		t, err := cpuTime(pid)
-		if err != nil {
-			return 0, err
-		}
-		total += t
-	}
-	return total, nil
-}
-
 // idleMemory is what resting costs, in kilobytes.
 type idleMemory struct {
 	cell  int64 // of a cell that has served and rests: its share of all memory
@@ -223,31 +215,49 @@ type idleMemory struct {
 // that begin together run together.
 var busy = vmhost.Request{Capability: "stress", Input: []byte("recurse 25")}
 
+// withCompany runs f while a few other cells rest, as they do beside a server. What
+// all processes of the binary share, which is mostly its code, is then counted to
+// a cell in the part that it has of it.
+func withCompany(ctx context.Context, j job, f func() error) (err error) {
+	const company = 4
+	d, err := cell.New(cell.Options{Executable: j.Executable, MinGrade: cell.GradeJailLite})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	for range company {
+		if _, err := d.Load(ctx, j.source()); err != nil {
+			return err
+		}
+	}
+	return f()
+}
+
 // idle measures a resting cell; with vms above 1 also what that many VMs keep.
 func idle(ctx context.Context, j job, vms int) (m idleMemory, err error) {
 	err = withCell(ctx, j, func(o *cell.Options) {
 		if vms > 1 {
 			o.CallsPerCell = vms
 		}
-	}, func(_ *cell.Driver, p vmhost.Program) error {
-		pids, err := programCells()
-		if err != nil {
-			return err
-		}
+	}, func(p vmhost.Program, served func() (int, error)) error {
 		for range 100 {
 			if _, err := p.Call(ctx, vmhost.Request{Capability: j.Capability, Input: j.Input}); err != nil {
 				return err
 			}
 		}
-		time.Sleep(3 * time.Second) // longer than a pool waits before it shrinks
-		if m.cell, err = kilobytes(fmt.Sprintf("/proc/%d/smaps_rollup", pids[0]), "Pss"); err != nil || vms == 1 {
-			return err
-		}
-		one, oneGuest, err := privateAfter(ctx, p, pids[0], 1)
+		pid, err := served()
 		if err != nil {
 			return err
 		}
-		many, manyGuest, err := privateAfter(ctx, p, pids[0], vms)
+		time.Sleep(2500 * time.Millisecond) // longer than a pool waits before it shrinks
+		if m.cell, err = kilobytes(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss"); err != nil || vms == 1 {
+			return err
+		}
+		one, oneGuest, err := privateAfter(ctx, p, pid, 1)
+		if err != nil {
+			return err
+		}
+		many, manyGuest, err := privateAfter(ctx, p, pid, vms)
 		m.vm, m.guest = (many-one)/int64(vms-1), (manyGuest-oneGuest)/int64(vms-1)
 		return err
 	})

@@ -139,7 +139,8 @@ func (s *summary) measure(ctx context.Context, jobs map[string]job, e effort) er
 		return fmt.Errorf("processor efficiency: %w", err)
 	}
 	s.Efficiency = round(share)
-	if err := s.measureIdle(ctx, jobs, e.idles); err != nil {
+	err = withCompany(ctx, jobs[langC], func() error { return s.measureIdle(ctx, jobs, e.idles) })
+	if err != nil {
 		return fmt.Errorf("idle memory: %w", err)
 	}
 	s.Meter = make(map[string]float64)

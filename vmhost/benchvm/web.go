@@ -102,7 +102,7 @@ func (w web) run(ctx context.Context, j job) (rows []webRow, grade string, err e
 		if err != nil {
 			return rows, grade, err
 		}
-		row, err := w.row(s, o.name, r)
+		row, err := w.row(s, o.name, 0, r)
 		if err != nil {
 			return rows, grade, err
 		}
@@ -114,20 +114,23 @@ func (w web) run(ctx context.Context, j job) (rows []webRow, grade string, err e
 		if r, err = load.Open(ctx, o.request, openConns, offered, o.lasts); err != nil {
 			return rows, grade, err
 		}
-		if row, err = w.row(s, o.name, r); err != nil {
+		if row, err = w.row(s, o.name, offered, r); err != nil {
 			return rows, grade, err
 		}
-		row.Loop, row.Offered = "open", round(offered)
 		rows = append(rows, row)
 	}
 	return rows, grade, nil
 }
 
-func (w web) row(s *server, name string, r load.Result) (webRow, error) {
+// row is what a load gave; offered is the rate of an open loop, else 0.
+func (w web) row(s *server, name string, offered float64, r load.Result) (webRow, error) {
 	ms := func(q float64) float64 { return round(milliseconds(quantile(r.Latencies, q))) }
 	row := webRow{
-		Name: name, Loop: "closed", Rate: round(r.Rate()), P50: ms(0.5), P95: ms(0.95), P99: ms(0.99), P9999: ms(0.9999),
+		Name: name, Loop: "closed", Offered: round(offered), Rate: round(r.Rate()), P50: ms(0.5), P95: ms(0.95), P99: ms(0.99), P9999: ms(0.9999),
 		Samples: len(r.Latencies), Errors: r.Errors, Late: r.Late, ErrorRate: r.ErrorRate(),
+	}
+	if offered > 0 {
+		row.Loop = "open"
 	}
 	if r.First != nil {
 		row.First = r.First.Error()

@@ -59,6 +59,9 @@ var kernel = []struct {
 // the capability.
 func Module(module []byte, capability string) ([]byte, error) {
 	r := rewriter{sections: make(map[byte][]byte)}
+	if len(module) < preface {
+		return nil, errors.New("the module has no header")
+	}
 	for in := (input{b: module[preface:]}); in.left() > 0; {
 		id := in.byte()
 		content := in.take(int(in.u32()))

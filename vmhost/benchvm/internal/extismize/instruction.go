@@ -71,7 +71,7 @@ func (r *rewriter) instructions(out []byte, in *input) []byte {
 // instruction appends one instruction, with the function that it names moved.
 func (r *rewriter) instruction(out []byte, in *input) []byte {
 	from := in.b
-	switch op := in.byte(); {
+	switch op := in.byte(); { //nolint:staticcheck // reads like its siblings
 	case op == opCall, op == opReturnCall, op == opRefFunc:
 		return binary.AppendUvarint(append(out, op), uint64(r.moved(in.u32())))
 	case op == opBrTable:
