@@ -75,7 +75,8 @@ type Source struct {
 	Limits  Limits
 	Grants  Grants
 	// Samples are calls that are made at Load, so that what a program makes ready
-	// at its first calls is part of its image. At most MaxSamples.
+	// at its first calls is part of its image. At most MaxSamples. A program that
+	// does not return from one is refused.
 	Samples []Sample
 	// Fresh gives every call a new instance, initialised for it alone, where
 	// others are put back at an image: for programs that must not start from
@@ -91,9 +92,6 @@ const MaxSamples = 16
 type Sample struct {
 	Capability string
 	Input      []byte // a UTF-8 document within the limits
-	// Guess says that the sample is not the author's: a program that does not
-	// return from it does without samples, where otherwise it is refused.
-	Guess bool
 }
 
 // Grants are the host functions that a program may import. A module that

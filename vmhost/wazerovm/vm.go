@@ -23,6 +23,7 @@ const (
 	exportRealloc    = "cabi_realloc"
 	exportHandle     = "handle"
 	exportPost       = "cabi_post_handle"
+	exportWarmUp     = "warm_up"
 )
 
 // signature is a function that a module must or may export.
@@ -55,7 +56,7 @@ func valueTypes(types []wasm.ValueType) []api.ValueType {
 type phase int
 
 const (
-	phaseInit  phase = iota // _initialize
+	phaseInit  phase = iota // _initialize, warm_up
 	phaseLower              // cabi_realloc, before handle or inside a host function
 	phaseRun                // handle
 	phasePost               // cabi_post_handle
@@ -87,7 +88,7 @@ type core struct {
 // entries are the exported functions, looked up once. One that is running must
 // not be entered again, so that a host function has an allocator of its own.
 type entries struct {
-	handle, realloc, reenter, post api.Function // post is nil when there is none
+	handle, realloc, reenter, post, warmUp api.Function // the last two are nil where there is none
 }
 
 // callState is what belongs to one call: clock, random numbers, log, counts.
@@ -160,6 +161,7 @@ func (v *vm) lookUp() {
 		realloc: v.instance.ExportedFunction(exportRealloc),
 		reenter: v.instance.ExportedFunction(exportRealloc),
 		post:    v.instance.ExportedFunction(exportPost),
+		warmUp:  v.instance.ExportedFunction(exportWarmUp),
 	}
 }
 

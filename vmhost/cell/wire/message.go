@@ -97,7 +97,7 @@ func (m Load) Append(b []byte) []byte {
 	b = appendBool(b, m.Fresh)
 	b = appendU32(b, uint32(len(m.Samples)))
 	for _, s := range m.Samples {
-		b = appendBool(appendText(b, s.Capability, MaxCapability), s.Guess)
+		b = appendText(b, s.Capability, MaxCapability)
 		b = append(appendU32(b, uint32(len(s.Input))), s.Input...)
 	}
 	return b
@@ -116,7 +116,7 @@ func DecodeLoad(body []byte) (Load, error) {
 	n := f.u32()
 	f.bad = f.bad || n > vmhost.MaxSamples
 	for i := uint32(0); i < n && !f.bad; i++ {
-		s := vmhost.Sample{Capability: f.text(MaxCapability), Guess: f.bool()}
+		s := vmhost.Sample{Capability: f.text(MaxCapability)}
 		s.Input = f.take(int(f.u32()))
 		m.Samples = append(m.Samples, s)
 	}

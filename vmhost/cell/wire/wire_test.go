@@ -121,8 +121,8 @@ func TestMessages(t *testing.T) {
 			decode: func(b []byte) (any, error) { return DecodeSetup(b) },
 		},
 		{
-			want:   Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}"), Guess: true}}, Module: []byte("m")},
-			body:   append(Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}"), Guess: true}}}.Append(nil), 'm'),
+			want:   Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}")}}, Module: []byte("m")},
+			body:   append(Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}")}}}.Append(nil), 'm'),
 			decode: func(b []byte) (any, error) { return DecodeLoad(b) }, open: true,
 		},
 		{
