@@ -6,27 +6,14 @@ import (
 	"fmt"
 )
 
-// Sections of a module by id, in their order as far as they matter here.
-const (
-	sectionMemory = 5
-	sectionGlobal = 6
-)
+// sectionMemory is the memory section's id.
+const sectionMemory = 5
 
 // withMemory returns a module whose memory has so many pages at first and no
 // more later.
 func withMemory(module []byte, pages uint64) ([]byte, error) {
 	return edit(module, sectionMemory, func([]byte) []byte {
 		return binary.AppendUvarint(binary.AppendUvarint([]byte{1, 1}, pages), pages) // one memory, with a maximum
-	})
-}
-
-// unrestorable returns a module that does the same and has a global that no host
-// can put back, so that each of its calls gets a new instance.
-func unrestorable(module []byte) ([]byte, error) {
-	return edit(module, sectionGlobal, func(content []byte) []byte {
-		count, n := binary.Uvarint(content)
-		out := append(binary.AppendUvarint(nil, count+1), content[n:]...)
-		return append(out, 0x70, 1, 0xd0, 0x70, 0x0b) // (global (mut funcref) (ref.null func))
 	})
 }
 

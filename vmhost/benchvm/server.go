@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/cmd/tars/rest"
+	"github.com/tars-project/tars/plugins"
 )
 
 // server is the shipped binary as a development server, with a database of its
@@ -85,17 +87,26 @@ func (s *server) makeTenant(ctx context.Context, admin *rest.Client) error {
 	return nil
 }
 
-// push uploads a plugin and makes it live.
-func (s *server) push(ctx context.Context, name string, j job) error {
-	manifest := fmt.Appendf(nil, `{"abi":1,"name":%q,"description":"A plugin of the benchmarks.","capabilities":[%q],"grants":["log"],"limits":{"memory_bytes":%d}}`,
-		name, j.Capability, j.Memory)
+// push uploads a plugin and makes it live. fresh asks for a new instance in each
+// call.
+func (s *server) push(ctx context.Context, name string, j job, fresh bool) error {
+	manifest, err := json.Marshal(map[string]any{
+		"abi": plugins.ABI, "name": name, "description": "A plugin of the benchmarks.",
+		"capabilities": []string{j.Capability}, "grants": []string{"log"},
+		"limits":          map[string]any{"memory_bytes": j.Memory},
+		"samples":         []any{map[string]any{"capability": j.Capability, "input": json.RawMessage(j.Input)}},
+		"fresh_instances": fresh,
+	})
+	if err != nil {
+		return err
+	}
 	var version struct {
 		Version int `json:"version"`
 	}
 	if _, err := s.client.Upload(ctx, "/v1/plugins/"+name+"/versions", manifest, j.Module, &version); err != nil {
 		return fmt.Errorf("push %s: %w", name, err)
 	}
-	_, err := s.client.Do(ctx, http.MethodPut, "/v1/plugins/"+name+"/aliases/live", map[string]any{"version": version.Version}, nil)
+	_, err = s.client.Do(ctx, http.MethodPut, "/v1/plugins/"+name+"/aliases/live", map[string]any{"version": version.Version}, nil)
 	return err
 }
 

@@ -65,12 +65,8 @@ func (w web) run(ctx context.Context, j job) (rows []webRow, grade string, err e
 		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	fresh := j
-	if fresh.Module, err = unrestorable(j.Module); err != nil {
-		return nil, "", err
-	}
-	for name, p := range map[string]job{"restored": j, "new": fresh} {
-		if err := s.push(ctx, name, p); err != nil {
+	for name, fresh := range map[string]bool{"restored": false, "new": true} {
+		if err := s.push(ctx, name, j, fresh); err != nil {
 			return nil, "", err
 		}
 	}
