@@ -74,6 +74,10 @@ type Source struct {
 	Digest  Digest // of Module
 	Limits  Limits
 	Grants  Grants
+	// AccountMemory is the most memory of all calls of the account together,
+	// bytes; 0 means no limit at that level. A driver whose machines can be held
+	// to it by the kernel does that too, by what the latest load says.
+	AccountMemory int64
 	// Samples are calls that are made at Load, so that what a program makes ready
 	// at its first calls is part of its image. At most MaxSamples. A program that
 	// does not return from one is refused.

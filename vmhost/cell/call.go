@@ -121,6 +121,7 @@ func (s *session) expire(c *call) {
 	var cancelled sync.WaitGroup
 	defer cancelled.Wait()
 	cancelled.Go(func() { _ = s.w.Write(wire.OpCancel, 0, c.id) }) // blocks, at worst, until the kill
+	before, errBefore := s.proc.Usage()
 	timer := time.NewTimer(s.opts.Grace)
 	defer timer.Stop()
 	select {
@@ -128,6 +129,11 @@ func (s *session) expire(c *call) {
 	case <-s.dead:
 		return
 	case <-c.done:
+		return
+	}
+	after, err := s.proc.Usage()
+	if err == nil && errBefore == nil && after.CPU-before.CPU >= s.opts.Grace/2 {
+		s.end(errSpun) // not a machine that had no time for it
 		return
 	}
 	s.end(errKilled)
