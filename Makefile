@@ -132,7 +132,7 @@ BENCHVM_GUESTS := $(foreach l,c go quickjs rust,$(BIN)/guests/languages/$(l).was
 .PHONY: bench-vm
 bench-vm: build $(BENCHVM_GUESTS) ## Compare plugins in cells with wazero, Extism and wasmtime; SHORT=1 takes a minute
 	@cd $(BENCHVM) && CGO_ENABLED=1 go build -trimpath -o $(abspath $(BIN))/benchvm .
-	@$(BIN)/benchvm -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short)
+	@$(BIN)/benchvm -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short,-raw docs/benchmarks/raw/vm.json -plot docs/benchmarks/vm.svg)
 
 .PHONY: check-bench
 check-bench: build $(BENCHVM_GUESTS) ## Vet and test what bench-vm is made of

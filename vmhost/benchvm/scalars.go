@@ -13,9 +13,18 @@ import (
 	. "github.com/tars-project/tars/vmhost/vmhosttest/wasmbuild" //nolint:revive,staticcheck // instructions read as in the text format
 )
 
-// withCell runs f with a program in a cell of the shipped binary. served returns
-// the process of the cell that serves it.
-func withCell(ctx context.Context, j job, change func(*cell.Options), f func(p vmhost.Program, served func() (int, error)) error) (err error) {
+// service is a program in a cell of the shipped binary.
+type service struct {
+	driver  *cell.Driver
+	program vmhost.Program
+	others  []int // cells that were there before
+}
+
+// pid is the process of the cell that serves the program.
+func (s service) pid() (int, error) { return servingCell(s.others) }
+
+// withCell runs f with a program in a cell.
+func withCell(ctx context.Context, j job, change func(*cell.Options), f func(service) error) (err error) {
 	others, err := cells()
 	if err != nil {
 		return err
@@ -33,26 +42,33 @@ func withCell(ctx context.Context, j job, change func(*cell.Options), f func(p v
 	if err != nil {
 		return err
 	}
-	return f(p, func() (int, error) { return servingCell(others) })
+	return f(service{d, p, others})
 }
 
 // coldFirstCall is how long the first call takes of a program that was loaded
-// once and has no cell any more: the median of n.
+// once and has no cell any more, with a blank cell ready as in the server: the
+// median of n.
 func coldFirstCall(ctx context.Context, j job, n int) (time.Duration, error) {
 	const idle = 40 * time.Millisecond
 	var took []time.Duration
-	err := withCell(ctx, j, func(o *cell.Options) { o.IdleTimeout = idle }, func(p vmhost.Program, served func() (int, error)) error {
+	err := withCell(ctx, j, func(o *cell.Options) { o.IdleTimeout, o.Blanks = idle, 1 }, func(s service) error {
 		for range n {
-			pid, err := served()
+			pid, err := s.pid()
 			if err != nil {
 				return err
 			}
-			if err := scaledToZero(ctx, pid); err != nil {
+			err = eventually(ctx, "the idle cell to end", func() (bool, error) {
+				now, err := cells()
+				return !slices.Contains(now, pid), err
+			})
+			if err == nil {
+				err = eventually(ctx, "a blank cell", func() (bool, error) { return s.driver.Stats().Blanks > 0, nil })
+			}
+			if err != nil {
 				return err
 			}
-			time.Sleep(idle) // for the driver to make a blank cell, if it does
 			start := time.Now()
-			reply, err := p.Call(ctx, vmhost.Request{Capability: j.Capability, Input: j.Input})
+			reply, err := s.program.Call(ctx, vmhost.Request{Capability: j.Capability, Input: j.Input})
 			if err != nil || string(reply.Output) != ranked {
 				return fmt.Errorf("first call: %q, %w", reply.Output, err)
 			}
@@ -63,11 +79,10 @@ func coldFirstCall(ctx context.Context, j job, n int) (time.Duration, error) {
 	return median(took), err
 }
 
-// scaledToZero waits until the cell that served a program has ended.
-func scaledToZero(ctx context.Context, pid int) error {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
-		now, err := cells()
-		if err != nil || !slices.Contains(now, pid) {
+// eventually waits for something, for longer than it may take.
+func eventually(ctx context.Context, what string, holds func() (bool, error)) error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		if ok, err := holds(); ok || err != nil {
 			return err
 		}
 		select {
@@ -76,7 +91,7 @@ func scaledToZero(ctx context.Context, pid int) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	return errors.New("the idle cell did not end")
+	return fmt.Errorf("waited 20 s for %s", what)
 }
 
 // cellSpawn is how long it takes to have a cell from nothing, with the smallest
@@ -162,8 +177,8 @@ func working(rounds int32) []byte {
 func cpuEfficiency(ctx context.Context, executable string, calls int) (share float64, each time.Duration, err error) {
 	measure := func(rounds int32, n int) (guest, total time.Duration, err error) {
 		j := job{Module: working(rounds), Capability: capability, Input: []byte(`{}`), Memory: smallMemory, Executable: executable}
-		err = withCell(ctx, j, nil, func(p vmhost.Program, served func() (int, error)) error {
-			pid, err := served()
+		err = withCell(ctx, j, nil, func(s service) error {
+			pid, err := s.pid()
 			if err != nil {
 				return err
 			}
@@ -175,7 +190,7 @@ func cpuEfficiency(ctx context.Context, executable string, calls int) (share flo
 						return err
 					}
 				}
-				reply, err := p.Call(ctx, vmhost.Request{Capability: j.Capability, Input: j.Input})
+				reply, err := s.program.Call(ctx, vmhost.Request{Capability: j.Capability, Input: j.Input})
 				if err != nil {
 					return err
 				}
@@ -239,13 +254,13 @@ func idle(ctx context.Context, j job, vms int) (m idleMemory, err error) {
 		if vms > 1 {
 			o.CallsPerCell = vms
 		}
-	}, func(p vmhost.Program, served func() (int, error)) error {
+	}, func(s service) error {
 		for range 100 {
-			if _, err := p.Call(ctx, vmhost.Request{Capability: j.Capability, Input: j.Input}); err != nil {
+			if _, err := s.program.Call(ctx, vmhost.Request{Capability: j.Capability, Input: j.Input}); err != nil {
 				return err
 			}
 		}
-		pid, err := served()
+		pid, err := s.pid()
 		if err != nil {
 			return err
 		}
@@ -253,11 +268,11 @@ func idle(ctx context.Context, j job, vms int) (m idleMemory, err error) {
 		if m.cell, err = kilobytes(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss"); err != nil || vms == 1 {
 			return err
 		}
-		one, oneGuest, err := privateAfter(ctx, p, pid, 1)
+		one, oneGuest, err := privateAfter(ctx, s.program, pid, 1)
 		if err != nil {
 			return err
 		}
-		many, manyGuest, err := privateAfter(ctx, p, pid, vms)
+		many, manyGuest, err := privateAfter(ctx, s.program, pid, vms)
 		m.vm, m.guest = (many-one)/int64(vms-1), (manyGuest-oneGuest)/int64(vms-1)
 		return err
 	})
