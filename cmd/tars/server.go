@@ -115,13 +115,10 @@ func (srv *server) startHost(c *serverConfig, s settings) error {
 	}
 	srv.cells = driver
 	srv.host, err = vmhost.New(driver, vmhost.Options{
-		Slots: s.slots, PerAccount: s.tenant,
-		MaxLimits: vmhost.Limits{
-			Wall: s.defaults.MaxWall, Memory: s.defaults.MaxMemory, Input: s.defaults.Input,
-			Output: s.defaults.MaxOutput, Logs: s.defaults.Logs, HostCalls: 1000,
-		},
-		WASM:   moduleLimits(c),
-		Logger: srv.logger,
+		Slots: s.slots, PerAccount: s.tenant, Memory: s.memory,
+		MaxLimits: s.defaults.Most(),
+		WASM:      moduleLimits(c),
+		Logger:    srv.logger,
 	})
 	if err != nil {
 		return errors.Join(err, driver.Close())
