@@ -171,9 +171,8 @@ func working(rounds int32) []byte {
 }
 
 // cpuEfficiency is the share of a cell's processor time that its guest gets when
-// each call works for about 5 ms. A call's own processor time cannot be read; a
-// low percentile of the time in the VM stands for it, so that what other
-// processes took of the processor does not count as the guest's.
+// each call works for about 5 ms: what the receipts say that the calls took of the
+// processor, by what the kernel says that the cell took.
 func cpuEfficiency(ctx context.Context, executable string, calls int) (share float64, each time.Duration, err error) {
 	measure := func(rounds int32, n int) (guest, total time.Duration, err error) {
 		j := job{Module: working(rounds), Capability: capability, Input: []byte(`{}`), Memory: smallMemory, Executable: executable}
@@ -182,7 +181,7 @@ func cpuEfficiency(ctx context.Context, executable string, calls int) (share flo
 			if err != nil {
 				return err
 			}
-			var vm []time.Duration
+			var used time.Duration
 			var before, after time.Duration
 			for i := range n + 5 { // the first ones warm up
 				if i == 5 {
@@ -195,14 +194,16 @@ func cpuEfficiency(ctx context.Context, executable string, calls int) (share flo
 					return err
 				}
 				if i >= 5 {
-					vm = append(vm, reply.Usage.VM-reply.Usage.Restore)
+					used += reply.Usage.CPU
 				}
 			}
 			if after, err = cpuTime(pid); err != nil {
 				return err
 			}
-			slices.Sort(vm)
-			guest, total = quantile(vm, 0.1), (after-before)/time.Duration(n)
+			guest, total = used/time.Duration(n), (after-before)/time.Duration(n)
+			if guest <= 0 {
+				return errors.New("receipts do not tell processor time")
+			}
 			return nil
 		})
 		return guest, total, err
