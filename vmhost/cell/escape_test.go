@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -175,7 +177,7 @@ func TestSealFromOutside(t *testing.T) {
 		t.Errorf("the cell's root holds %v, %v, want nothing", files, err)
 	}
 	env, err := os.ReadFile(proc + "/environ")
-	if want := "GODEBUG=containermaxprocs=0,updatemaxprocs=0\x00GOMAXPROCS=6\x00"; err != nil || string(env) != want {
+	if want := "GODEBUG=containermaxprocs=0,updatemaxprocs=0\x00GOMAXPROCS=" + strconv.Itoa(min(6, runtime.NumCPU()+1)) + "\x00"; err != nil || string(env) != want {
 		t.Errorf("environment = %q, %v, want %q", env, err, want)
 	}
 	fds, err := os.ReadDir(proc + "/fd")

@@ -25,6 +25,7 @@ type memory struct {
 	denied bool   // the guest asked for more than limit
 	asked  int64  // how much it then wanted in all, at the last time
 	err    error  // why the region could not be mapped
+	unused []byte // by page of its image: for how many calls it has been kept and not written
 }
 
 // Allocate implements [experimental.MemoryAllocator]. What the module declares
@@ -79,13 +80,19 @@ func (m *memory) settle(f *frozen) error {
 	if m.region == nil || m.size != int64(len(f.view)) {
 		return fmt.Errorf("memory of %d bytes for an image of %d", m.size, len(f.view))
 	}
+	m.unused = make([]byte, len(f.view)/pageSizeOfSystem)
 	return mapImage(m.region[:m.size], f.fd)
 }
 
 // residentBytes is how many bytes of written pages a memory keeps over a restore.
 // Kept ones are copied over, which is cheaper than to drop them and take faults
-// again, as long as the next call writes to the same. Idle VMs give them up.
+// again, as long as the next calls write to the same. Idle VMs give them up.
 const residentBytes = 2 << 20
+
+// unusedCalls is for how many calls a page is kept that they do not write. Without
+// an end to it, one call that wrote to much would make the restores of all later
+// ones slow.
+const unusedCalls = 8
 
 var errGrew = errors.New("the memory grew")
 
@@ -100,7 +107,7 @@ func (m *memory) restore(f *frozen, pages *scanner) error {
 		if kept += end - start; kept > residentBytes {
 			return drop(m.region[start:end])
 		}
-		return refresh(m.region[start:end], f.view[start:end])
+		return m.refresh(f, start, end)
 	})
 	if errors.Is(err, errNoScan) {
 		return drop(m.region[:m.size])
@@ -108,26 +115,29 @@ func (m *memory) restore(f *frozen, pages *scanner) error {
 	return err
 }
 
-// refresh makes pages what the image has. Those that are so already were kept for
-// this call and not written in it: they are dropped, or one call that wrote to
-// much would make the restores of all later ones slow.
-func refresh(pages, contents []byte) error {
-	size := pageSizeOfSystem
-	cold := 0 // where the pages begin that are to be dropped
-	for at := 0; at < len(pages); at += size {
-		if bytes.Equal(pages[at:at+size], contents[at:at+size]) {
+// refresh makes the pages from start to end what the image has, and drops those
+// that have been kept for long enough without being written.
+func (m *memory) refresh(f *frozen, start, end int) error {
+	cold := start // where pages begin that are to be dropped
+	for at := start; at < end; at += pageSizeOfSystem {
+		next := at + pageSizeOfSystem
+		unused := &m.unused[at/pageSizeOfSystem]
+		if !bytes.Equal(m.region[at:next], f.view[at:next]) {
+			copy(m.region[at:next], f.view[at:next])
+			*unused = 0
+		} else if *unused++; *unused >= unusedCalls {
+			*unused = 0
 			continue
 		}
-		copy(pages[at:at+size], contents[at:at+size])
 		if at > cold {
-			if err := drop(pages[cold:at]); err != nil {
+			if err := drop(m.region[cold:at]); err != nil {
 				return err
 			}
 		}
-		cold = at + size
+		cold = next
 	}
-	if cold < len(pages) {
-		return drop(pages[cold:])
+	if cold < end {
+		return drop(m.region[cold:end])
 	}
 	return nil
 }

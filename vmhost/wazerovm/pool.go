@@ -1,6 +1,7 @@
 package wazerovm
 
 import (
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -55,18 +56,28 @@ func (p *pool) put(v *vm) bool {
 
 // trim is what the timer does. While there are calls it only looks again later.
 func (p *pool) trim() {
+	defer p.work.Done()
+	if p.trimmed() {
+		debug.FreeOSMemory() // what calls left, and engines that are gone
+	}
+}
+
+// trimmed reports whether VMs were made small.
+func (p *pool) trimmed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer p.work.Done()
 	p.timer = nil
 	switch {
 	case p.closed || len(p.vms) == 0:
+		return false
 	case p.rested:
 		p.shrink()
+		return true
 	default:
 		p.rested = true
 		p.work.Add(1)
 		p.timer = time.AfterFunc(trimAfter, p.trim)
+		return false
 	}
 }
 

@@ -116,9 +116,9 @@ var errNoRoom = errors.New("a sample grew the memory")
 // affair. With an image, each step starts from it, and one that grew the memory
 // fails with errNoRoom.
 func (v *vm) perform(ctx context.Context, img *image) error {
-	if v.entries.warmUp != nil {
+	if warmUp := v.instance.ExportedFunction(exportWarmUp); warmUp != nil {
 		v.rehearse()
-		if _, err := v.call(ctx, v.entries.warmUp); err != nil {
+		if _, err := v.call(ctx, warmUp); err != nil {
 			return err
 		}
 		if err := v.rewind(img); err != nil {

@@ -2,6 +2,7 @@ package wazerovm
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -85,10 +86,13 @@ type core struct {
 	globals []api.MutableGlobal // that an image has the values of
 }
 
-// entries are the exported functions, looked up once. One that is running must
-// not be entered again, so that a host function has an allocator of its own.
+// entries are the exported functions, looked up once: each has a stack of its own.
+// One that is running must not be entered again, so that host functions have an
+// allocator of their own.
 type entries struct {
-	handle, realloc, reenter, post, warmUp api.Function // the last two are nil where there is none
+	handle, realloc api.Function
+	post            api.Function // nil where there is none
+	reenter         api.Function // nil until a host function needs it
 }
 
 // callState is what belongs to one call: clock, random numbers, log, counts.
@@ -137,7 +141,10 @@ func vmOf(ctx context.Context) *vm { return ctx.Value(vmKey{}).(*vm) }
 
 // instantiate makes the instance. Nothing of the guest's runs yet.
 func (v *vm) instantiate(ctx context.Context) error {
-	config := wazero.NewModuleConfig().WithName("").WithStartFunctions() // anonymous: many at once; _initialize is called by start
+	config := wazero.NewModuleConfig().
+		WithName("").               // anonymous: many at once
+		WithStartFunctions().       // _initialize is called by ready
+		WithRandSource(rand.Reader) // not used: WASI is our own; spares one a call
 	instance, err := v.program.runtime.InstantiateModule(
 		experimental.WithMemoryAllocator(ctx, v.memory), v.program.module, config)
 	if err != nil {
@@ -162,9 +169,7 @@ func (v *vm) lookUp() {
 	v.entries = entries{
 		handle:  v.instance.ExportedFunction(exportHandle),
 		realloc: v.instance.ExportedFunction(exportRealloc),
-		reenter: v.instance.ExportedFunction(exportRealloc),
 		post:    v.instance.ExportedFunction(exportPost),
-		warmUp:  v.instance.ExportedFunction(exportWarmUp),
 	}
 }
 
@@ -216,6 +221,9 @@ func (v *vm) lower(ctx context.Context, align uint32, b []byte) (uint32, error) 
 	before := v.phase
 	allocator := v.entries.realloc
 	if before == phaseRun { // handle runs, and may be inside the first one
+		if v.entries.reenter == nil {
+			v.entries.reenter = v.instance.ExportedFunction(exportRealloc)
+		}
 		allocator = v.entries.reenter
 	}
 	v.phase = phaseLower

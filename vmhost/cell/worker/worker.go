@@ -93,8 +93,15 @@ func checkSetUp(m wire.Setup) error {
 	return nil
 }
 
+// gcPercent lets garbage grow further than by default before it is collected:
+// new instances leave 66 KB each, and collecting took two thirds of the processor
+// time of a cell that made nothing else (187 µs a call against 59). The memory limit
+// holds all the same.
+const gcPercent = 400
+
 // fit fits the runtime to what the host allows.
 func fit(m wire.Setup) {
 	runtime.GOMAXPROCS(int(m.Procs))
+	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(m.Memory / 10 * 9)
 }
