@@ -19,9 +19,9 @@ const (
 	stackBytes = 16 << 20
 )
 
-// metered returns the module of src with the meter built in. The host has checked
-// it with the caps of the node; here, inside the cell, it is checked again.
-func metered(src vmhost.Source) ([]byte, error) {
+// meterModule builds the meter into the module of src. The host has checked it with
+// the caps of the node; here, inside the cell, it is checked again.
+func meterModule(src vmhost.Source) (*wasm.Metered, error) {
 	limits := wasm.DefaultLimits()
 	limits.Size = max(limits.Size, int64(len(src.Module)))
 	limits.MemoryPages = uint32(src.Limits.Memory / pageSize)
@@ -33,7 +33,7 @@ func metered(src vmhost.Source) ([]byte, error) {
 	if err != nil {
 		return nil, refuse("%s", err)
 	}
-	return m.Module, nil
+	return m, nil
 }
 
 // meterFunctions are what the meter in a guest calls.
