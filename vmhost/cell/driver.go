@@ -15,10 +15,11 @@ import (
 // Driver runs each program in a cell of its own. Make it with [New]. Safe for
 // concurrent use.
 type Driver struct {
-	opts     Options
-	launcher Launcher
-	report   Report
-	places   chan int // those free for cells
+	opts      Options
+	launcher  Launcher
+	report    Report
+	places    chan int // those free for cells
+	artifacts *artifacts
 
 	mu       sync.Mutex
 	closed   bool
@@ -53,12 +54,16 @@ func New(opts Options) (*Driver, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cell: %w", err), launcher.Close())
 	}
-	return newDriver(opts, launcher, report), nil
+	artifacts, err := openArtifacts(opts, report)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cell: %w", err), launcher.Close())
+	}
+	return newDriver(opts, launcher, report, artifacts), nil
 }
 
-func newDriver(opts Options, launcher Launcher, report Report) *Driver {
+func newDriver(opts Options, launcher Launcher, report Report, artifacts *artifacts) *Driver {
 	d := &Driver{
-		opts: opts, launcher: launcher, report: report,
+		opts: opts, launcher: launcher, report: report, artifacts: artifacts,
 		places:   make(chan int, opts.MaxCells),
 		programs: make(map[*program]struct{}), sessions: make(map[*session]struct{}),
 		stopping: make(chan struct{}),
@@ -118,15 +123,22 @@ func (d *Driver) forget(p *program) {
 
 // start starts a cell and loads the program into it.
 func (d *Driver) start(ctx context.Context, p *program) (*session, error) {
-	place, err := d.place(ctx)
+	entry, err := d.artifact(ctx, p.src)
 	if err != nil {
 		return nil, err
 	}
+	place, err := d.place(ctx)
+	if err != nil {
+		return nil, errors.Join(err, entry.Close())
+	}
+	folder := d.artifacts.folder(place)
+	program := d.hand(p.src, folder, entry)
 	memory := d.opts.memory(p.src.Limits.Memory)
 	begun, cancel := context.WithTimeout(ctx, d.opts.StartTimeout)
 	defer cancel()
-	proc, err := d.launcher.Start(begun, Spec{Place: place, Memory: memory, Procs: d.opts.procs(), CPUs: d.opts.CPUs})
+	proc, err := d.launcher.Start(begun, Spec{Place: place, Memory: memory, Procs: d.opts.procs(), CPUs: d.opts.CPUs, Folder: folder})
 	if err != nil {
+		d.artifacts.empty(place)
 		d.places <- place
 		return nil, fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
 	}
@@ -135,12 +147,13 @@ func (d *Driver) start(ctx context.Context, p *program) (*session, error) {
 		d.mu.Lock()
 		delete(d.sessions, s)
 		d.mu.Unlock()
+		d.artifacts.empty(place)
 		d.places <- place
 	})
 	d.mu.Lock()
 	d.sessions[s] = struct{}{}
 	d.mu.Unlock()
-	if err := d.ready(begun, ctx, s, memory); err != nil {
+	if err := d.ready(begun, ctx, s, memory, program); err != nil {
 		s.stop(errStopped)
 		return nil, err
 	}
@@ -148,7 +161,7 @@ func (d *Driver) start(ctx context.Context, p *program) (*session, error) {
 }
 
 // ready takes a cell from its hello to the loaded program.
-func (d *Driver) ready(begun, ctx context.Context, s *session, memory int64) error {
+func (d *Driver) ready(begun, ctx context.Context, s *session, memory int64, program form) error {
 	hello, err := s.awaitHello(begun)
 	if err != nil {
 		return err
@@ -159,7 +172,11 @@ func (d *Driver) ready(begun, ctx context.Context, s *session, memory int64) err
 	if err := s.setUp(memory); err != nil {
 		return fmt.Errorf("%w: set up: %w", vmhost.ErrUnavailable, err)
 	}
-	return s.load(ctx)
+	err = s.load(ctx, program)
+	if err != nil && ctx.Err() == nil && program.compiled() {
+		d.artifacts.drop(s.src) // whether or not it is to blame
+	}
+	return err
 }
 
 // gradeOf is what a machine's grade comes down to when its worker has closed
@@ -301,5 +318,5 @@ func (d *Driver) Close() error {
 	for range d.opts.MaxCells { // until the last cell is gone, whoever ended it
 		<-d.places
 	}
-	return d.launcher.Close()
+	return errors.Join(d.artifacts.close(), d.launcher.Close())
 }

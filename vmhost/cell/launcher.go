@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tars-project/tars/vmhost/cell/artifact"
 )
 
 // Launcher starts machines for cells. Safe for concurrent use.
@@ -35,6 +37,17 @@ type Spec struct {
 	// Procs is how many threads of the worker may run at once, CPUs how many
 	// processors all of them together may keep busy.
 	Procs, CPUs int
+	// Folder is where the machine finds compiled code; nil for nowhere. With
+	// Compile, in a machine without namespaces, it is where it puts it.
+	Folder *artifact.Folder
+	// Compile is set for a machine that compiles, and only that.
+	Compile *CompileSpec
+}
+
+// CompileSpec bounds a machine that compiles.
+type CompileSpec struct {
+	CPU   time.Duration // of its whole life; the kernel kills it somewhat later
+	Bytes int64         // of the files that it writes
 }
 
 // Process is a running machine. Safe for concurrent use.
@@ -122,6 +135,7 @@ type Report struct {
 	Grade       Grade
 	LandlockABI int
 	Cgroup      string        // "v2", "v1" or "" for none
+	Folders     bool          // machines can be given folders
 	Seal        time.Duration // what the probe took to close its seal
 	// Missing says, for each step up that could not be had, why.
 	Missing []string

@@ -13,10 +13,11 @@ import (
 // cpuWatch is how often the CPU time of a load is looked at.
 const cpuWatch = 50 * time.Millisecond
 
-// load has the worker compile the session's module and try one instance, within
+// load has the worker load the session's program, compile it if it is given as its
+// source, and try one instance, within
 // the limits of a load. A module that passes the limit on CPU time or memory,
 // or on which the engine dies, is refused.
-func (s *session) load(ctx context.Context) error {
+func (s *session) load(ctx context.Context, program form) error {
 	loaded := make(chan error, 1)
 	s.mu.Lock()
 	s.loaded = loaded
@@ -25,8 +26,8 @@ func (s *session) load(ctx context.Context) error {
 	defer cancel()
 	unwatch := context.AfterFunc(ctx, func() { s.end(errSlow) }) // also of a write that blocks
 	defer unwatch()
-	m := wire.Load{Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest}
-	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), s.src.Module) // a failed write means a dying cell, seen below
+	m := wire.Load{Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest, Header: program.header}
+	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), program.module) // a failed write means a dying cell, seen below
 
 	tick := time.NewTicker(cpuWatch)
 	defer tick.Stop()

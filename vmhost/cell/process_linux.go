@@ -24,6 +24,7 @@ type process struct {
 	group  *cgroup // nil when there is none
 	grade  Grade
 	stderr head
+	folder *os.File // working directory of its start; nil for that of cmd
 
 	mu     sync.Mutex
 	reaped bool // the process id may be somebody else's from here on

@@ -3,8 +3,10 @@
 package seal
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -36,8 +38,32 @@ var allowed = []uintptr{
 // Calls that a healthy runtime may try and does without. They get EPERM, so
 // that an upgrade of it fails softly.
 var refused = []uintptr{
-	unix.SYS_OPENAT, unix.SYS_PREAD64, unix.SYS_UNAME, unix.SYS_PRLIMIT64,
+	unix.SYS_PREAD64, unix.SYS_UNAME, unix.SYS_PRLIMIT64,
 	unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_FCNTL, unix.SYS_IOCTL,
+}
+
+// writing are the calls by which the engine's compiler keeps its file. Where they
+// reach is Landlock's to say, and the root's.
+var writing = []uintptr{
+	unix.SYS_OPENAT, unix.SYS_NEWFSTATAT, unix.SYS_FSTAT, unix.SYS_GETDENTS64, unix.SYS_MKDIRAT, unix.SYS_RENAMEAT, unix.SYS_UNLINKAT, unix.SYS_FSYNC,
+}
+
+// notReading are the flags of openat that do more than read what is there, or
+// that give a descriptor to be used in another way.
+const notReading = unix.O_ACCMODE | unix.O_CREAT | unix.O_TRUNC | unix.O_APPEND | unix.O_TMPFILE&^unix.O_DIRECTORY | unix.O_PATH
+
+// files returns the calls on files that a folder needs: those that are allowed,
+// those that are allowed with arguments, and those that are refused.
+func files(folder Folder) (all []uintptr, some []rule, none []uintptr) {
+	switch folder {
+	case FolderWrite:
+		return writing, nil, nil
+	case FolderRead:
+		open := rule{number: unix.SYS_OPENAT, checks: []check{{arg: 2, clear: notReading}}, otherwise: resultRefuse}
+		return []uintptr{unix.SYS_NEWFSTATAT}, []rule{open}, nil
+	default:
+		return nil, nil, []uintptr{unix.SYS_OPENAT}
+	}
 }
 
 // check is a test of one argument.
@@ -48,10 +74,12 @@ type check struct {
 	clear uint32   // and none of these
 }
 
-// rule allows a call whose arguments pass all checks; others kill.
+// rule allows a call whose arguments pass all checks; others get the verdict in
+// otherwise, which is to kill unless it is set.
 type rule struct {
-	number uintptr
-	checks []check
+	number    uintptr
+	checks    []check
+	otherwise uint32
 }
 
 // rules are the calls that are harmless in some forms only.
@@ -61,16 +89,16 @@ func rules(pid int) []rule {
 	return []rule{
 		// Threads of this process, never a process. Go sets up
 		// thread-local storage by the call on amd64.
-		{unix.SYS_CLONE, []check{{arg: 0, equal: []uint32{thread, thread | unix.CLONE_SETTLS}}}},
+		{number: unix.SYS_CLONE, checks: []check{{arg: 0, equal: []uint32{thread, thread | unix.CLONE_SETTLS}}}},
 		// Fresh memory, no files, not executable.
-		{unix.SYS_MMAP, []check{{arg: 2, clear: unix.PROT_EXEC}, {arg: 3, set: unix.MAP_ANONYMOUS}}},
+		{number: unix.SYS_MMAP, checks: []check{{arg: 2, clear: unix.PROT_EXEC}, {arg: 3, set: unix.MAP_ANONYMOUS}}},
 		// The engine makes compiled code executable, but nothing is
 		// writable and executable at once.
-		{unix.SYS_MPROTECT, []check{{arg: 2, equal: []uint32{unix.PROT_NONE, unix.PROT_READ, rw, unix.PROT_READ | unix.PROT_EXEC}}}},
+		{number: unix.SYS_MPROTECT, checks: []check{{arg: 2, equal: []uint32{unix.PROT_NONE, unix.PROT_READ, rw, unix.PROT_READ | unix.PROT_EXEC}}}},
 		// The runtime gives names to its memory.
-		{unix.SYS_PRCTL, []check{{arg: 0, equal: []uint32{unix.PR_SET_VMA}}, {arg: 1, equal: []uint32{unix.PR_SET_VMA_ANON_NAME}}}},
+		{number: unix.SYS_PRCTL, checks: []check{{arg: 0, equal: []uint32{unix.PR_SET_VMA}}, {arg: 1, equal: []uint32{unix.PR_SET_VMA_ANON_NAME}}}},
 		// The runtime interrupts its own threads.
-		{unix.SYS_TGKILL, []check{{arg: 0, equal: []uint32{uint32(pid)}}}},
+		{number: unix.SYS_TGKILL, checks: []check{{arg: 0, equal: []uint32{uint32(pid)}}}},
 	}
 }
 
@@ -99,7 +127,8 @@ func (p *program) jump(code uint16, k uint32, yes, no int) {
 }
 
 // build makes the filter of a process whose own id is pid.
-func build(pid int) program {
+func build(pid int, folder Folder) program {
+	open, someFiles, noFiles := files(folder)
 	var p program
 	p.op(load, offArch)
 	p.jump(ifEqual, auditArch, 1, 0)
@@ -107,18 +136,18 @@ func build(pid int) program {
 	p.op(load, offNumber)
 	p.jump(ifAbove, x32Calls, 0, 1)
 	p.op(result, resultKill)
-	for _, number := range allowed {
+	for _, number := range slices.Concat(allowed, open) {
 		p.jump(ifEqual, uint32(number), 0, 1)
 		p.op(result, resultAllow)
 	}
-	for _, number := range refused {
+	for _, number := range slices.Concat(refused, noFiles) {
 		p.jump(ifEqual, uint32(number), 0, 1)
 		p.op(result, resultRefuse)
 	}
-	for _, r := range rules(pid) {
+	for _, r := range append(rules(pid), someFiles...) {
 		var body program
 		for _, c := range r.checks {
-			body.check(c)
+			body.check(c, cmp.Or(r.otherwise, resultKill))
 		}
 		body.op(result, resultAllow)
 		p.jump(ifEqual, uint32(r.number), 0, len(body))
@@ -128,25 +157,25 @@ func build(pid int) program {
 	return p
 }
 
-// check goes on behind itself if the check holds, and kills otherwise.
-func (p *program) check(c check) {
+// check goes on behind itself if the check holds, and ends in a verdict otherwise.
+func (p *program) check(c check, otherwise uint32) {
 	if c.equal != nil {
 		p.op(load, offArg(c.arg))
 		for i, v := range c.equal {
 			p.jump(ifEqual, v, len(c.equal)-i, 0)
 		}
-		p.op(result, resultKill)
+		p.op(result, otherwise)
 		return
 	}
 	p.op(load, offArg(c.arg))
 	p.op(and, c.set|c.clear)
 	p.jump(ifEqual, c.set, 1, 0)
-	p.op(result, resultKill)
+	p.op(result, otherwise)
 }
 
 // installFilter puts the filter on all threads at once.
-func installFilter() error {
-	p := build(unix.Getpid())
+func installFilter(folder Folder) error {
+	p := build(unix.Getpid(), folder)
 	prog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
 	runtime.KeepAlive(p)

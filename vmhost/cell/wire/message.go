@@ -75,8 +75,9 @@ type Load struct {
 	Remaining time.Duration // time left for it
 	Limits    vmhost.Limits
 	Grants    vmhost.Grants
-	Digest    vmhost.Digest
-	Module    []byte // not copied
+	Digest    vmhost.Digest // of the source
+	Header    []byte        // of an artifact, whose code is in the cell's folder; empty when Module is the source
+	Module    []byte        // the source, or the artifact's; not copied
 }
 
 // Append appends the encoded message, without the module, to b. The module
@@ -91,10 +92,11 @@ func (m Load) Append(b []byte) []byte {
 	for _, v := range [...]bool{g.Search, g.Embed, g.Vectors, g.Log, g.Clock} {
 		b = appendBool(b, v)
 	}
-	return append(b, m.Digest[:]...)
+	b = append(b, m.Digest[:]...)
+	return appendBytes(b, m.Header)
 }
 
-// DecodeLoad decodes a Load. Its module is part of body.
+// DecodeLoad decodes a Load. Its header and module are parts of body.
 func DecodeLoad(body []byte) (Load, error) {
 	f := fields{b: body}
 	m := Load{Remaining: time.Duration(f.i64())}
@@ -103,7 +105,7 @@ func DecodeLoad(body []byte) (Load, error) {
 	}
 	m.Grants = vmhost.Grants{Search: f.bool(), Embed: f.bool(), Vectors: f.bool(), Log: f.bool(), Clock: f.bool()}
 	copy(m.Digest[:], f.take(len(m.Digest)))
-	m.Module = f.rest()
+	m.Header, m.Module = f.bytes(vmhost.MaxArtifactHeader), f.rest()
 	return m, f.end("load")
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -34,23 +35,35 @@ const (
 // programs run here, after the seal is closed. Run returns the exit code, and
 // the caller must end the process with it at once: guests may still be running.
 func Run(args []string, engine func() vmhost.Driver) int {
-	conn, err := enter(args)
+	plan, err := seal.ParseArgs(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tars cell:", err)
 		return exitSeal
 	}
-	s := newServer(conn, engine())
-	if err := s.serve(); err != nil {
+	conn, folder, err := enter(plan)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tars cell:", err)
+		return exitSeal
+	}
+	if plan.Folder == seal.FolderWrite {
+		err = serveCompile(conn, engine(), folder)
+	} else {
+		s := newServer(conn, engine())
+		s.folder = folder
+		err = s.serve()
+	}
+	if err != nil {
 		return exitProtocol
 	}
 	return exitOK
 }
 
-// enter closes the seal and says so.
-func enter(args []string) (io.ReadWriter, error) {
-	plan, err := seal.ParseArgs(args)
-	if err != nil {
-		return nil, err
+// enter closes the seal and says so. It returns where the process's folder is.
+func enter(plan seal.Plan) (conn io.ReadWriter, folder string, err error) {
+	if plan.Folder == seal.FolderWrite {
+		// A file that gets too long is an error of its writer, not the
+		// end of the process.
+		signal.Ignore(unix.SIGXFSZ)
 	}
 	os.Clearenv()
 	// Not inherited by what might be executed, and watched by the runtime's
@@ -58,21 +71,21 @@ func enter(args []string) (io.ReadWriter, error) {
 	// filter forbids that.
 	unix.CloseOnExec(seal.WireFD)
 	if err := unix.SetNonblock(seal.WireFD, true); err != nil {
-		return nil, fmt.Errorf("wire: %w", err)
+		return nil, "", fmt.Errorf("wire: %w", err)
 	}
-	conn := os.NewFile(seal.WireFD, "wire")
+	conn = os.NewFile(seal.WireFD, "wire")
 	report, err := seal.Close(plan)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	hello := wire.Hello{
 		Version: wire.Version, Namespaces: report.Namespaces,
 		LandlockABI: uint32(report.LandlockABI), Took: report.Took,
 	}
 	if err := wire.NewWriter(conn).Write(wire.OpHello, 0, 0, hello.Append(nil)); err != nil {
-		return nil, fmt.Errorf("hello: %w", err)
+		return nil, "", fmt.Errorf("hello: %w", err)
 	}
-	return conn, nil
+	return conn, report.Folder, nil
 }
 
 // maxSkew is how far the machine's clock may be from the host's. In a jail they

@@ -30,6 +30,15 @@ func (driver) Load(_ context.Context, src vmhost.Source) (vmhost.Program, error)
 	return program{}, atLoad(string(src.Module))
 }
 
+// Compile does what the module's text says, and gives the text.
+func (driver) Compile(_ context.Context, src vmhost.Source, folder string) (vmhost.Artifact, error) {
+	return atCompile(string(src.Module), folder)
+}
+
+func (d driver) LoadCompiled(ctx context.Context, src vmhost.Source, _ []byte, _ string) (vmhost.Program, error) {
+	return d.Load(ctx, src)
+}
+
 type program struct{}
 
 func (program) Close() error { return nil }
@@ -44,17 +53,23 @@ func (program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, erro
 	if behave, ok := behaviours()[req.Capability]; ok {
 		return behave(ctx, req)
 	}
-	attempt, ok := attempts()[req.Capability]
+	got, err := try(req.Capability)
+	return vmhost.Reply{Output: []byte(got)}, err
+}
+
+// try makes an attempt.
+func try(name string) (string, error) {
+	attempt, ok := attempts()[name]
 	if !ok {
-		return vmhost.Reply{}, errors.New("no attempt " + req.Capability)
+		return "", errors.New("no attempt " + name)
 	}
 	got, err := attempt()
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		return vmhost.Reply{}, &vmhost.GuestError{Code: "denied", Message: unix.ErrnoName(errno)}
+		return "", &vmhost.GuestError{Code: "denied", Message: unix.ErrnoName(errno)}
 	}
 	if err != nil {
-		return vmhost.Reply{}, err
+		return "", err
 	}
-	return vmhost.Reply{Output: []byte("reached: " + got)}, nil
+	return "reached: " + got, nil
 }
