@@ -64,8 +64,9 @@ func runtimeConfig(e engine) wazero.RuntimeConfig {
 // it. The engine writes its file to the folder, which must be empty, the caller's
 // alone and without symbolic links in its path. Compile does not look at ctx while
 // it compiles. The error wraps [vmhost.ErrRefused] when the module is at fault,
-// also when its code does not fit into the folder or is larger than a file may be.
-func (d *Driver) Compile(ctx context.Context, src vmhost.Source, folder string) (vmhost.Artifact, error) {
+// also when there is no room for its code in the folder or in a file; room, bytes, is
+// what the error says that there is.
+func (d *Driver) Compile(ctx context.Context, src vmhost.Source, folder string, room int64) (vmhost.Artifact, error) {
 	metered, err := meterModule(src)
 	if err != nil {
 		return vmhost.Artifact{}, err
@@ -74,7 +75,7 @@ func (d *Driver) Compile(ctx context.Context, src vmhost.Source, folder string) 
 	if err != nil {
 		return vmhost.Artifact{}, fmt.Errorf("%w: folder for code: %w", vmhost.ErrUnavailable, err)
 	}
-	e := engine{metered: true, ready: true, cache: cache}
+	e := engine{metered: true, ready: true, cache: cache, room: room}
 	defer e.close()
 	src.Module = metered.Module
 	p, err := compile(ctx, e, src)
@@ -133,7 +134,7 @@ func (e engine) fault(err error) error {
 	var file *fs.PathError
 	switch {
 	case errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.ENOSPC):
-		return refuse("its compiled code is larger than there is room for")
+		return refuse("its compiled code is larger than the %d bytes that are allowed", e.room)
 	case errors.As(err, &file), strings.HasPrefix(err.Error(), "compilationcache: "):
 		return fmt.Errorf("%w: code of the module: %w", vmhost.ErrUnavailable, err)
 	default:

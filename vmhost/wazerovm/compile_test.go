@@ -22,7 +22,7 @@ func saying(letter string) []byte {
 // compiled compiles a module in a folder of its own.
 func compiled(t *testing.T, module []byte) vmhost.Artifact {
 	t.Helper()
-	a, err := newDriver(t).Compile(t.Context(), source(module), t.TempDir())
+	a, err := newDriver(t).Compile(t.Context(), source(module), t.TempDir(), 1<<30)
 	if err != nil {
 		t.Fatalf("Compile: %v", err)
 	}
@@ -107,7 +107,7 @@ func TestCompiledGo(t *testing.T) {
 	src := source(vmhosttest.Guest(t, "cited"))
 	src.Limits.Memory, src.Limits.Output = 64<<20, 1<<20
 	d := newDriver(t)
-	a, err := d.Compile(t.Context(), src, t.TempDir())
+	a, err := d.Compile(t.Context(), src, t.TempDir(), 1<<30)
 	if err != nil {
 		t.Fatalf("Compile: %v", err)
 	}
@@ -160,10 +160,10 @@ func TestCompiledRefuses(t *testing.T) {
 			t.Errorf("LoadCompiled, %s = %v, %v, want ErrUnavailable", name, p, err)
 		}
 	}
-	if _, err := d.Compile(t.Context(), source([]byte("no module")), t.TempDir()); !errors.Is(err, vmhost.ErrRefused) {
+	if _, err := d.Compile(t.Context(), source([]byte("no module")), t.TempDir(), 1<<30); !errors.Is(err, vmhost.ErrRefused) {
 		t.Errorf("Compile of no module = %v, want ErrRefused", err)
 	}
-	if _, err := d.Compile(t.Context(), src, "/dev/null/x"); !errors.Is(err, vmhost.ErrUnavailable) {
+	if _, err := d.Compile(t.Context(), src, "/dev/null/x", 1<<30); !errors.Is(err, vmhost.ErrUnavailable) {
 		t.Errorf("Compile without a folder = %v, want ErrUnavailable", err)
 	}
 }

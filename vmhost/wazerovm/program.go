@@ -43,6 +43,7 @@ type engine struct {
 	ready         bool                    // the module has its meter already
 	interruptible bool                    // by the engine's own look at the context in each loop, which costs tight loops a factor of 20 and more
 	cache         wazero.CompilationCache // where compiled code is put and looked for; nil for nowhere
+	room          int64                   // for code that is put there, bytes; for errors alone
 }
 
 // compile makes a program of a module. What goes wrong in it is the module's

@@ -11,6 +11,7 @@ import (
 type Compile struct {
 	Remaining time.Duration // time left for it
 	Memory    int64         // most linear memory of a guest, bytes
+	Room      int64         // most bytes of code
 	Digest    vmhost.Digest
 	Module    []byte // not copied
 }
@@ -20,13 +21,14 @@ type Compile struct {
 func (m Compile) Append(b []byte) []byte {
 	b = appendI64(b, int64(m.Remaining))
 	b = appendI64(b, m.Memory)
+	b = appendI64(b, m.Room)
 	return append(b, m.Digest[:]...)
 }
 
 // DecodeCompile decodes a Compile. Its module is part of body.
 func DecodeCompile(body []byte) (Compile, error) {
 	f := fields{b: body}
-	m := Compile{Remaining: time.Duration(f.i64()), Memory: f.i64()}
+	m := Compile{Remaining: time.Duration(f.i64()), Memory: f.i64(), Room: f.i64()}
 	copy(m.Digest[:], f.take(len(m.Digest)))
 	m.Module = f.rest()
 	return m, f.end("compile")

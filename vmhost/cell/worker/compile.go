@@ -14,8 +14,8 @@ import (
 // compiler is an engine that can compile in one process what another loads.
 type compiler interface {
 	// Compile compiles a module without running any of it. Its files go to
-	// the folder.
-	Compile(ctx context.Context, src vmhost.Source, folder string) (vmhost.Artifact, error)
+	// the folder, and have at most room bytes.
+	Compile(ctx context.Context, src vmhost.Source, folder string, room int64) (vmhost.Artifact, error)
 	// LoadCompiled loads what Compile made, whose code is in the folder.
 	LoadCompiled(ctx context.Context, src vmhost.Source, header []byte, folder string) (vmhost.Program, error)
 }
@@ -106,5 +106,5 @@ func compileJob(engine vmhost.Driver, folder string, job wire.Compile) (vmhost.A
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), job.Remaining)
 	defer cancel()
-	return c.Compile(ctx, vmhost.Source{Module: job.Module, Digest: job.Digest, Limits: vmhost.Limits{Memory: job.Memory}}, folder)
+	return c.Compile(ctx, vmhost.Source{Module: job.Module, Digest: job.Digest, Limits: vmhost.Limits{Memory: job.Memory}}, folder, job.Room)
 }

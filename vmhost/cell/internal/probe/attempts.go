@@ -23,6 +23,20 @@ func attempts() map[string]attempt {
 		"open-proc":    open("/proc/self/maps", unix.O_RDONLY),
 		"open-here":    open(".", unix.O_RDONLY|unix.O_DIRECTORY),
 		"open-create":  open("/left-behind", unix.O_WRONLY|unix.O_CREAT),
+		"open-append":  open("/code/x", unix.O_WRONLY|unix.O_APPEND),
+		"open-tmpfile": open("/code", unix.O_RDWR|unix.O_TMPFILE),
+		"open-code":    open("/code", unix.O_RDONLY|unix.O_DIRECTORY),
+		"open-path":    open("/", unix.O_PATH),
+		"open-up":      open("../../../../../etc/passwd", unix.O_RDONLY),
+		"open-shadow":  open("/etc/shadow", unix.O_RDONLY|unix.O_NOFOLLOW),
+		"open-memory":  open("/proc/self/mem", unix.O_RDONLY),
+		"list":         call(unix.SYS_GETDENTS64, 3, 0, 0),
+		"truncate":     call(unix.SYS_TRUNCATE, text("/code/x"), 0),
+		"unlink":       call(unix.SYS_UNLINKAT, atCwd, text("x"), 0),
+		"link":         call(unix.SYS_LINKAT, atCwd, text("x"), atCwd, text("y"), 0),
+		"symlink":      call(unix.SYS_SYMLINKAT, text("/"), atCwd, text("y")),
+		"chmod":        call(unix.SYS_FCHMODAT, atCwd, text("."), 0o777),
+		"chdir":        call(unix.SYS_CHDIR, text("..")),
 		"raise-limit":  raiseLimit,
 		"dup":          call(unix.SYS_FCNTL, 3, unix.F_DUPFD, 10),
 		"ioctl":        call(unix.SYS_IOCTL, 2, unix.TIOCSTI, 0),
@@ -87,6 +101,9 @@ func attempts() map[string]attempt {
 	}
 	return m
 }
+
+// atCwd is AT_FDCWD, -100, as an argument.
+const atCwd = ^uintptr(99)
 
 // call makes one system call.
 func call(number uintptr, args ...uintptr) attempt {

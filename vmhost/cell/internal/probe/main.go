@@ -31,7 +31,7 @@ func (driver) Load(_ context.Context, src vmhost.Source) (vmhost.Program, error)
 }
 
 // Compile does what the module's text says, and gives the text.
-func (driver) Compile(_ context.Context, src vmhost.Source, folder string) (vmhost.Artifact, error) {
+func (driver) Compile(_ context.Context, src vmhost.Source, folder string, _ int64) (vmhost.Artifact, error) {
 	return atCompile(string(src.Module), folder)
 }
 
