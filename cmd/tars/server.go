@@ -99,7 +99,10 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 
 // startHost starts what runs guests: cells, and the host above them.
 func (srv *server) startHost(c *serverConfig, s settings) error {
-	driver, err := cell.New(cell.Options{MinGrade: s.grade, MaxCells: c.PluginsLoaded, IdleTimeout: c.PluginIdle, Logger: srv.logger})
+	driver, err := cell.New(cell.Options{
+		MinGrade: s.grade, MaxCells: c.PluginsLoaded, IdleTimeout: c.PluginIdle, CompileCPU: c.PluginCompile,
+		CacheDir: c.PluginCache, CacheBytes: c.PluginBytes, CacheKey: s.ring.CacheKey(), Logger: srv.logger,
+	})
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,8 @@ type Options struct {
 	// LoadTimeout after a quarter of it; below that the machine is to blame.
 	LoadCPU time.Duration
 	// CompileCPU is the most CPU time to compile a module, of all threads;
-	// default 5 s. A module that passes it is refused, with the same rule
-	// for the clock as above, CompileTimeout; default 20 s.
+	// default 5 s. A module that passes it is refused. CompileTimeout is the
+	// longest by the clock, default 30 s, for which the machine is to blame.
 	CompileCPU, CompileTimeout time.Duration
 	// CompileMemory is what compiling may use, bytes; default 1 GiB.
 	// CompileBytes is the most that it may give, bytes; default 256 MiB.
@@ -86,7 +86,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.LoadTimeout, 20*time.Second)
 	setDefault(&o.LoadCPU, 10*time.Second)
 	setDefault(&o.CompileCPU, 5*time.Second)
-	setDefault(&o.CompileTimeout, 20*time.Second)
+	setDefault(&o.CompileTimeout, 30*time.Second)
 	setDefault(&o.CompileMemory, 1<<30)
 	setDefault(&o.CompileBytes, 256<<20)
 	setDefault(&o.Compiles, runtime.NumCPU())
