@@ -216,12 +216,15 @@ func TestTampered(t *testing.T) {
 		"empty":             write(nil),
 		"another account's": write(foreign),
 		"changed in place": func() error {
+			if err := os.Chmod(file, 0o600); err != nil {
+				return err
+			}
 			f, err := os.OpenFile(file, os.O_WRONLY, 0)
 			if err != nil {
-				return errors.Join(os.Chmod(file, 0o644), err)
+				return err
 			}
 			_, err = f.WriteAt([]byte{good[10] ^ 1}, 10)
-			return errors.Join(err, f.Close())
+			return errors.Join(err, f.Close(), os.Chmod(file, 0o444))
 		},
 		"written to by others": func() error { return os.Chmod(file, 0o666) },
 		"a folder":             func() error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) },
