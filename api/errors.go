@@ -62,6 +62,7 @@ func statuses() []status {
 		{kind: vmhost.ErrInput, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "input"},
 		{kind: vmhost.ErrBusy, code: http.StatusTooManyRequests, name: "limit", title: "Limit reached", reason: "busy", retry: 1},
 		{kind: vmhost.ErrCrashed, code: http.StatusServiceUnavailable, name: "plugin-crashed", title: "Plugin's machine died", reason: "crashed", retry: 1},
+		{kind: vmhost.ErrQuarantined, code: http.StatusConflict, name: "plugin-quarantined", title: "Plugin in quarantine", reason: "quarantined"},
 		{kind: vmhost.ErrUnavailable, code: http.StatusServiceUnavailable, name: "unavailable", title: "Unavailable", reason: "unavailable", retry: 2},
 
 		{kind: context.DeadlineExceeded, code: http.StatusGatewayTimeout, name: "timeout", title: "Timeout"},
@@ -99,6 +100,7 @@ func explain(p *problem, err error) {
 		refused *vmhost.RefusedError
 		unknown *knowledge.NotFoundError
 		limit   *knowledge.LimitError
+		kept    *vmhost.QuarantinedError
 	)
 	switch {
 	case errors.As(err, &invalid):
@@ -110,6 +112,8 @@ func explain(p *problem, err error) {
 		p.Detail = limit.Error()
 	case errors.As(err, &unknown):
 		p.Detail = "there is no such " + unknown.Kind // without the name, so that every unknown id has the same answer
+	case errors.As(err, &kept):
+		p.Detail = kept.Error()
 	case errors.As(err, &plugin):
 		p.Detail, p.Reason = plugin.Error(), plugin.Reason
 	}

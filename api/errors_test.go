@@ -120,13 +120,21 @@ func (f *failing) ListKeys(context.Context, knowledge.TenantID, string, int) ([]
 	return nil, f.get()
 }
 
+func (f *failing) ListQuarantined(context.Context, string, int) ([]plugins.Quarantined, error) {
+	return nil, f.get()
+}
+
+func (f *failing) ReleaseQuarantined(context.Context, knowledge.TenantID, vmhost.Digest) error {
+	return f.get()
+}
+
 func (f *failing) RevokeKey(context.Context, knowledge.TenantID, string) error { return f.get() }
 
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Records, s.Writer, s.Engine = f, f, f, f, f
-		s.Catalog, s.Registry, s.Invoker = f, f, f
+		s.Catalog, s.Registry, s.Invoker, s.Quarantine = f, f, f, f
 	}), f
 }
 
@@ -140,7 +148,7 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]
-	path = strings.NewReplacer("/versions/some1", "/versions/1").Replace(path)
+	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String()).Replace(path)
 	return w.call(method, path, token, body)
 }
 
@@ -170,12 +178,13 @@ func TestEveryErrorIsListed(t *testing.T) {
 		switch call.id {
 		case "putCollection", "createTenant":
 			kinds[knowledge.ErrConflict] = 409
-		case "listCollections", "listPlugins", "listTenants":
+		case "listCollections", "listPlugins", "listTenants", "listQuarantined":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422
 			kinds[vmhost.ErrMemory], kinds[vmhost.ErrTrapped], kinds[vmhost.ErrDeadline] = 422, 422, 422
 			kinds[vmhost.ErrBusy], kinds[vmhost.ErrUnavailable], kinds[vmhost.ErrCrashed] = 429, 503, 503
+			kinds[&vmhost.QuarantinedError{}] = 409
 		case "invokePlugin", "query":
 			kinds[knowledge.ErrNotFound] = 404
 			for reason, kind := range map[string]error{"deadline": vmhost.ErrDeadline, "memory": vmhost.ErrMemory, "trapped": vmhost.ErrTrapped, "output": vmhost.ErrOutput, "input": vmhost.ErrInput, "refused": vmhost.ErrRefused} {
@@ -184,6 +193,7 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[&query.PluginError{Plugin: "p", Reason: "error", Detail: "bad_config: x", Err: &vmhost.GuestError{Code: "bad_config", Message: "x"}}] = 422
 			kinds[&query.PluginError{Plugin: "p", Reason: "busy", Err: vmhost.ErrBusy}] = 429
 			kinds[&query.PluginError{Plugin: "p", Reason: "crashed", Err: vmhost.ErrCrashed}] = 503
+			kinds[&query.PluginError{Plugin: "p", Reason: "quarantined", Err: &vmhost.QuarantinedError{}}] = 409
 		case "searchRecords", "putRecords":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		default:
@@ -218,6 +228,10 @@ func TestProblemsExplain(t *testing.T) {
 		{&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}, "module-refused", "code section, offset 9: too deep", "refused"},
 		{&query.PluginError{Plugin: "p", Reason: "deadline", Detail: "2s", Err: vmhost.ErrDeadline}, "plugin-failed", "plugin p: deadline: 2s", "deadline"},
 		{&query.PluginError{Plugin: "p", Reason: "error", Detail: "bad_config: no k"}, "plugin-failed", "plugin p: error: bad_config: no k", "error"},
+		{
+			&query.PluginError{Plugin: "p", Reason: "quarantined", Err: &vmhost.QuarantinedError{Quarantine: vmhost.Quarantine{Reason: "out of memory", Since: time.Unix(0, 0), Deaths: 5}}},
+			"plugin-quarantined", "program in quarantine since 1970-01-01T00:00:00Z: its machine died, 5 in a row, the last: out of memory", "quarantined",
+		},
 		{knowledge.Invalid("records[3].vector[7]", "is not finite"), "invalid", "records[3].vector[7]: is not finite", nil},
 	} {
 		f.set(c.err)

@@ -74,7 +74,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 		Keys: w.keys, Tenants: w.keys, Collections: w.store, Records: w.store,
 		Writer: &ingest.Writer{Store: w.store, Embedders: set}, Embedders: set,
 		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
-		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins,
+		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble),
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tars-project/tars/knowledge"
 )
@@ -14,7 +15,8 @@ import (
 // Bounds of a manifest.
 const (
 	MaxManifest    = 64 << 10 // bytes of plugin.json
-	maxDescription = 2000     // bytes
+	MaxSamples     = 8
+	maxDescription = 2000 // bytes
 	maxWall        = 10 * time.Minute
 )
 
@@ -27,6 +29,14 @@ type manifestDocument struct {
 	Capabilities []Capability   `json:"capabilities"`
 	Grants       []Grant        `json:"grants,omitempty"`
 	Limits       limitsDocument `json:"limits,omitzero"`
+
+	Samples        []sampleDocument `json:"samples,omitempty"`
+	FreshInstances bool             `json:"fresh_instances,omitzero"`
+}
+
+type sampleDocument struct {
+	Capability Capability     `json:"capability"`
+	Input      jsontext.Value `json:"input"`
 }
 
 type limitsDocument struct {
@@ -49,6 +59,13 @@ func ParseManifest(data []byte) (Manifest, error) {
 		Name: Name(d.Name), Description: d.Description,
 		Capabilities: sortedSet(d.Capabilities), Grants: sortedSet(d.Grants),
 		Limits: Limits{Memory: d.Limits.MemoryBytes, Wall: time.Duration(d.Limits.WallMS) * time.Millisecond, Output: d.Limits.OutputBytes},
+	}
+	m.FreshInstances = d.FreshInstances
+	for i, sample := range d.Samples {
+		if err := sample.Input.Compact(); err != nil { // also what was left out
+			return Manifest{}, knowledge.Invalid(fmt.Sprintf("manifest.samples[%d].input", i), "is not a JSON value")
+		}
+		m.Samples = append(m.Samples, Sample{sample.Capability, sample.Input})
 	}
 	if d.ABI != ABI {
 		return Manifest{}, knowledge.Invalid("manifest.abi", "is %d; this server speaks %d", d.ABI, ABI)
@@ -85,6 +102,14 @@ func (m Manifest) validate() error {
 			return knowledge.Invalid("grants", "has an entry that this server does not offer; need some of %s", words(offered))
 		}
 	}
+	if len(m.Samples) > MaxSamples {
+		return knowledge.Invalid("samples", "has %d entries; at most %d are allowed", len(m.Samples), MaxSamples)
+	}
+	for i, s := range m.Samples {
+		if !slices.Contains(m.Capabilities, s.Capability) {
+			return knowledge.Invalid(fmt.Sprintf("samples[%d].capability", i), "is not one of the manifest's capabilities; need one of %s", words(m.Capabilities))
+		}
+	}
 	switch {
 	case m.Limits.Memory < 0 || m.Limits.Memory%(64<<10) != 0:
 		return knowledge.Invalid("limits.memory_bytes", "is %d; need a positive multiple of 65536, or none for the default", m.Limits.Memory)
@@ -103,7 +128,12 @@ func badWall(ms int64) error {
 // Document returns the manifest in canonical form: the same manifest gives the
 // same bytes.
 func (m Manifest) Document() []byte {
+	var samples []sampleDocument
+	for _, s := range m.Samples {
+		samples = append(samples, sampleDocument{s.Capability, s.Input})
+	}
 	data, err := json.Marshal(manifestDocument{
+		Samples: samples, FreshInstances: m.FreshInstances,
 		ABI: ABI, Name: string(m.Name), Description: m.Description,
 		Capabilities: sortedSet(m.Capabilities), Grants: sortedSet(m.Grants),
 		Limits: limitsDocument{MemoryBytes: m.Limits.Memory, WallMS: m.Limits.Wall.Milliseconds(), OutputBytes: m.Limits.Output},

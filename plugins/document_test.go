@@ -35,6 +35,29 @@ func TestParseManifest(t *testing.T) {
 	}
 }
 
+// TestManifestSamples: samples are kept as they are written, without white space,
+// and a manifest without them has the document that it always had.
+func TestManifestSamples(t *testing.T) {
+	const full = `{"abi":1,"name":"p","capabilities":["rank"],"fresh_instances":true,
+		"samples":[{"capability":"rank","input": {"b": 9007199254740993, "a": [1, null]} }]}`
+	got, err := plugins.ParseManifest([]byte(full))
+	want := plugins.Manifest{
+		Name: "p", Capabilities: []plugins.Capability{plugins.Rank}, FreshInstances: true,
+		Samples: []plugins.Sample{{Capability: plugins.Rank, Input: []byte(`{"b":9007199254740993,"a":[1,null]}`)}},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("ParseManifest = %+v, %v, want %+v", got, err, want)
+	}
+	const canonical = `{"abi":1,"name":"p","capabilities":["rank"],` +
+		`"samples":[{"capability":"rank","input":{"b":9007199254740993,"a":[1,null]}}],"fresh_instances":true}`
+	if document := string(got.Document()); document != canonical {
+		t.Errorf("Document = %s, want %s", document, canonical)
+	}
+	if again, err := plugins.ParseManifest(got.Document()); err != nil || !reflect.DeepEqual(again, got) {
+		t.Errorf("ParseManifest(Document) = %+v, %v, want the same", again, err)
+	}
+}
+
 func TestParseManifestRefuses(t *testing.T) {
 	// with is a good manifest with one member put in another's place.
 	with := func(member, value string) string {
@@ -77,6 +100,11 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"unknown capability", with("capabilities", `["rank","mine-bitcoin"]`), "manifest.capabilities"},
 		{"capability of number", with("capabilities", `[1]`), "manifest"},
 		{"grant log", with("grants", `["log"]`), "ok"},
+		{"sample", with("samples", `[{"capability":"rank","input":null}]`), "ok"},
+		{"sample of another capability", with("samples", `[{"capability":"merge","input":{}}]`), "manifest.samples[0].capability"},
+		{"sample without an input", with("samples", `[{"capability":"rank"}]`), "manifest.samples[0].input"},
+		{"sample with a repeated member", with("samples", `[{"capability":"rank","input":{"a":1,"a":2}}]`), "manifest"},
+		{"nine samples", with("samples", "["+strings.Repeat(`{"capability":"rank","input":1},`, 8)+`{"capability":"rank","input":1}]`), "manifest.samples"},
 		{"grant not offered", with("grants", `["search"]`), "manifest.grants"},
 		{"unknown grant", with("grants", `["network"]`), "manifest.grants"},
 		{"memory 0", with("limits", `{"memory_bytes":0}`), "ok"},

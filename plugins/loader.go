@@ -162,6 +162,8 @@ func (l *Loader) guest(ctx context.Context, w wanted) (*vmhost.Guest, error) {
 		Digest:  vmhost.DigestOf(code),
 		Limits:  w.limits,
 		Grants:  grants(w.manifest),
+		Samples: samples(w.manifest),
+		Fresh:   w.manifest.FreshInstances,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("plugin %q: load: %w", w.manifest.Name, err)

@@ -35,6 +35,11 @@ type Manifest struct {
 	Capabilities []Capability
 	Grants       []Grant // host functions that it may call
 	Limits       Limits
+	Samples      []Sample // at most MaxSamples
+	// FreshInstances gives every call a new instance of the module, where
+	// otherwise it is put back at an image: for a plugin that must not begin
+	// with what another run of its initialisation made, such as a secret.
+	FreshInstances bool
 }
 
 // Grant is a host function that a plugin may call.

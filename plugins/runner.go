@@ -212,6 +212,10 @@ func callError(ctx context.Context, name Name, err error) error {
 	if errors.As(err, &guest) {
 		return &query.PluginError{Plugin: string(name), Reason: "error", Detail: guest.Error(), Err: err}
 	}
+	var quarantined *vmhost.QuarantinedError
+	if errors.As(err, &quarantined) {
+		return &query.PluginError{Plugin: string(name), Reason: "quarantined", Detail: quarantined.Error(), Err: err}
+	}
 	for _, k := range failures {
 		if errors.Is(err, k.kind) {
 			return &query.PluginError{Plugin: string(name), Reason: k.reason, Detail: k.kind.Error(), Err: err}

@@ -29,6 +29,9 @@ var (
 	ErrBusy = errors.New("no slot free")
 	// ErrUnavailable: no machine could be started, or the host is closed.
 	ErrUnavailable = errors.New("no machine")
+	// ErrQuarantined: the program is not run because it kept killing its
+	// machine. See [QuarantinedError].
+	ErrQuarantined = errors.New("program in quarantine")
 )
 
 // RefusedError says why a module was refused. Its text is made for the

@@ -35,8 +35,8 @@ func (g *Guest) Limits() Limits { return g.src.Limits }
 // The error is ctx's error if ctx ended, whoever noticed first, together with
 // [ErrBusy] if its deadline passed in the queue. Else it is exactly one of
 // [ErrInput], [ErrBusy], [ErrDeadline] (the guest's own wall-clock limit),
-// [ErrTrapped], [ErrMemory], [ErrOutput], [ErrCrashed], [ErrUnavailable], a
-// *[GuestError], or the error that req.Host ended the call with.
+// [ErrTrapped], [ErrMemory], [ErrOutput], [ErrCrashed], [ErrUnavailable],
+// [ErrQuarantined], a *[GuestError], or the error that req.Host ended the call with.
 func (g *Guest) Call(ctx context.Context, req Request) (Reply, error) {
 	if err := g.checkInput(req); err != nil {
 		return Reply{}, err
@@ -150,7 +150,7 @@ func kindOf(err error) error {
 	if errors.As(err, &guest) {
 		return &GuestError{Code: CutText(guest.Code, MaxErrorCode), Message: CutText(guest.Message, MaxErrorMessage)}
 	}
-	for _, kind := range []error{ErrTrapped, ErrMemory, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy, ErrDeadline} {
+	for _, kind := range []error{ErrTrapped, ErrMemory, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy, ErrDeadline, ErrQuarantined} {
 		if errors.Is(err, kind) {
 			return err
 		}

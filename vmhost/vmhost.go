@@ -74,6 +74,28 @@ type Source struct {
 	Digest  Digest // of Module
 	Limits  Limits
 	Grants  Grants
+	// AccountMemory is the most memory of all calls of the account together,
+	// bytes; 0 means no limit at that level. A driver whose machines can be held
+	// to it by the kernel does that too, by what the latest load says.
+	AccountMemory int64
+	// Samples are calls that are made at Load, so that what a program makes ready
+	// at its first calls is part of its image. At most MaxSamples. A program that
+	// does not return from one is refused.
+	Samples []Sample
+	// Fresh gives every call a new instance, initialised for it alone, where
+	// others are put back at an image: for programs that must not start from
+	// what another run of their initialisation made.
+	Fresh bool
+}
+
+// MaxSamples is the most samples of a program.
+const MaxSamples = 16
+
+// Sample is a typical call of a program. It sees a fixed clock, random numbers
+// that follow from the module, and no host functions.
+type Sample struct {
+	Capability string
+	Input      []byte // a UTF-8 document within the limits
 }
 
 // Grants are the host functions that a program may import. A module that
@@ -130,7 +152,8 @@ type Usage struct {
 	Tier        Tier
 	Grade       string        // isolation really reached, such as "jail+cgroup"; see vmhost/cell
 	Queue       time.Duration // waited for a slot and a cell
-	VM          time.Duration // in the VM, instantiation and host calls included
+	VM          time.Duration // in the VM, making it ready and host calls included
+	Restore     time.Duration // of that, putting the VM back at its image; 0 for one that was thrown away
 	Fuel        int64         // what the guest's instructions cost, by the model of vmhost/wasm
 	PeakMemory  int64         // bytes of linear memory at the end of the call, which never shrinks
 	HostCalls   int

@@ -36,6 +36,8 @@ type serverConfig struct {
 	PluginTenant  int           `name:"plugin-tenant-slots" env:"TARS_PLUGIN_TENANT_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once of one tenant; 0 means half of the node's."`
 	PluginsLoaded int           `env:"TARS_PLUGINS_LOADED" default:"64" placeholder:"N" help:"Plugin versions kept ready; the one not used longest gives way."`
 	PluginIdle    time.Duration `env:"TARS_PLUGIN_IDLE" default:"60s" help:"How long a cell without calls is kept."`
+	PluginBlanks  int           `env:"TARS_PLUGIN_BLANKS" default:"2" placeholder:"N" help:"Sealed cells kept ready for the next plugin; 0 for none."`
+	PluginDeaths  int           `env:"TARS_PLUGIN_DEATHS" default:"5" placeholder:"N" help:"Cells in a row that a plugin may kill before it is not run any more."`
 	PluginWall    time.Duration `env:"TARS_PLUGIN_WALL" default:"2s" help:"Wall-clock limit of a call whose manifest names none."`
 	PluginMaxWall time.Duration `env:"TARS_PLUGIN_MAX_WALL" default:"30s" help:"Longest wall-clock limit that a manifest may ask for."`
 	PluginMemory  int64         `name:"plugin-max-memory" env:"TARS_PLUGIN_MAX_MEMORY" default:"268435456" placeholder:"BYTES" help:"Most linear memory that a manifest may ask for; a multiple of 65536."`
@@ -91,6 +93,8 @@ func (c *serverConfig) settings() (settings, error) {
 		{"plugin-slots", c.PluginSlots, 0, 10_000},
 		{"plugin-tenant-slots", c.PluginTenant, 0, 10_000},
 		{"plugins-loaded", c.PluginsLoaded, 1, 10_000},
+		{"plugin-blanks", c.PluginBlanks, 0, 1000},
+		{"plugin-deaths", c.PluginDeaths, 1, 1000},
 	} {
 		if n.value < n.least || n.value > n.atMost {
 			p.add(n.flag, "is %d; need %d to %d", n.value, n.least, n.atMost)

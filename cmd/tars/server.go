@@ -36,6 +36,7 @@ type server struct {
 	store    *pgstore.Store
 	keys     *tenancy.Keys
 	host     *vmhost.Host
+	cells    *cell.Driver // of the host, for its figures
 	loader   *plugins.Loader
 	api      *http.Server
 	metrics  *http.Server // nil without one
@@ -79,6 +80,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
 	runner := &plugins.Runner{Catalog: catalog, Loader: srv.loader, Policies: directory, Tier: srv.host.Tier()}
 	metrics := api.NewMetrics()
+	metrics.RegisterCells(srv.cellStats)
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
 		Tenants:     srv.keys,
@@ -90,6 +92,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Registry:    &plugins.Registry{Catalog: catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
 		Catalog:     catalog,
 		Invoker:     runner,
+		Quarantine:  plugins.Quarantine{Host: srv.host},
 	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
 	if err != nil {
 		return srv, err
@@ -100,12 +103,14 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 // startHost starts what runs guests: cells, and the host above them.
 func (srv *server) startHost(c *serverConfig, s settings) error {
 	driver, err := cell.New(cell.Options{
-		MinGrade: s.grade, MaxCells: c.PluginsLoaded, IdleTimeout: c.PluginIdle, CompileCPU: c.PluginCompile,
+		MinGrade: s.grade, MaxCells: c.PluginsLoaded + c.PluginBlanks, Blanks: c.PluginBlanks, GuestMemory: c.PluginMemory,
+		QuarantineAfter: c.PluginDeaths, IdleTimeout: c.PluginIdle, CompileCPU: c.PluginCompile,
 		CacheDir: c.PluginCache, CacheBytes: c.PluginBytes, CacheKey: s.ring.CacheKey(), Logger: srv.logger,
 	})
 	if err != nil {
 		return err
 	}
+	srv.cells = driver
 	srv.host, err = vmhost.New(driver, vmhost.Options{
 		Slots: s.slots, PerAccount: s.tenant,
 		MaxLimits: vmhost.Limits{
@@ -119,6 +124,19 @@ func (srv *server) startHost(c *serverConfig, s settings) error {
 		return errors.Join(err, driver.Close())
 	}
 	return nil
+}
+
+// cellStats are the figures of the cells, for the metrics.
+func (srv *server) cellStats() api.CellStats {
+	s := srv.cells.Stats()
+	stats := api.CellStats{
+		Cells: s.Cells, Blanks: s.Blanks, Quarantined: s.Quarantined,
+		Adoptions: s.Adoptions, ColdStarts: s.ColdStarts, BlankFailures: s.BlankFailures, Deaths: make(map[string]int64, len(s.Deaths)),
+	}
+	for cause, n := range s.Deaths {
+		stats.Deaths[string(cause)] = n
+	}
+	return stats
 }
 
 // moduleLimits are the caps on modules, the same at upload and at each load.

@@ -184,7 +184,7 @@ type DraftCitation struct {
 // budget's, and not the service's.
 type PluginError struct {
 	Plugin string
-	Reason string // a word: "deadline", "memory", "trapped", "output", "input", "refused", "error", "crashed", "busy", "unavailable"
+	Reason string // a word: "deadline", "memory", "trapped", "output", "input", "refused", "error", "crashed", "quarantined", "busy", "unavailable"
 	Detail string // for the tenant's people
 	Err    error  // the cause
 }

@@ -33,10 +33,18 @@ type flight struct {
 	cancel  context.CancelFunc
 }
 
+// newArtifacts returns artifacts that are kept nowhere: cells compile for themselves.
+func newArtifacts(opts Options) *artifacts {
+	return &artifacts{
+		log: opts.Logger, turns: newTurns(opts.Compiles),
+		flights: make(map[artifact.Key]*flight), folders: make([]*artifact.Folder, opts.MaxCells),
+	}
+}
+
 // openArtifacts opens the cache. A directory that others may change is an error.
 // When none can be written to, that is logged, and cells compile for themselves.
 func openArtifacts(opts Options, report Report) (*artifacts, error) {
-	a := &artifacts{log: opts.Logger, turns: newTurns(opts.Compiles), flights: make(map[artifact.Key]*flight), folders: make([]*artifact.Folder, opts.MaxCells)}
+	a := newArtifacts(opts)
 	if !report.Folders {
 		a.log.Warn("cells compile for themselves: they cannot be given folders here")
 		return a, nil
@@ -197,13 +205,14 @@ type form struct {
 
 func (f form) compiled() bool { return len(f.header) > 0 }
 
-// hand puts an entry into a cell's folder, takes it over, and returns what the cell
-// is told. Whatever fails, the cell compiles for itself.
-func (d *Driver) hand(src vmhost.Source, folder *artifact.Folder, e *artifact.Entry) form {
+// hand puts an entry into the folder of a place, takes it over, and returns what the
+// cell there is told. Whatever fails, the cell compiles for itself.
+func (d *Driver) hand(src vmhost.Source, place int, e *artifact.Entry) form {
 	source := form{module: src.Module}
 	if e == nil {
 		return source
 	}
+	folder := d.artifacts.folders[place]
 	if folder == nil {
 		_ = e.Close() // it was only read
 		return source

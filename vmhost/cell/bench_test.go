@@ -37,8 +37,10 @@ func BenchmarkColdStart(b *testing.B) {
 		src         vmhost.Source
 		cached      bool
 	}{
-		{"small-cached", "x", source(b, "echo"), true}, {"small-compiled", "x", source(b, "echo"), false},
-		{"go-cached", goDocument, goSource(b), true}, {"go-compiled", goDocument, goSource(b), false},
+		{"small-cached", "x", source(b, "echo"), true},
+		{"small-compiled", "x", source(b, "echo"), false},
+		{"go-cached", goDocument, goSource(b), true},
+		{"go-compiled", goDocument, goSource(b), false},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			d := newDriver(b, binTars, nil)
@@ -58,6 +60,48 @@ func BenchmarkColdStart(b *testing.B) {
 				if err := p.Close(); err != nil {
 					b.Fatal(err)
 				}
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// BenchmarkFirstCall is from nothing to the first answer with a blank cell ready.
+func BenchmarkFirstCall(b *testing.B) {
+	for _, c := range []struct {
+		name, input string
+		src         vmhost.Source
+	}{{"small", "x", source(b, "echo")}, {"go", goDocument, goSource(b)}} {
+		b.Run(c.name, func(b *testing.B) {
+			d := withBlanks(b, binTars, 1, nil)
+			for b.Loop() {
+				p := load(b, d, c.src)
+				wantAnswer(b, p, c.input)
+				b.StopTimer()
+				if err := p.Close(); err != nil {
+					b.Fatal(err)
+				}
+				waitBlanks(b, d, 1)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(d.Stats().ColdStarts), "cold-starts")
+		})
+	}
+}
+
+// BenchmarkSpawn is from nothing to a cell that is adopted, set up and has loaded a
+// program of which there is nothing to compile: cold, and with a blank cell ready.
+func BenchmarkSpawn(b *testing.B) {
+	for _, blanks := range []int{0, 1} {
+		b.Run(map[int]string{0: "cold", 1: "blank"}[blanks], func(b *testing.B) {
+			d := withBlanks(b, binProbe, blanks, nil)
+			for b.Loop() {
+				p := load(b, d, probeSource("attempts"))
+				b.StopTimer()
+				if err := p.Close(); err != nil {
+					b.Fatal(err)
+				}
+				waitBlanks(b, d, blanks)
 				b.StartTimer()
 			}
 		})

@@ -34,7 +34,7 @@ func (d *Driver) compile(ctx context.Context, src vmhost.Source) (vmhost.Artifac
 	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.CompileTimeout, errCompileSlow)
 	defer cancel()
 	spec := Spec{
-		Place: d.opts.MaxCells + slot, Memory: d.opts.CompileMemory, Procs: compileProcs, CPUs: d.opts.CPUs,
+		Place: d.opts.MaxCells + slot, Memory: d.opts.CompileMemory, Procs: compileProcs,
 		Compile: &CompileSpec{CPU: d.opts.CompileCPU, Bytes: d.opts.CompileBytes},
 	}
 	if d.report.Grade == GradeJailLite {
@@ -48,6 +48,15 @@ func (d *Driver) compile(ctx context.Context, src vmhost.Source) (vmhost.Artifac
 		return vmhost.Artifact{}, fmt.Errorf("%w: compile cell: %w", vmhost.ErrUnavailable, err)
 	}
 	c := &compiling{d: d, proc: proc, src: src, folder: spec.Folder}
+	// Before it gets the account's first byte, which is in run.
+	err = proc.Adopt(Adoption{
+		Account: src.Account, AccountMemory: src.AccountMemory, Overhead: d.opts.CompileMemory, Memory: d.opts.CompileMemory, CPUs: d.opts.CPUs,
+	})
+	if err != nil {
+		proc.Kill()
+		exit := proc.Wait()
+		return vmhost.Artifact{}, fmt.Errorf("%w: adopt a compile cell: %w (%v)", vmhost.ErrUnavailable, err, exit)
+	}
 	return c.run(ctx)
 }
 

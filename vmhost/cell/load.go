@@ -10,8 +10,8 @@ import (
 	"github.com/tars-project/tars/vmhost/cell/wire"
 )
 
-// cpuWatch is how often the CPU time of a load is looked at.
-const cpuWatch = 50 * time.Millisecond
+// loadWatch is how often the CPU time of a load is looked at.
+const loadWatch = 50 * time.Millisecond
 
 // load has the worker load the session's program, compile it if it is given as its
 // source, and try one instance, within
@@ -26,10 +26,13 @@ func (s *session) load(ctx context.Context, program form) error {
 	defer cancel()
 	unwatch := context.AfterFunc(ctx, func() { s.end(errSlow) }) // also of a write that blocks
 	defer unwatch()
-	m := wire.Load{Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest, Header: program.header}
+	m := wire.Load{
+		Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest,
+		Fresh: s.src.Fresh, Samples: s.src.Samples, Header: program.header,
+	}
 	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), program.module) // a failed write means a dying cell, seen below
 
-	tick := time.NewTicker(cpuWatch)
+	tick := time.NewTicker(loadWatch)
 	defer tick.Stop()
 	var used time.Duration
 	for {

@@ -38,6 +38,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("results", func(t *testing.T) { testResults(t, h) })
 	t.Run("breaches", func(t *testing.T) { testBreaches(t, h) })
 	t.Run("compiled guests", func(t *testing.T) { testCompiled(t, h) })
+	t.Run("canaries", func(t *testing.T) { testCanaries(t, h) })
 }
 
 // limits are those of the suite's guests. The wall-clock limit is long enough

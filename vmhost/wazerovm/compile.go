@@ -30,7 +30,7 @@ const engineConfig = "tars-engine/1"
 // source and its memory limit: the engine, its configuration, the meter, the
 // stack, the architecture. Artifacts of another version are of no use.
 func EngineVersion() string {
-	return fmt.Sprintf("%s wazero %s %s stack %d %s/%s", engineConfig, wazeroVersion(), wasm.MeterVersion, stackBytes, runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s wazero %s %s stack %d of %d %s/%s", engineConfig, wazeroVersion(), wasm.MeterVersion, stackSlice, stackBytes, runtime.GOOS, runtime.GOARCH)
 }
 
 // wazeroVersion is the version that this binary is built with; empty in a binary
@@ -67,7 +67,7 @@ func runtimeConfig(e engine) wazero.RuntimeConfig {
 // also when there is no room for its code in the folder or in a file; room, bytes, is
 // what the error says that there is.
 func (d *Driver) Compile(ctx context.Context, src vmhost.Source, folder string, room int64) (vmhost.Artifact, error) {
-	metered, err := meterModule(src)
+	m, err := metered(src)
 	if err != nil {
 		return vmhost.Artifact{}, err
 	}
@@ -75,9 +75,9 @@ func (d *Driver) Compile(ctx context.Context, src vmhost.Source, folder string, 
 	if err != nil {
 		return vmhost.Artifact{}, fmt.Errorf("%w: folder for code: %w", vmhost.ErrUnavailable, err)
 	}
-	e := engine{metered: true, ready: true, cache: cache, room: room}
+	e := engine{metered: true, ready: true, about: describe(m, ""), cache: cache, room: room}
 	defer e.close()
-	src.Module = metered.Module
+	src.Module = m.Module
 	p, err := compile(ctx, e, src)
 	if err != nil {
 		return vmhost.Artifact{}, err
@@ -87,7 +87,7 @@ func (d *Driver) Compile(ctx context.Context, src vmhost.Source, folder string, 
 	if err != nil {
 		return vmhost.Artifact{}, fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
 	}
-	header, err := describe(metered, file).encode()
+	header, err := describe(m, file).encode()
 	if err != nil {
 		return vmhost.Artifact{}, refuse("its description cannot be kept: %s", err)
 	}
@@ -95,7 +95,7 @@ func (d *Driver) Compile(ctx context.Context, src vmhost.Source, folder string, 
 	if err != nil {
 		return vmhost.Artifact{}, fmt.Errorf("%w: read the code: %w", vmhost.ErrUnavailable, err)
 	}
-	return vmhost.Artifact{Name: file, Header: header, Module: metered.Module, Code: code}, nil
+	return vmhost.Artifact{Name: file, Header: header, Module: m.Module, Code: code}, nil
 }
 
 // onlyFile returns the file that the engine has written, relative to the folder:
@@ -159,5 +159,5 @@ func (d *Driver) LoadCompiled(ctx context.Context, src vmhost.Source, header []b
 	if err != nil {
 		return nil, fmt.Errorf("%w: folder for code: %w", vmhost.ErrUnavailable, err)
 	}
-	return d.load(ctx, engine{metered: true, ready: true, cache: cache}, src)
+	return d.load(ctx, engine{metered: true, ready: true, about: about, cache: cache}, src)
 }

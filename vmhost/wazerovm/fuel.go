@@ -17,15 +17,19 @@ const (
 	// stackBytes is the most stack of a guest, by the meter's upper estimate:
 	// enough for Go's encoding/json at a nesting of 3,000.
 	stackBytes = 16 << 20
+	// stackSlice is how much of it a call may use unseen. The engine's stacks
+	// grow and never shrink, so that those of a call that used more are given up
+	// after it.
+	stackSlice = 256 << 10
 )
 
-// meterModule builds the meter into the module of src. The host has checked it with
+// metered builds the meter into the module of src. The host has checked it with
 // the caps of the node; here, inside the cell, it is checked again.
-func meterModule(src vmhost.Source) (*wasm.Metered, error) {
+func metered(src vmhost.Source) (*wasm.Metered, error) {
 	limits := wasm.DefaultLimits()
 	limits.Size = max(limits.Size, int64(len(src.Module)))
 	limits.MemoryPages = uint32(src.Limits.Memory / pageSize)
-	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: stackBytes})
+	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: stackSlice})
 	var bad *wasm.Error
 	if errors.As(err, &bad) {
 		return nil, &vmhost.RefusedError{Section: bad.Section, Offset: bad.Offset, Detail: bad.Detail}
@@ -48,19 +52,33 @@ func refuel(ctx context.Context, v *vm, stack []uint64) {
 	stack[0] = uint64(int64(stack[0]) + fuelSlice)
 }
 
-// overflow ends a guest that used up its stack.
+// overflow grants the rest of the stack, once, or ends a guest that used it up.
 func overflow(_ context.Context, v *vm, _ []uint64) {
+	if !v.deep {
+		v.deep = true
+		left := int64(v.stackLeft.Get()) + stackBytes - stackSlice
+		v.stackLeft.Set(uint64(left))
+		if left >= 0 {
+			return
+		}
+	}
 	v.end(fmt.Errorf("%w: stack overflow", vmhost.ErrTrapped))
+}
+
+// supply gives the guest what a call begins with.
+func (v *vm) supply() {
+	if v.fuelLeft == nil {
+		return // not instantiated yet, or not metered: a test's
+	}
+	v.granted = fuelSlice
+	v.fuelLeft.Set(fuelSlice)
+	v.stackLeft.Set(stackSlice)
 }
 
 // fuel is what the guest has used so far.
 func (v *vm) fuel() int64 {
-	if v.instance == nil || v.granted == 0 {
+	if v.fuelLeft == nil {
 		return 0
 	}
-	left := v.instance.ExportedGlobal(wasm.FuelExport)
-	if left == nil {
-		return 0 // not metered: a test's
-	}
-	return v.granted - int64(left.Get())
+	return v.granted - int64(v.fuelLeft.Get())
 }

@@ -39,6 +39,9 @@ type Plan struct {
 	AddressSpace uint64
 	// Threads is the most threads of the process's user.
 	Threads uint64
+	// ImageSize is the most bytes of one memory image; see [Report]. A process
+	// that writes to a folder has no images.
+	ImageSize uint64
 	// Folder is what the process may do in its folder; empty is FolderNone.
 	Folder Folder
 	// FolderBytes is the most bytes in a folder that is written, where the
@@ -55,6 +58,13 @@ type Report struct {
 	LandlockABI int    // 0: the kernel has no Landlock
 	Folder      string // where the folder is from now on; empty without one
 	Took        time.Duration
+	// Pagemap and Images are descriptors with which the process can still do
+	// one thing each: ask which of its own pages are private, by the ioctl
+	// PAGEMAP_SCAN; and freeze memory in files without a name, set their
+	// size, seal them, and map them privately and not executable. Pagemap is
+	// -1 where the process may not look at its own.
+	Pagemap int
+	Images  []int
 }
 
 // Args returns the plan as arguments of a command line.
@@ -63,6 +73,7 @@ func (p Plan) Args() []string {
 		"-namespaces=" + strconv.FormatBool(p.Namespaces),
 		"-address-space=" + strconv.FormatUint(p.AddressSpace, 10),
 		"-threads=" + strconv.FormatUint(p.Threads, 10),
+		"-image-size=" + strconv.FormatUint(p.ImageSize, 10),
 		"-folder=" + string(cmp.Or(p.Folder, FolderNone)),
 		"-folder-bytes=" + strconv.FormatUint(p.FolderBytes, 10),
 		"-cpu=" + strconv.FormatUint(p.CPU, 10),
@@ -77,14 +88,15 @@ func ParseArgs(args []string) (Plan, error) {
 	set.BoolVar(&p.Namespaces, "namespaces", false, "")
 	set.Uint64Var(&p.AddressSpace, "address-space", 0, "")
 	set.Uint64Var(&p.Threads, "threads", 0, "")
+	set.Uint64Var(&p.ImageSize, "image-size", 0, "")
 	set.Func("folder", "", p.Folder.parse)
 	set.Uint64Var(&p.FolderBytes, "folder-bytes", 0, "")
 	set.Uint64Var(&p.CPU, "cpu", 0, "")
 	if err := set.Parse(args); err != nil {
 		return Plan{}, fmt.Errorf("seal plan: %w", err)
 	}
-	const flags = 6
-	if set.NFlag() != flags || set.NArg() != 0 || p.AddressSpace == 0 || p.Threads == 0 || (p.Folder == FolderWrite) != (p.FolderBytes > 0) {
+	writes := p.Folder == FolderWrite
+	if set.NFlag() != len(Plan{}.Args()) || set.NArg() != 0 || p.AddressSpace == 0 || p.Threads == 0 || (p.ImageSize == 0) != writes || (p.FolderBytes > 0) != writes {
 		return Plan{}, fmt.Errorf("seal plan: %q is not whole", args)
 	}
 	return p, nil

@@ -21,11 +21,13 @@ func Close(plan Plan) (Report, error) {
 	plan.Folder = cmp.Or(plan.Folder, FolderNone)
 	report := Report{Namespaces: plan.Namespaces}
 	folder := -1 // descriptor
+	means := images{pagemap: -1}
 	steps := []struct {
 		name string
 		do   func() error
 	}{
 		{"close foreign descriptors", closeForeign},
+		{"memory images", when(plan.Folder != FolderWrite, func() (err error) { means, err = openImages(); return err })},
 		{"forbid namespaces", when(plan.Namespaces, forbidNamespaces)},
 		{"empty root", when(plan.Namespaces, func() error { return emptyRoot(plan) })},
 		{"folder", when(plan.Folder != FolderNone, func() (err error) { folder, report.Folder, err = openFolder(plan); return err })},
@@ -41,7 +43,7 @@ func Close(plan Plan) (Report, error) {
 		}},
 		{"descriptor of the folder", when(folderFDEnds(plan), func() error { return unix.Close(folder) })},
 		{"capabilities", dropCapabilities},
-		{"system call filter", func() error { return installFilter(plan.Folder) }},
+		{"system call filter", func() error { return installFilter(means, plan.Folder) }},
 	}
 	for _, step := range steps {
 		err := step.do()
@@ -52,7 +54,7 @@ func Close(plan Plan) (Report, error) {
 			return Report{}, fmt.Errorf("seal: %s: %w", step.name, err)
 		}
 	}
-	report.Took = time.Since(start)
+	report.Took, report.Pagemap, report.Images = time.Since(start), means.pagemap, means.files
 	return report, nil
 }
 
@@ -96,8 +98,9 @@ func setLimits(plan Plan) error {
 	limits := []limit{
 		{unix.RLIMIT_AS, plan.AddressSpace},
 		{unix.RLIMIT_NPROC, plan.Threads},
-		{unix.RLIMIT_NOFILE, 16}, // three standard ones, the wire, the poller's two, the folder and a file in it
-		{unix.RLIMIT_FSIZE, plan.FolderBytes},
+		{unix.RLIMIT_NOFILE, 16}, // three standard ones, the wire, the poller's two, those of the images, the folder and a file in it
+		// Nothing else can be written to: Landlock, the read-only root.
+		{unix.RLIMIT_FSIZE, max(plan.ImageSize, plan.FolderBytes)},
 		{unix.RLIMIT_CORE, 0},
 		{unix.RLIMIT_MEMLOCK, 0},
 		{unix.RLIMIT_MSGQUEUE, 0},

@@ -76,8 +76,10 @@ type Load struct {
 	Limits    vmhost.Limits
 	Grants    vmhost.Grants
 	Digest    vmhost.Digest // of the source
-	Header    []byte        // of an artifact, whose code is in the cell's folder; empty when Module is the source
-	Module    []byte        // the source, or the artifact's; not copied
+	Fresh     bool
+	Samples   []vmhost.Sample // at most vmhost.MaxSamples; inputs not copied
+	Header    []byte          // of an artifact, whose code is in the cell's folder; empty when Module is the source
+	Module    []byte          // the source, or the artifact's; not copied
 }
 
 // Append appends the encoded message, without the module, to b. The module
@@ -93,6 +95,12 @@ func (m Load) Append(b []byte) []byte {
 		b = appendBool(b, v)
 	}
 	b = append(b, m.Digest[:]...)
+	b = appendBool(b, m.Fresh)
+	b = appendU32(b, uint32(len(m.Samples)))
+	for _, s := range m.Samples {
+		b = appendText(b, s.Capability, MaxCapability)
+		b = append(appendU32(b, uint32(len(s.Input))), s.Input...)
+	}
 	return appendBytes(b, m.Header)
 }
 
@@ -105,6 +113,14 @@ func DecodeLoad(body []byte) (Load, error) {
 	}
 	m.Grants = vmhost.Grants{Search: f.bool(), Embed: f.bool(), Vectors: f.bool(), Log: f.bool(), Clock: f.bool()}
 	copy(m.Digest[:], f.take(len(m.Digest)))
+	m.Fresh = f.bool()
+	n := f.u32()
+	f.bad = f.bad || n > vmhost.MaxSamples
+	for i := uint32(0); i < n && !f.bad; i++ {
+		s := vmhost.Sample{Capability: f.text(MaxCapability)}
+		s.Input = f.take(int(f.u32()))
+		m.Samples = append(m.Samples, s)
+	}
 	m.Header, m.Module = f.bytes(vmhost.MaxArtifactHeader), f.rest()
 	return m, f.end("load")
 }
@@ -140,7 +156,7 @@ func DecodeCall(body []byte) (Call, error) {
 
 // Used is what a call cost, as the cell tells it: untrusted.
 type Used struct {
-	VM          time.Duration
+	VM, Restore time.Duration
 	Fuel        int64
 	PeakMemory  int64
 	HostCalls   int64
@@ -149,6 +165,7 @@ type Used struct {
 
 func (u Used) append(b []byte) []byte {
 	b = appendI64(b, int64(u.VM))
+	b = appendI64(b, int64(u.Restore))
 	b = appendI64(b, u.Fuel)
 	b = appendI64(b, u.PeakMemory)
 	b = appendI64(b, u.HostCalls)
@@ -156,7 +173,7 @@ func (u Used) append(b []byte) []byte {
 }
 
 func (f *fields) used() Used {
-	return Used{VM: time.Duration(f.i64()), Fuel: f.i64(), PeakMemory: f.i64(), HostCalls: f.i64(), LogsDropped: f.i64()}
+	return Used{VM: time.Duration(f.i64()), Restore: time.Duration(f.i64()), Fuel: f.i64(), PeakMemory: f.i64(), HostCalls: f.i64(), LogsDropped: f.i64()}
 }
 
 // Result is what a call gave.

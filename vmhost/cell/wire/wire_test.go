@@ -121,8 +121,8 @@ func TestMessages(t *testing.T) {
 			decode: func(b []byte) (any, error) { return DecodeSetup(b) },
 		},
 		{
-			want:   Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Module: []byte("m")},
-			body:   append(Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}}.Append(nil), 'm'),
+			want:   Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}")}}, Module: []byte("m")},
+			body:   append(Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}")}}}.Append(nil), 'm'),
 			decode: func(b []byte) (any, error) { return DecodeLoad(b) }, open: true,
 		},
 		{
@@ -131,8 +131,8 @@ func TestMessages(t *testing.T) {
 			decode: func(b []byte) (any, error) { return DecodeCall(b) }, open: true,
 		},
 		{
-			want:   Result{Used: Used{VM: 1, Fuel: 5, PeakMemory: 2, HostCalls: 3, LogsDropped: 4}, Output: []byte("o")},
-			body:   append(Result{Used: Used{VM: 1, Fuel: 5, PeakMemory: 2, HostCalls: 3, LogsDropped: 4}}.Append(nil), 'o'),
+			want:   Result{Used: Used{VM: 1, Restore: 6, Fuel: 5, PeakMemory: 2, HostCalls: 3, LogsDropped: 4}, Output: []byte("o")},
+			body:   append(Result{Used: Used{VM: 1, Restore: 6, Fuel: 5, PeakMemory: 2, HostCalls: 3, LogsDropped: 4}}.Append(nil), 'o'),
 			decode: func(b []byte) (any, error) { return DecodeResult(b) }, open: true,
 		},
 		{

@@ -154,7 +154,9 @@ func (s *server) load(id uint32, m wire.Load) {
 
 // make makes the program of a load.
 func (s *server) make(ctx context.Context, m wire.Load) (vmhost.Program, error) {
-	src := vmhost.Source{Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants}
+	src := vmhost.Source{
+		Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants, Samples: m.Samples, Fresh: m.Fresh,
+	}
 	if len(m.Header) > 0 {
 		return loadCompiled(ctx, s.engine, src, m.Header, s.folder)
 	}
@@ -208,7 +210,7 @@ func (s *server) run(ctx context.Context, id uint32, c *call, m wire.Call) {
 		_ = s.w.Write(wire.OpLog, uint16(l.Level), id, []byte(l.Text))
 	}
 	used := wire.Used{
-		VM: reply.Usage.VM, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
+		VM: reply.Usage.VM, Restore: reply.Usage.Restore, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
 		HostCalls: int64(reply.Usage.HostCalls), LogsDropped: int64(reply.Usage.LogsDropped),
 	}
 	if err != nil {

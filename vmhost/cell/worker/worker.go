@@ -32,24 +32,25 @@ const (
 
 // Run is the whole life of a worker process. The arguments are those of
 // seal.Plan; the wire is descriptor seal.WireFD. engine makes the driver whose
-// programs run here, after the seal is closed. Run returns the exit code, and
-// the caller must end the process with it at once: guests may still be running.
-func Run(args []string, engine func() vmhost.Driver) int {
+// programs run here, after the seal is closed, from what the seal left open. Run
+// returns the exit code, and the caller must end the process with it at once:
+// guests may still be running.
+func Run(args []string, engine func(seal.Report) vmhost.Driver) int {
 	plan, err := seal.ParseArgs(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tars cell:", err)
 		return exitSeal
 	}
-	conn, folder, err := enter(plan)
+	conn, report, err := enter(plan)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tars cell:", err)
 		return exitSeal
 	}
 	if plan.Folder == seal.FolderWrite {
-		err = serveCompile(conn, engine(), folder)
+		err = serveCompile(conn, engine(report), report.Folder)
 	} else {
-		s := newServer(conn, engine())
-		s.folder = folder
+		s := newServer(conn, engine(report))
+		s.folder = report.Folder
 		err = s.serve()
 	}
 	if err != nil {
@@ -58,8 +59,8 @@ func Run(args []string, engine func() vmhost.Driver) int {
 	return exitOK
 }
 
-// enter closes the seal and says so. It returns where the process's folder is.
-func enter(plan seal.Plan) (conn io.ReadWriter, folder string, err error) {
+// enter closes the seal and says so.
+func enter(plan seal.Plan) (io.ReadWriter, seal.Report, error) {
 	if plan.Folder == seal.FolderWrite {
 		// A file that gets too long is an error of its writer, not the
 		// end of the process.
@@ -71,21 +72,21 @@ func enter(plan seal.Plan) (conn io.ReadWriter, folder string, err error) {
 	// filter forbids that.
 	unix.CloseOnExec(seal.WireFD)
 	if err := unix.SetNonblock(seal.WireFD, true); err != nil {
-		return nil, "", fmt.Errorf("wire: %w", err)
+		return nil, seal.Report{}, fmt.Errorf("wire: %w", err)
 	}
-	conn = os.NewFile(seal.WireFD, "wire")
+	conn := os.NewFile(seal.WireFD, "wire")
 	report, err := seal.Close(plan)
 	if err != nil {
-		return nil, "", err
+		return nil, seal.Report{}, err
 	}
 	hello := wire.Hello{
 		Version: wire.Version, Namespaces: report.Namespaces,
 		LandlockABI: uint32(report.LandlockABI), Took: report.Took,
 	}
 	if err := wire.NewWriter(conn).Write(wire.OpHello, 0, 0, hello.Append(nil)); err != nil {
-		return nil, "", fmt.Errorf("hello: %w", err)
+		return nil, seal.Report{}, fmt.Errorf("hello: %w", err)
 	}
-	return conn, report.Folder, nil
+	return conn, report, nil
 }
 
 // maxSkew is how far the machine's clock may be from the host's. In a jail they

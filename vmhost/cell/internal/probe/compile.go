@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tars-project/tars/vmhost"
+	"github.com/tars-project/tars/vmhost/cell/seal"
 )
 
 // codeName is a good name for an artifact's file.
@@ -20,14 +21,14 @@ var codeName = "wazero-probe/" + strings.Repeat("0f", 32)
 
 // atCompile does what a module does to the one who compiles it. A text that begins
 // with "compile " says what; any other compiles to itself.
-func atCompile(module, folder string) (vmhost.Artifact, error) {
+func atCompile(left seal.Report, module, folder string) (vmhost.Artifact, error) {
 	good := vmhost.Artifact{Name: codeName, Header: []byte("h"), Module: []byte(module), Code: []byte("code of " + module)}
 	what, ok := strings.CutPrefix(module, "compile ")
 	if !ok {
 		return good, nil
 	}
 	if name, ok := strings.CutPrefix(what, "attempt "); ok {
-		got, err := try(name)
+		got, err := try(left, name)
 		return vmhost.Artifact{}, errors.Join(err, errors.New(got))
 	}
 	switch what {
