@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
@@ -56,6 +57,9 @@ func statuses() []status {
 
 		{kind: vmhost.ErrRefused, code: http.StatusUnprocessableEntity, name: "module-refused", title: "Module refused", reason: "refused"},
 		{kind: vmhost.ErrDeadline, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "deadline"},
+		{kind: vmhost.ErrCPU, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "cpu"},
+		{kind: vmhost.ErrFuel, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "fuel"},
+		{kind: vmhost.ErrHostBudget, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "host-budget"},
 		{kind: vmhost.ErrMemory, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "memory"},
 		{kind: vmhost.ErrTrapped, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "trapped"},
 		{kind: vmhost.ErrOutput, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "output"},
@@ -100,8 +104,13 @@ func explain(p *problem, err error) {
 		refused *vmhost.RefusedError
 		unknown *knowledge.NotFoundError
 		limit   *knowledge.LimitError
+		spent   *vmhost.BudgetError
 		kept    *vmhost.QuarantinedError
 	)
+	if errors.As(err, &spent) {
+		p.Detail = spent.Error()
+		p.Budget = &oapi.BudgetUse{Name: string(spent.Budget), Used: spent.Used, Allowed: spent.Allowed, Unit: spent.Budget.Unit()}
+	}
 	switch {
 	case errors.As(err, &invalid):
 		p.Detail = invalid.Error()

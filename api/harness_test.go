@@ -311,7 +311,8 @@ func (p *pluginsDouble) Invoke(ctx context.Context, tenant knowledge.TenantID, n
 func (p *pluginsDouble) receipt(v plugins.Version, capability query.Capability) query.Receipt {
 	return query.Receipt{
 		Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: capability,
-		Tier: "inproc", Grade: "none", VM: time.Millisecond, Logs: []string{"called"},
+		Tier: "inproc", Grade: "none", VM: time.Millisecond, CPU: 900 * time.Microsecond, Fuel: 5,
+		PeakMemory: 6, HostCalls: 7, HostBytes: 8, HostTime: 9 * time.Microsecond, Logs: []string{"called"},
 	}
 }
 

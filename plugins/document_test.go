@@ -116,6 +116,14 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"wall over 600 s", with("limits", `{"wall_ms":600001}`), "manifest.limits.wall_ms"},
 		{"wall that overflows", with("limits", `{"wall_ms":18446744073710}`), "manifest.limits.wall_ms"},
 		{"output negative", with("limits", `{"output_bytes":-1}`), "manifest.limits.output_bytes"},
+		{"fuel negative", with("limits", `{"fuel":-1}`), "manifest.limits.fuel"},
+		{"fuel 2^63-1", with("limits", `{"fuel":9223372036854775807}`), "ok"},
+		{"CPU negative", with("limits", `{"cpu_ms":-1}`), "manifest.limits.cpu_ms"},
+		{"CPU that overflows", with("limits", `{"cpu_ms":18446744073710}`), "manifest.limits.cpu_ms"},
+		{"host calls negative", with("limits", `{"host_calls":-1}`), "manifest.limits.host_calls"},
+		{"host bytes negative", with("limits", `{"host_bytes":-1}`), "manifest.limits.host_bytes"},
+		{"host time over 600 s", with("limits", `{"host_ms":600001}`), "manifest.limits.host_ms"},
+		{"all budgets", with("limits", `{"fuel":1,"cpu_ms":1,"host_calls":1,"host_bytes":1,"host_ms":1}`), "ok"},
 		{"unknown limit", with("limits", `{"cpu":1}`), "manifest"},
 	} {
 		m, err := plugins.ParseManifest([]byte(tc.document))
@@ -146,6 +154,11 @@ func TestDigestOf(t *testing.T) {
 	if want := "sha256:a52ffc8f5a370bfcae13a90fadbb1ba45a236934a48ad9348eff2e7fbefccbbd"; digest.String() != want {
 		t.Errorf("DigestOf = %v, want %v", digest, want)
 	}
+	limited := m // from before there were budgets of fuel, CPU and host calls
+	limited.Limits.Wall = time.Second
+	if want := "sha256:63dd49532e1c4227daf878c06ddb29129e9db81a625fca583504ab1d9a444e60"; plugins.DigestOf(limited, module).String() != want {
+		t.Errorf("DigestOf with limits = %v, want %v", plugins.DigestOf(limited, module), want)
+	}
 	reordered := m
 	reordered.Capabilities = []plugins.Capability{plugins.Rank, plugins.Rank}
 	reordered.Grants = []plugins.Grant{}
@@ -171,6 +184,11 @@ func TestDigestOf(t *testing.T) {
 		"memory":       func(m *plugins.Manifest) { m.Limits.Memory = 65536 },
 		"wall":         func(m *plugins.Manifest) { m.Limits.Wall = time.Second },
 		"output":       func(m *plugins.Manifest) { m.Limits.Output = 1 },
+		"fuel":         func(m *plugins.Manifest) { m.Limits.Fuel = 1 },
+		"CPU":          func(m *plugins.Manifest) { m.Limits.CPU = time.Millisecond },
+		"host calls":   func(m *plugins.Manifest) { m.Limits.HostCalls = 1 },
+		"host bytes":   func(m *plugins.Manifest) { m.Limits.HostBytes = 1 },
+		"host time":    func(m *plugins.Manifest) { m.Limits.HostTime = time.Millisecond },
 	} {
 		changed := m
 		change(&changed)

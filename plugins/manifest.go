@@ -61,6 +61,13 @@ type Limits struct {
 	Memory int64         // linear memory, bytes
 	Wall   time.Duration // of one call
 	Output int64         // bytes
+	Fuel   int64         // what its instructions may cost
+	CPU    time.Duration // processor time, host calls excluded
+	// Calls of search, embed and vectors: how many, bytes of their arguments
+	// and answers together, time in them all.
+	HostCalls int
+	HostBytes int64
+	HostTime  time.Duration
 }
 
 // Inspection is what was found in a module at upload.

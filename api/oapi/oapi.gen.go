@@ -167,6 +167,21 @@ type Answer struct {
 // AnyJSON Any JSON value.
 type AnyJSON = json.RawMessage
 
+// BudgetUse The budget that a call used up, or waited for in vain.
+type BudgetUse struct {
+	Allowed int64 `json:"allowed"`
+
+	// Name Of one call: `wall`, `cpu`, `fuel`, `memory`, `input`, `output`, `host_calls`, `host_bytes`, `host_time`. Of all calls
+	// of the tenant: `queue` (waiting), `queue_time` (for a slot), `account_memory`. Of the node: `node_memory`. More may come.
+	Name string `json:"name"`
+
+	// Unit `bytes`, `us` (microseconds), `fuel` or `calls`.
+	Unit string `json:"unit"`
+
+	// Used What was used, or asked for, in `unit`.
+	Used int64 `json:"used"`
+}
+
 // Check defines model for Check.
 type Check struct {
 	// Detail What was found, such as the sandbox's grade.
@@ -393,10 +408,13 @@ type Metric string
 // Missing defines model for Missing.
 type Missing struct {
 	AfterMs float64 `json:"after_ms"`
-	Detail  string  `json:"detail"`
 
-	// Reason One of `deadline`, `memory`, `trapped`, `output`, `input`, `refused`, `error`, `crashed`, `quarantined`,
-	// `busy`, `not-found`, `unavailable`. More may come.
+	// Budget The budget that a call used up, or waited for in vain.
+	Budget *BudgetUse `json:"budget,omitempty"`
+	Detail string     `json:"detail"`
+
+	// Reason One of `deadline`, `cpu`, `fuel`, `memory`, `trapped`, `output`, `input`, `host-budget`, `refused`, `error`, `crashed`,
+	// `quarantined`, `busy`, `not-found`, `unavailable`. More may come.
 	Reason string `json:"reason"`
 
 	// Source `plugin NAME` or `leg N`.
@@ -483,6 +501,10 @@ type Policy struct {
 	MaxCollections *int `json:"max_collections,omitempty"`
 	MaxPlugins     *int `json:"max_plugins,omitempty"`
 
+	// MemoryBytes Most memory of all its plugin calls together. A call counts with all that it may come to need (memory, tables, stack)
+	// from its start; one that does not fit beside the others waits.
+	MemoryBytes *int64 `json:"memory_bytes,omitempty"`
+
 	// MinIsolation Weakest tier that its plugins may run in.
 	MinIsolation *PolicyMinIsolation `json:"min_isolation,omitempty"`
 
@@ -494,6 +516,9 @@ type Policy struct {
 
 	// PluginWallMs Longest plugin call.
 	PluginWallMs *int64 `json:"plugin_wall_ms,omitempty"`
+
+	// PluginWeight Share of the node's slots against other tenants when calls wait; 1 where left out.
+	PluginWeight *int `json:"plugin_weight,omitempty"`
 }
 
 // PolicyMinIsolation Weakest tier that its plugins may run in.
@@ -566,6 +591,9 @@ type ReadinessStatus string
 type Receipt struct {
 	Capability string `json:"capability"`
 
+	// CpuUs Microseconds of processor time in the VM, without host calls; 0 where it is not measured.
+	CpuUs int64 `json:"cpu_us"`
+
 	// Digest `sha256:` and 64 hexadecimal digits.
 	//
 	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
@@ -575,11 +603,19 @@ type Receipt struct {
 	Fuel int64 `json:"fuel"`
 
 	// Grade What it was made of, such as `jail+cgroup`.
-	Grade           string   `json:"grade"`
-	HostCalls       int      `json:"host_calls"`
-	Logs            []string `json:"logs"`
-	PeakMemoryBytes int64    `json:"peak_memory_bytes"`
-	Plugin          string   `json:"plugin"`
+	Grade string `json:"grade"`
+
+	// HostBytes Arguments and answers of host calls.
+	HostBytes int64 `json:"host_bytes"`
+	HostCalls int   `json:"host_calls"`
+
+	// HostUs Microseconds in host calls.
+	HostUs int64    `json:"host_us"`
+	Logs   []string `json:"logs"`
+
+	// PeakMemoryBytes Linear memory at the end of the call, which never shrinks, and the most that the module's tables may have.
+	PeakMemoryBytes int64  `json:"peak_memory_bytes"`
+	Plugin          string `json:"plugin"`
 
 	// QueueUs Microseconds that the call waited.
 	QueueUs int64 `json:"queue_us"`

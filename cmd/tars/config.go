@@ -44,6 +44,9 @@ type serverConfig struct {
 	PluginCache   string        `name:"plugin-cache-dir" env:"TARS_CACHE_DIR" placeholder:"DIR" help:"Where compiled plugins are kept for the next start; this user's alone. Default: a temporary folder for each run; for dev, a folder of its data."`
 	PluginBytes   int64         `name:"plugin-cache-bytes" env:"TARS_CACHE_BYTES" default:"1073741824" placeholder:"BYTES" help:"Most bytes of compiled plugins; those not used longest go."`
 	PluginCompile time.Duration `name:"plugin-compile-cpu" env:"TARS_PLUGIN_COMPILE_CPU" default:"5s" help:"Most CPU time to compile a plugin; one that takes more is refused."`
+	PluginFuel    int64         `env:"TARS_PLUGIN_FUEL" default:"0" placeholder:"N" help:"Fuel of a call whose manifest names none; 0 means 10 for each nanosecond of its wall-clock limit."`
+	PluginMaxFuel int64         `env:"TARS_PLUGIN_MAX_FUEL" default:"0" placeholder:"N" help:"Most fuel that a manifest may ask for; 0 means 10 for each nanosecond of the longest wall-clock limit."`
+	PluginNode    int64         `name:"plugin-node-memory" env:"TARS_PLUGIN_NODE_MEMORY" default:"0" placeholder:"BYTES" help:"Most memory that all plugin calls together may come to need; calls beyond it wait. 0 means half of the machine's, or of the container's."`
 	PluginModule  int64         `name:"plugin-max-module" env:"TARS_PLUGIN_MAX_MODULE" default:"33554432" placeholder:"BYTES" help:"Largest module."`
 
 	OpenAIURL        string `name:"openai-url" env:"TARS_OPENAI_URL" placeholder:"URL" help:"Base of an OpenAI-compatible embedding server, such as http://127.0.0.1:8000/v1; offers the embedder \"openai\"."`
@@ -63,6 +66,7 @@ type settings struct {
 	conns    int
 	slots    int
 	tenant   int
+	memory   int64 // of all plugin calls
 	defaults plugins.Defaults
 	openai   *openai.Config // nil without one
 }
@@ -119,6 +123,12 @@ func (c *serverConfig) settings() (settings, error) {
 	if c.PluginMemory < 1<<20 || c.PluginMemory > 4<<30 || c.PluginMemory%(64<<10) != 0 {
 		p.add("plugin-max-memory", "is %d; need a multiple of 65536 from 1 MiB to 4 GiB", c.PluginMemory)
 	}
+	if c.PluginFuel < 0 {
+		p.add("plugin-fuel", "is %d; need 1 or more, or 0 for the default", c.PluginFuel)
+	}
+	if c.PluginMaxFuel < 0 || c.PluginMaxFuel > 0 && c.PluginMaxFuel < c.PluginFuel {
+		p.add("plugin-max-fuel", "is %d; need --plugin-fuel or more, or 0 for the default", c.PluginMaxFuel)
+	}
 	if c.PluginModule < 1 || c.PluginModule > 128<<20 {
 		p.add("plugin-max-module", "is %d; need 1 to %d", c.PluginModule, 128<<20)
 	}
@@ -132,7 +142,21 @@ func (c *serverConfig) settings() (settings, error) {
 		}
 	}
 	s.derive(c)
+	if s.memory, err = c.nodeMemory(); err != nil {
+		p.add("plugin-node-memory", "is not given, and %v", err)
+	} else if need := s.defaults.Most().Reservation(); s.memory < need {
+		p.add("plugin-node-memory", "is %d; need %d for one call of --plugin-max-memory with its stack and tables", s.memory, need)
+	}
 	return s, p.err()
+}
+
+// nodeMemory is the memory for all plugin calls.
+func (c *serverConfig) nodeMemory() (int64, error) {
+	if c.PluginNode != 0 {
+		return c.PluginNode, nil
+	}
+	all, err := machineMemory()
+	return all / 2, err
 }
 
 // derive fills in what follows from the configuration and the machine.
@@ -154,6 +178,8 @@ func (s *settings) derive(c *serverConfig) {
 		Input:  16 << 20, // 200 candidates with a megabyte of text each are refused, 200 usual ones pass
 		Output: 1 << 20, MaxOutput: 8 << 20,
 		Logs: 16 << 10,
+		Fuel: c.PluginFuel, MaxFuel: c.PluginMaxFuel,
+		HostCalls: 100, MaxHostCalls: 1000,
 	}
 }
 

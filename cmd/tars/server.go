@@ -30,11 +30,15 @@ import (
 
 // server is everything that a running TARS consists of, wired.
 type server struct {
-	config   *serverConfig
-	logger   *slog.Logger
-	pools    pools
-	store    *pgstore.Store
-	keys     *tenancy.Keys
+	config *serverConfig
+	logger *slog.Logger
+	pools  pools
+	store  *pgstore.Store
+	keys   *tenancy.Keys
+
+	directory *tenancy.Recent
+	catalog   *plugins.Recent
+
 	host     *vmhost.Host
 	cells    *cell.Driver // of the host, for its figures
 	loader   *plugins.Loader
@@ -71,14 +75,14 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	if err != nil {
 		return srv, err
 	}
-	directory := pgtenancy.New(srv.pools.app, srv.pools.jobs)
-	if srv.keys, err = tenancy.NewKeys(directory, s.ring, s.adminKey); err != nil {
+	srv.directory = tenancy.NewRecent(pgtenancy.New(srv.pools.app, srv.pools.jobs))
+	if srv.keys, err = tenancy.NewKeys(srv.directory, s.ring, s.adminKey); err != nil {
 		return srv, err
 	}
 	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, pgstore.Options{})
-	catalog := pgcatalog.New(srv.pools.app)
+	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
-	runner := &plugins.Runner{Catalog: catalog, Loader: srv.loader, Policies: directory, Tier: srv.host.Tier()}
+	runner := &plugins.Runner{Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier()}
 	metrics := api.NewMetrics()
 	metrics.RegisterCells(srv.cellStats)
 	handler, err := api.New(api.Services{
@@ -89,8 +93,8 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Writer:      &ingest.Writer{Store: srv.store, Embedders: embedders},
 		Embedders:   embedders,
 		Engine:      &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
-		Registry:    &plugins.Registry{Catalog: catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
-		Catalog:     catalog,
+		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
+		Catalog:     srv.catalog,
 		Invoker:     runner,
 		Quarantine:  plugins.Quarantine{Host: srv.host},
 	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
@@ -112,13 +116,10 @@ func (srv *server) startHost(c *serverConfig, s settings) error {
 	}
 	srv.cells = driver
 	srv.host, err = vmhost.New(driver, vmhost.Options{
-		Slots: s.slots, PerAccount: s.tenant,
-		MaxLimits: vmhost.Limits{
-			Wall: s.defaults.MaxWall, Memory: s.defaults.MaxMemory, Input: s.defaults.Input,
-			Output: s.defaults.MaxOutput, Logs: s.defaults.Logs, HostCalls: 1000,
-		},
-		WASM:   moduleLimits(c),
-		Logger: srv.logger,
+		Slots: s.slots, PerAccount: s.tenant, Memory: s.memory,
+		MaxLimits: s.defaults.Most(),
+		WASM:      moduleLimits(c),
+		Logger:    srv.logger,
 	})
 	if err != nil {
 		return errors.Join(err, driver.Close())
@@ -309,6 +310,12 @@ func (srv *server) close(ctx context.Context) {
 		if err := srv.keys.FlushUse(ctx); err != nil {
 			srv.logger.Warn("last use of keys", "error", err)
 		}
+	}
+	if srv.directory != nil {
+		srv.directory.Close()
+	}
+	if srv.catalog != nil {
+		srv.catalog.Close()
 	}
 	if srv.pools.app != nil {
 		srv.pools.close()

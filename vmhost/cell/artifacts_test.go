@@ -88,7 +88,8 @@ func wantOnce(t *testing.T, src vmhost.Source, change func(*cell.Options), want 
 func saying(letter string) vmhost.Source {
 	const at = 2048
 	module := Plugin{Handle: ReturnOK(I32(at), I32(int32(len(letter)))), Data: []Data{{At: at, Bytes: []byte("abc")}}}.Encode()
-	return vmhost.Source{Account: "test", Module: module, Digest: vmhost.DigestOf(module), Limits: limits()}
+	// As a driver fills them in, for the key is made of them too.
+	return vmhost.Source{Account: "test", Module: module, Digest: vmhost.DigestOf(module), Limits: limits().WithDefaults()}
 }
 
 // codeOf cuts the code out of an entry's file: its length is the first of four,

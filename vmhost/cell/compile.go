@@ -180,7 +180,11 @@ func (c *compiling) talk() error {
 	if err := w.Write(wire.OpSetup, 0, 0, setupFor(opts.CompileMemory, compileProcs).Append(nil)); err != nil {
 		return err
 	}
-	m := wire.Compile{Remaining: opts.CompileTimeout, Memory: c.src.Limits.Memory, Room: opts.CompileBytes, Digest: c.src.Digest}
+	limits := c.src.Limits
+	m := wire.Compile{
+		Remaining: opts.CompileTimeout, Memory: limits.Memory, Tables: limits.Tables, Stack: limits.Stack,
+		Room: opts.CompileBytes, Digest: c.src.Digest,
+	}
 	if err := w.Write(wire.OpCompile, 0, 0, m.Append(nil), c.src.Module); err != nil {
 		return err
 	}

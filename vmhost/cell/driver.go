@@ -28,9 +28,8 @@ type Driver struct {
 	sessions map[*session]struct{} // alive, or not yet gone
 	waiting  int                   // starts that wait for a place
 
-	work sync.WaitGroup  // the janitor, and who fills up the blanks
-	ctx  context.Context // of that work
-	stop context.CancelFunc
+	work sync.WaitGroup     // the janitor, and who fills up the blanks
+	stop context.CancelFunc // of that work
 }
 
 var _ vmhost.Driver = (*Driver)(nil)
@@ -70,7 +69,8 @@ func newDriver(opts Options, launcher Launcher, report Report, artifacts *artifa
 		programs: make(map[*program]struct{}), sessions: make(map[*session]struct{}),
 		quarantine: newQuarantine(opts.QuarantineAfter),
 	}
-	d.ctx, d.stop = context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop = stop
 	for place := range opts.MaxCells {
 		d.places <- place
 	}
@@ -80,8 +80,8 @@ func newDriver(opts Options, launcher Launcher, report Report, artifacts *artifa
 		want = 0
 	}
 	d.blanks = newBlanks(d, want)
-	d.work.Go(func() { d.clean(d.ctx) })
-	d.work.Go(func() { d.blanks.fill(d.ctx) })
+	d.work.Go(func() { d.clean(ctx) })
+	d.work.Go(func() { d.blanks.fill(ctx) })
 	return d
 }
 
@@ -115,6 +115,7 @@ func (d *Driver) Release(account vmhost.Account, digest vmhost.Digest) bool {
 // Load implements [vmhost.Driver]. It starts the program's cell, which is kept
 // for its first calls.
 func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, error) {
+	src.Limits = src.Limits.WithDefaults()
 	p := newProgram(d, src)
 	d.mu.Lock()
 	closed := d.closed

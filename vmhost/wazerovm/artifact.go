@@ -14,12 +14,13 @@ type description struct {
 	file         string // of the code, relative to the folder that the engine gets
 	unrestorable string // as in wasm.Metered
 	largestFrame int64  // the same
+	tableEntries int64  // the same
 	globals      []wasm.RestoreGlobal
 }
 
 // describe takes over from a metered module what its loader needs.
 func describe(m *wasm.Metered, file string) description {
-	return description{file: file, unrestorable: m.Unrestorable, largestFrame: m.LargestFrame, globals: m.Globals}
+	return description{file: file, unrestorable: m.Unrestorable, largestFrame: m.LargestFrame, tableEntries: m.TableEntries, globals: m.Globals}
 }
 
 // headerVersion is the first byte of a header. A change to the format changes it
@@ -30,8 +31,9 @@ const headerVersion = 1
 const (
 	maxHeaderText    = 1 << 10 // bytes of each text
 	maxHeaderGlobals = 1 << 14
-	headerText       = 2     // bytes before each text: its length
-	minHeaderGlobal  = 2 + 1 // bytes of a global without its name
+	maxHeaderNumber  = 1 << 40 // so that sums and products with small numbers do not wrap
+	headerText       = 2       // bytes before each text: its length
+	minHeaderGlobal  = 2 + 1   // bytes of a global without its name
 )
 
 var errHeader = errors.New("malformed header of an artifact")
@@ -55,6 +57,7 @@ func (d description) encode() ([]byte, error) {
 	b = appendHeaderText(b, d.file)
 	b = appendHeaderText(b, d.unrestorable)
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.largestFrame))
+	b = binary.LittleEndian.AppendUint64(b, uint64(d.tableEntries))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(d.globals)))
 	for _, g := range d.globals {
 		b = append(appendHeaderText(b, g.Export), byte(g.Type))
@@ -72,9 +75,9 @@ func decodeDescription(header []byte) (description, error) {
 	if r.take(1)[0] != headerVersion {
 		return description{}, errHeader
 	}
-	d := description{file: r.text(), unrestorable: r.text(), largestFrame: int64(binary.LittleEndian.Uint64(r.take(8)))}
+	d := description{file: r.text(), unrestorable: r.text(), largestFrame: r.number(), tableEntries: r.number()}
 	count := int(binary.LittleEndian.Uint16(r.take(2)))
-	if r.bad || d.largestFrame < 0 || count > maxHeaderGlobals || count*minHeaderGlobal > len(r.b) {
+	if r.bad || count > maxHeaderGlobals || count*minHeaderGlobal > len(r.b) {
 		return description{}, errHeader
 	}
 	if count > 0 {
@@ -111,6 +114,13 @@ func (r *headerReader) take(n int) []byte {
 	p := r.b[:n]
 	r.b = r.b[n:]
 	return p
+}
+
+// number takes a number that is not negative.
+func (r *headerReader) number() int64 {
+	n := int64(binary.LittleEndian.Uint64(r.take(8)))
+	r.bad = r.bad || n < 0 || n > maxHeaderNumber
+	return n
 }
 
 func (r *headerReader) text() string {

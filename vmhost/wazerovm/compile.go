@@ -27,10 +27,10 @@ import (
 const engineConfig = "tars-engine/1"
 
 // EngineVersion names all that an artifact of this process depends on besides its
-// source and its memory limit: the engine, its configuration, the meter, the
+// source and its limits: the engine, its configuration, the meter, the
 // stack, the architecture. Artifacts of another version are of no use.
 func EngineVersion() string {
-	return fmt.Sprintf("%s wazero %s %s stack %d of %d %s/%s", engineConfig, wazeroVersion(), wasm.MeterVersion, stackSlice, stackBytes, runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s wazero %s %s stack %d %s/%s", engineConfig, wazeroVersion(), wasm.MeterVersion, stackSlice, runtime.GOOS, runtime.GOARCH)
 }
 
 // wazeroVersion is the version that this binary is built with; empty in a binary
@@ -67,6 +67,7 @@ func runtimeConfig(e engine) wazero.RuntimeConfig {
 // also when there is no room for its code in the folder or in a file; room, bytes, is
 // what the error says that there is.
 func (d *Driver) Compile(ctx context.Context, src vmhost.Source, folder string, room int64) (vmhost.Artifact, error) {
+	src.Limits = src.Limits.WithDefaults()
 	m, err := metered(src)
 	if err != nil {
 		return vmhost.Artifact{}, err

@@ -23,6 +23,7 @@ type memory struct {
 	region []byte // limit bytes once allocated; nil before and after
 	size   int64  // bytes that the guest has grown to; stays after Free
 	denied bool   // the guest asked for more than limit
+	asked  int64  // how much it then wanted in all, at the last time
 	err    error  // why the region could not be mapped
 }
 
@@ -46,7 +47,7 @@ func (m *memory) Reallocate(size uint64) []byte {
 		return nil
 	}
 	if size > uint64(m.limit) {
-		m.denied = true
+		m.denied, m.asked = true, int64(size)
 		return nil
 	}
 	m.size = int64(size)

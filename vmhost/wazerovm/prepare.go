@@ -49,7 +49,7 @@ func (p *program) prepare(ctx context.Context, files *Files) error {
 	v := p.newVM()
 	v.spoilt = true // unless it ends up on an image
 	defer p.keep(v)
-	v.begin(p.rehearsal())
+	v.rehearse()
 	limited = withVM(limited, v)
 	what := "the module does not initialise"
 	err = v.guarded(func() error {
@@ -99,9 +99,12 @@ func (p *program) open(files *Files) (err error) {
 	return err
 }
 
-// rehearsal is a request under which a guest does the same everywhere.
-func (p *program) rehearsal() vmhost.Request {
-	return vmhost.Request{Deterministic: true, Seed: p.src.Digest}
+// rehearse makes the VM ready for what is run once for all calls: the guest does
+// the same everywhere. It may cost as much as a program may that names no limit
+// of fuel, however little its calls may.
+func (v *vm) rehearse() {
+	v.begin(vmhost.Request{Deterministic: true, Seed: v.program.src.Digest})
+	v.allowed = max(v.allowed, vmhost.Limits{Wall: v.program.src.Limits.Wall}.WithDefaults().Fuel)
 }
 
 // errNoRoom: a sample needs more memory than an image has.
@@ -113,7 +116,7 @@ var errNoRoom = errors.New("a sample grew the memory")
 // fails with errNoRoom.
 func (v *vm) perform(ctx context.Context, img *image) error {
 	if v.entries.warmUp != nil {
-		v.begin(v.program.rehearsal())
+		v.rehearse()
 		if _, err := v.call(ctx, v.entries.warmUp); err != nil {
 			return err
 		}
@@ -122,7 +125,7 @@ func (v *vm) perform(ctx context.Context, img *image) error {
 		}
 	}
 	for _, sample := range v.program.src.Samples {
-		v.begin(v.program.rehearsal())
+		v.rehearse()
 		_, err := v.handle(ctx, sample.Capability, sample.Input)
 		var refusal *vmhost.GuestError
 		if err != nil && !errors.As(err, &refusal) {

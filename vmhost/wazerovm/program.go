@@ -30,6 +30,7 @@ type program struct {
 	files   *Files   // for images
 	owned   bool     // files are the program's own
 	image   *image   // nil: every call gets a new instance
+	tables  int64    // most bytes of its tables
 	forget  func()   // tells the driver that the program is gone
 
 	pool   pool
@@ -56,6 +57,7 @@ type engine struct {
 // compile makes a program of a module. What goes wrong in it is the module's
 // fault, or the engine's in face of the module: both refuse the module.
 func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err error) {
+	src.Limits = src.Limits.WithDefaults()
 	if src.Limits.Memory <= 0 || src.Limits.Memory%pageSize != 0 || src.Limits.Memory > maxMemory {
 		return nil, refuse("memory limit of %d bytes: need a multiple of %d, at most %d", src.Limits.Memory, pageSize, int64(maxMemory))
 	}
@@ -71,17 +73,17 @@ func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err 
 			p = nil
 		}
 	}()
-	module := src.Module
-	switch {
-	case e.ready:
-		p.restorable(e.about)
-	case e.metered:
+	module, about := src.Module, e.about
+	if e.metered && !e.ready {
 		m, err := metered(src)
 		if err != nil {
 			return p, err
 		}
-		module = m.Module
-		p.restorable(describe(m, ""))
+		module, about = m.Module, describe(m, "")
+	}
+	if e.metered {
+		p.tables = about.tableEntries * tableEntry
+		p.restorable(about)
 	}
 	p.runtime = wazero.NewRuntimeWithConfig(background, runtimeConfig(e))
 	if p.module, err = p.runtime.CompileModule(background, module); err != nil {
@@ -140,6 +142,8 @@ func (p *program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, e
 	defer p.keep(v)
 	v.begin(req)
 	ctx = withVM(ctx, v)
+	v.cpu.start()
+	defer v.cpu.stop() // before somebody else has the VM
 	var output []byte
 	err = v.guarded(func() error {
 		if err := v.ready(ctx); err != nil {

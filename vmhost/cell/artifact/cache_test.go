@@ -137,6 +137,8 @@ func TestKeys(t *testing.T) {
 		"account":   c.Key(vmhost.Source{Account: "b", Digest: src.Digest, Limits: src.Limits}),
 		"digest":    c.Key(vmhost.Source{Account: "a", Digest: vmhost.Digest{2}, Limits: src.Limits}),
 		"memory":    c.Key(vmhost.Source{Account: "a", Digest: src.Digest}),
+		"tables":    c.Key(vmhost.Source{Account: "a", Digest: src.Digest, Limits: vmhost.Limits{Memory: 1 << 20, Tables: 1}}),
+		"stack":     c.Key(vmhost.Source{Account: "a", Digest: src.Digest, Limits: vmhost.Limits{Memory: 1 << 20, Stack: 1}}),
 		"engine":    (&Cache{opts: Options{Engine: "f"}, processor: "p"}).Key(src),
 		"processor": (&Cache{opts: Options{Engine: "e"}, processor: "q"}).Key(src),
 		"shifted":   (&Cache{opts: Options{Engine: "ep"}}).Key(src),

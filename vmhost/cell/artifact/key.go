@@ -32,10 +32,12 @@ const formatVersion = "tars-artifact/1"
 // Key returns the key of a source's artifact.
 func (c *Cache) Key(src vmhost.Source) Key {
 	h := sha256.New()
-	var memory [8]byte
-	binary.LittleEndian.PutUint64(memory[:], uint64(src.Limits.Memory))
+	var limits []byte // those that the meter and the compiler look at
+	for _, v := range [...]int64{src.Limits.Memory, src.Limits.Tables, src.Limits.Stack} {
+		limits = binary.LittleEndian.AppendUint64(limits, uint64(v))
+	}
 	for _, field := range [][]byte{
-		[]byte(formatVersion), []byte(src.Account), src.Digest[:], memory[:],
+		[]byte(formatVersion), []byte(src.Account), src.Digest[:], limits,
 		[]byte(c.opts.Engine), []byte(runtime.GOARCH), []byte(c.processor),
 	} {
 		var n [8]byte // before each, so that no two lists of fields are one text

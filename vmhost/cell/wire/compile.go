@@ -10,8 +10,10 @@ import (
 // module is does not enter the cell.
 type Compile struct {
 	Remaining time.Duration // time left for it
-	Memory    int64         // most linear memory of a guest, bytes
-	Room      int64         // most bytes of code
+	Memory    int64         // of a guest, as in vmhost.Limits; so are Tables and Stack
+	Tables    int64
+	Stack     int64
+	Room      int64 // most bytes of code
 	Digest    vmhost.Digest
 	Module    []byte // not copied
 }
@@ -19,16 +21,16 @@ type Compile struct {
 // Append appends the encoded message, without the module, to b. The module
 // follows as the rest of the body.
 func (m Compile) Append(b []byte) []byte {
-	b = appendI64(b, int64(m.Remaining))
-	b = appendI64(b, m.Memory)
-	b = appendI64(b, m.Room)
+	for _, v := range [...]int64{int64(m.Remaining), m.Memory, m.Tables, m.Stack, m.Room} {
+		b = appendI64(b, v)
+	}
 	return append(b, m.Digest[:]...)
 }
 
 // DecodeCompile decodes a Compile. Its module is part of body.
 func DecodeCompile(body []byte) (Compile, error) {
 	f := fields{b: body}
-	m := Compile{Remaining: time.Duration(f.i64()), Memory: f.i64(), Room: f.i64()}
+	m := Compile{Remaining: time.Duration(f.i64()), Memory: f.i64(), Tables: f.i64(), Stack: f.i64(), Room: f.i64()}
 	copy(m.Digest[:], f.take(len(m.Digest)))
 	m.Module = f.rest()
 	return m, f.end("compile")

@@ -12,7 +12,7 @@ import (
 // TestCompileMessages: what is asked of a compile cell and what it gives, cut short
 // at each byte too.
 func TestCompileMessages(t *testing.T) {
-	ask := Compile{Remaining: time.Second, Memory: 1 << 20, Room: 9, Digest: vmhost.Digest{7}, Module: []byte("m")}
+	ask := Compile{Remaining: time.Second, Memory: 1 << 20, Tables: 7, Stack: 8, Room: 9, Digest: vmhost.Digest{7}, Module: []byte("m")}
 	gave := vmhost.Artifact{Name: "wazero-1/ff", Header: []byte("h"), Module: []byte("m"), Code: []byte("code")}
 	load := Load{Digest: vmhost.Digest{7}, Header: []byte("h"), Module: []byte("m")}
 	for _, c := range []struct {

@@ -106,5 +106,5 @@ func compileJob(engine vmhost.Driver, folder string, job wire.Compile) (vmhost.A
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), job.Remaining)
 	defer cancel()
-	return c.Compile(ctx, vmhost.Source{Module: job.Module, Digest: job.Digest, Limits: vmhost.Limits{Memory: job.Memory}}, folder, job.Room)
+	return c.Compile(ctx, vmhost.Source{Module: job.Module, Digest: job.Digest, Limits: vmhost.Limits{Memory: job.Memory, Tables: job.Tables, Stack: job.Stack}}, folder, job.Room)
 }

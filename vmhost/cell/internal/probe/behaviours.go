@@ -79,7 +79,7 @@ func falseUsage(_ context.Context, req vmhost.Request) (vmhost.Reply, error) {
 	const lie = 1 << 62
 	return vmhost.Reply{
 		Output: req.Input,
-		Usage:  vmhost.Usage{VM: -lie, PeakMemory: lie, HostCalls: lie, LogsDropped: -lie},
+		Usage:  vmhost.Usage{VM: -lie, CPU: lie, PeakMemory: lie, HostCalls: lie, LogsDropped: -lie},
 	}, nil
 }
 
