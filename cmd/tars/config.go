@@ -41,6 +41,9 @@ type serverConfig struct {
 	PluginWall    time.Duration `env:"TARS_PLUGIN_WALL" default:"2s" help:"Wall-clock limit of a call whose manifest names none."`
 	PluginMaxWall time.Duration `env:"TARS_PLUGIN_MAX_WALL" default:"30s" help:"Longest wall-clock limit that a manifest may ask for."`
 	PluginMemory  int64         `name:"plugin-max-memory" env:"TARS_PLUGIN_MAX_MEMORY" default:"268435456" placeholder:"BYTES" help:"Most linear memory that a manifest may ask for; a multiple of 65536."`
+	PluginCache   string        `name:"plugin-cache-dir" env:"TARS_CACHE_DIR" placeholder:"DIR" help:"Where compiled plugins are kept for the next start; this user's alone. Default: a temporary folder for each run; for dev, a folder of its data."`
+	PluginBytes   int64         `name:"plugin-cache-bytes" env:"TARS_CACHE_BYTES" default:"1073741824" placeholder:"BYTES" help:"Most bytes of compiled plugins; those not used longest go."`
+	PluginCompile time.Duration `name:"plugin-compile-cpu" env:"TARS_PLUGIN_COMPILE_CPU" default:"5s" help:"Most CPU time to compile a plugin; one that takes more is refused."`
 	PluginFuel    int64         `env:"TARS_PLUGIN_FUEL" default:"0" placeholder:"N" help:"Fuel of a call whose manifest names none; 0 means 10 for each nanosecond of its wall-clock limit."`
 	PluginMaxFuel int64         `env:"TARS_PLUGIN_MAX_FUEL" default:"0" placeholder:"N" help:"Most fuel that a manifest may ask for; 0 means 10 for each nanosecond of the longest wall-clock limit."`
 	PluginNode    int64         `name:"plugin-node-memory" env:"TARS_PLUGIN_NODE_MEMORY" default:"0" placeholder:"BYTES" help:"Most memory that all plugin calls together may come to need; calls beyond it wait. 0 means half of the machine's, or of the container's."`
@@ -110,6 +113,7 @@ func (c *serverConfig) settings() (settings, error) {
 		{"stop-timeout", c.StopTimeout, time.Hour},
 		{"plugin-idle", c.PluginIdle, 24 * time.Hour},
 		{"plugin-max-wall", c.PluginMaxWall, 10 * time.Minute},
+		{"plugin-compile-cpu", c.PluginCompile, 10 * time.Minute},
 		{"plugin-wall", c.PluginWall, c.PluginMaxWall},
 	} {
 		if d.value <= 0 || d.value > d.most {
@@ -127,6 +131,9 @@ func (c *serverConfig) settings() (settings, error) {
 	}
 	if c.PluginModule < 1 || c.PluginModule > 128<<20 {
 		p.add("plugin-max-module", "is %d; need 1 to %d", c.PluginModule, 128<<20)
+	}
+	if c.PluginBytes < 1<<20 || c.PluginBytes > 1<<50 {
+		p.add("plugin-cache-bytes", "is %d; need 1 MiB to 1 PiB", c.PluginBytes)
 	}
 	if c.OpenAIURL != "" {
 		s.openai = &openai.Config{BaseURL: c.OpenAIURL, APIKey: c.OpenAIKey, Model: c.OpenAIModel, Dimensions: c.OpenAIDimensions}

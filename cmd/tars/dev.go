@@ -74,6 +74,9 @@ func (c *devCommand) start(ctx context.Context, w *world, do func(context.Contex
 	if err := c.fillKeys(); err != nil {
 		return err
 	}
+	if c.PluginCache == "" {
+		c.PluginCache = filepath.Join(c.DataDir, "artifacts")
+	}
 	s, err := c.settings()
 	if err != nil {
 		return err

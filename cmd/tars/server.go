@@ -108,7 +108,8 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 func (srv *server) startHost(c *serverConfig, s settings) error {
 	driver, err := cell.New(cell.Options{
 		MinGrade: s.grade, MaxCells: c.PluginsLoaded + c.PluginBlanks, Blanks: c.PluginBlanks, GuestMemory: c.PluginMemory,
-		QuarantineAfter: c.PluginDeaths, IdleTimeout: c.PluginIdle, Logger: srv.logger,
+		QuarantineAfter: c.PluginDeaths, IdleTimeout: c.PluginIdle, CompileCPU: c.PluginCompile,
+		CacheDir: c.PluginCache, CacheBytes: c.PluginBytes, CacheKey: s.ring.CacheKey(), Logger: srv.logger,
 	})
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func (c *smokeCommand) dev(dir string) (*devCommand, error) {
 	dev.devFolders = devFolders{c.localFolders, dir}
 	dev.DatabaseURL, dev.Guests = c.DatabaseURL, c.Guests
 	dev.Listen, dev.MetricsListen, dev.MinGrade = "127.0.0.1:0", "127.0.0.1:0", c.MinGrade
-	dev.AdminKey, dev.AdminKeyFile, dev.KEK, dev.KEKFile = "", "", "", ""
+	dev.AdminKey, dev.AdminKeyFile, dev.KEK, dev.KEKFile, dev.PluginCache = "", "", "", "", ""
 	return dev, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tars-project/tars/knowledge"
 )
@@ -30,6 +31,7 @@ type ringKey struct {
 	id   string
 	aead cipher.AEAD
 	hash []byte // keys the hash of API key secrets
+	code []byte // authenticates compiled code
 }
 
 // NewRing returns a ring of keys of [RingKeySize] bytes each, the one in use
@@ -66,7 +68,7 @@ func derive(key []byte) (ringKey, error) {
 		return ringKey{}, err
 	}
 	aead, err := cipher.NewGCM(block)
-	return ringKey{id: hex.EncodeToString(sub("name the key", 8)), aead: aead, hash: sub("hash API keys", 32)}, err
+	return ringKey{id: hex.EncodeToString(sub("name the key", 8)), aead: aead, hash: sub("hash API keys", 32), code: sub("authenticate compiled code", 32)}, err
 }
 
 // Sealed is a secret that only a ring with its key can open.
@@ -117,6 +119,10 @@ func (k ringKey) hashOf(secret string) [32]byte {
 	mac.Write([]byte(secret))
 	return [32]byte(mac.Sum(nil))
 }
+
+// CacheKey returns the key that authenticates what a node keeps of compiled code,
+// 32 bytes. It changes when another key comes into use: code is then compiled again.
+func (r *Ring) CacheKey() []byte { return slices.Clone(r.keys[0].code) }
 
 // matches reports whether hash is that of the secret under any key of the ring,
 // in time that depends on neither.

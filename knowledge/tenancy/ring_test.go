@@ -97,3 +97,23 @@ func TestNewRingRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestCacheKey: the key for compiled code is the first key's own, and none of the
+// others that are made of it.
+func TestCacheKey(t *testing.T) {
+	old, rotated := ring(t, "old"), ring(t, "new", "old")
+	got := old.CacheKey()
+	if len(got) != 32 || bytes.Equal(got, make([]byte, 32)) {
+		t.Errorf("CacheKey = %x, want 32 bytes that are not zero", got)
+	}
+	if !bytes.Equal(got, ring(t, "old").CacheKey()) {
+		t.Error("two rings of the same key have different cache keys")
+	}
+	if bytes.Equal(got, rotated.CacheKey()) {
+		t.Error("the cache key is the same after another key came into use")
+	}
+	got[0]++
+	if bytes.Equal(got, old.CacheKey()) {
+		t.Error("the caller's copy is the ring's own")
+	}
+}

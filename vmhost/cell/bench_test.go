@@ -31,17 +31,40 @@ func goSource(b *testing.B) vmhost.Source {
 // goDocument is what that program takes.
 const goDocument = `{"abi":1,"candidates":[{"index":0,"text":"x"}]}`
 
-// BenchmarkColdStart is from nothing to the first answer: process, seal,
-// compilation, call.
+// BenchmarkColdStart is from nothing to the first answer: process, seal, load,
+// call. "cached" finds the artifact; "compiled" makes it first, in a cell of its
+// own; "source" has nowhere to keep it, so that the cell compiles for itself.
 func BenchmarkColdStart(b *testing.B) {
 	for _, c := range []struct {
 		name, input string
 		src         vmhost.Source
-	}{{"small", "x", source(b, "echo")}, {"go", goDocument, goSource(b)}} {
-		b.Run(c.name, func(b *testing.B) {
-			d := newDriver(b, binTars, nil)
+		kind        string
+	}{
+		{"small", "x", source(b, "echo"), "cached"},
+		{"small", "x", source(b, "echo"), "compiled"},
+		{"small", "x", source(b, "echo"), "source"},
+		{"go", goDocument, goSource(b), "cached"},
+		{"go", goDocument, goSource(b), "compiled"},
+		{"go", goDocument, goSource(b), "source"},
+	} {
+		b.Run(c.name+"-"+c.kind, func(b *testing.B) {
+			dir := cacheDir(b)
+			d := newDriver(b, binTars, inCache(dir, nil))
+			switch c.kind {
+			case "cached":
+				if err := load(b, d, c.src).Close(); err != nil {
+					b.Fatal(err)
+				}
+			case "source":
+				if err := os.RemoveAll(dir); err != nil {
+					b.Fatal(err)
+				}
+			}
 			b.ReportMetric(float64(len(c.src.Module)), "module-bytes")
-			for b.Loop() {
+			for i := 0; b.Loop(); i++ {
+				if c.kind == "compiled" {
+					c.src.Account = vmhost.Account(strconv.Itoa(i)) // another's is not ours
+				}
 				p := load(b, d, c.src)
 				wantAnswer(b, p, c.input)
 				b.StopTimer()

@@ -100,7 +100,7 @@ func newFakeDriver(t *testing.T, l *fakeLauncher, blanks int) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newDriver(opts, l, report)
+	return newDriver(opts, l, report, newArtifacts(opts))
 }
 
 func fakeSource() vmhost.Source {

@@ -39,8 +39,9 @@ type cgroups struct {
 
 // accountGroup is the directory of an account.
 type accountGroup struct {
-	cells            int
-	memory, overhead int64 // as in [Adoption]
+	cells    int
+	memory   int64 // as in [Adoption]
+	overhead int64 // of all its cells
 }
 
 // limit is what the account's cells may have together; 0 is no limit.
@@ -48,7 +49,7 @@ func (a *accountGroup) limit() int64 {
 	if a.memory == 0 {
 		return 0
 	}
-	return a.memory + int64(a.cells)*a.overhead
+	return a.memory + a.overhead
 }
 
 // cgroupRoot is a directory to make children in.
@@ -131,15 +132,16 @@ func (c *cgroups) join(pid int) error {
 
 // cgroup is the directories of one cell.
 type cgroup struct {
-	tree  *cgroups
-	group string // of its account
-	dirs  []cgroupRoot
+	tree     *cgroups
+	group    string // of its account
+	overhead int64  // as in [Adoption]
+	dirs     []cgroupRoot
 }
 
 // create makes the directories of a cell within its account's and sets the
 // limits of both.
 func (c *cgroups) create(a Adoption) (*cgroup, error) {
-	g := &cgroup{tree: c, group: groupOf(a.Account)}
+	g := &cgroup{tree: c, group: groupOf(a.Account), overhead: a.Overhead}
 	name, err := c.reserve(g.group, a)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("limits of the account: %w", err), g.remove())
@@ -165,7 +167,8 @@ func (c *cgroups) reserve(group string, a Adoption) (string, error) {
 		c.accounts[group] = account
 	}
 	account.cells++
-	account.memory, account.overhead = a.AccountMemory, a.Overhead
+	account.memory = a.AccountMemory
+	account.overhead += a.Overhead
 	c.made++
 	for _, root := range c.roots {
 		if err := root.in(c.own, group).make(groupLimits{memory: account.limit(), parent: true, again: true}); err != nil {
@@ -239,6 +242,7 @@ func (g *cgroup) remove() error {
 	defer c.mu.Unlock()
 	account := c.accounts[g.group]
 	account.cells--
+	account.overhead -= g.overhead
 	for _, root := range c.roots {
 		dir := root.in(c.own, g.group)
 		if account.cells == 0 {

@@ -12,10 +12,11 @@ import (
 // Driver runs each program in a cell of its own. Make it with [New]. Safe for
 // concurrent use.
 type Driver struct {
-	opts     Options
-	launcher Launcher
-	report   Report
-	places   chan int // those free for cells
+	opts      Options
+	launcher  Launcher
+	report    Report
+	places    chan int // those free for cells
+	artifacts *artifacts
 
 	quarantine *quarantine
 	blanks     *blanks
@@ -54,12 +55,16 @@ func New(opts Options) (*Driver, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cell: %w", err), launcher.Close())
 	}
-	return newDriver(opts, launcher, report), nil
+	artifacts, err := openArtifacts(opts, report)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cell: %w", err), launcher.Close())
+	}
+	return newDriver(opts, launcher, report, artifacts), nil
 }
 
-func newDriver(opts Options, launcher Launcher, report Report) *Driver {
+func newDriver(opts Options, launcher Launcher, report Report, artifacts *artifacts) *Driver {
 	d := &Driver{
-		opts: opts, launcher: launcher, report: report,
+		opts: opts, launcher: launcher, report: report, artifacts: artifacts,
 		places:   make(chan int, opts.MaxCells),
 		programs: make(map[*program]struct{}), sessions: make(map[*session]struct{}),
 		quarantine: newQuarantine(opts.QuarantineAfter),
@@ -162,5 +167,5 @@ func (d *Driver) Close() error {
 	for range d.opts.MaxCells { // until the last cell is gone, whoever ended it
 		<-d.places
 	}
-	return d.launcher.Close()
+	return errors.Join(d.artifacts.close(), d.launcher.Close())
 }

@@ -34,6 +34,12 @@ func TestHostTask(t *testing.T) {
 	case "":
 	case "loop":
 		hostLoop(t)
+	case "compile-escapes":
+		testCompileEscapes(t, newDriver(t, binProbe, func(o *cell.Options) { o.MinGrade = 0 }))
+		fmt.Println(taskDone)
+	case "full-disk":
+		testFullDisk(t)
+		fmt.Println(taskDone)
 	case "escapes":
 		hostEscapes(t, "jail")
 	case "escapes without namespaces":
@@ -98,6 +104,16 @@ func withoutNamespaces(cmd *exec.Cmd) {
 	cmd.Args = []string{"sh", "-c", `for n in user mnt pid net ipc uts; do echo 0 > /proc/sys/user/max_${n}_namespaces || exit 9; done; exec "$0" "$1"`, "/proc/self/fd/3", hostFlag}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+}
+
+// inMountNamespace gives a host process mounts of its own, which it may change
+// whoever runs the tests.
+func inMountNamespace(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}

@@ -35,7 +35,7 @@ func newLauncher(opts Options) (Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
 	}
-	j := &jail{opts: opts, exe: exe, namespaces: true, uids: findUIDs(opts.UIDBase, opts.MaxCells), thread: newSpawner()}
+	j := &jail{opts: opts, exe: exe, namespaces: true, uids: findUIDs(opts.UIDBase, opts.MaxCells+opts.Compiles), thread: newSpawner()}
 	if err := j.uids.mayExecute(exe); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err), j.Close())
 	}
@@ -90,7 +90,7 @@ func (j *jail) Probe(ctx context.Context) (Report, error) {
 		found, err := probe(ctx, j, j.opts)
 		if err == nil {
 			report.Grade, report.LandlockABI, report.Seal = found.grade, int(found.hello.LandlockABI), found.hello.Took
-			report.Blanks = found.adopted == nil
+			report.Folders, report.Blanks = j.mayHaveFolder(), found.adopted == nil
 			if !report.Blanks {
 				report.Missing = append(report.Missing, "blank cells: "+found.adopted.Error())
 			}
@@ -121,6 +121,14 @@ func (j *jail) plan(spec Spec) seal.Plan {
 	if !j.namespaces && !j.uids.own {
 		p.Threads = maxThreadsShared // all processes of the host's user count
 	}
+	switch {
+	case spec.Compile != nil:
+		p.ImageSize, p.Folder, p.FolderBytes = 0, seal.FolderWrite, uint64(spec.Compile.Bytes)
+		// Behind the host's own watch; whole seconds, rounded up.
+		p.CPU = uint64(spec.Compile.CPU/time.Second) + 2
+	case spec.Folder != nil:
+		p.Folder = seal.FolderRead
+	}
 	return p
 }
 
@@ -148,7 +156,9 @@ func (j *jail) startIn(p *process, spec Spec, child *os.File) error {
 	// All that the runtime must know before main; the worker clears it. The
 	// runtime would otherwise open files of its cgroup and keep them.
 	cmd.Env = []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0", "GOMAXPROCS=" + strconv.Itoa(spec.Procs)}
-	cmd.Dir = "/"
+	if err := j.enterFolder(p, cmd, spec); err != nil {
+		return err
+	}
 	cmd.ExtraFiles = []*os.File{child}
 	cmd.Stderr = &p.stderr // by a pipe: the worker may write no file, and should have none of ours
 	cmd.WaitDelay = time.Second
@@ -179,6 +189,33 @@ func (j *jail) startIn(p *process, spec Spec, child *os.File) error {
 	}
 	return nil
 }
+
+// enterFolder gives the process its folder as the working directory, or the root
+// if it has none. The seal takes it from there: see seal.Folder.
+func (j *jail) enterFolder(p *process, cmd *exec.Cmd, spec Spec) error {
+	if spec.Folder == nil || (spec.Compile != nil && j.namespaces) { // that makes its own
+		cmd.Dir = "/"
+		return nil
+	}
+	path, fd := spec.Folder.Dir()
+	switch {
+	case j.thread.apart:
+		p.folder = fd
+	case j.namespaces: // the same user as ours, see mayHaveFolder
+		cmd.Dir = path
+	default:
+		cmd.Dir = "/proc/self/fd/" + strconv.Itoa(int(fd.Fd()))
+	}
+	if spec.Compile != nil && j.uids.own {
+		uid, gid := j.uids.ids(spec.Place)
+		return spec.Folder.GiveTo(uid, gid)
+	}
+	return nil
+}
+
+// mayHaveFolder reports whether a process can be given a folder. What is in the way
+// is a container that allows namespaces but no working directory for each thread.
+func (j *jail) mayHaveFolder() bool { return j.thread.apart || !j.namespaces || !j.uids.own }
 
 // attributes are how the process is made.
 func (j *jail) attributes(place int) *syscall.SysProcAttr {
@@ -212,31 +249,49 @@ func socketPair() (host, child *os.File, err error) {
 // kernel sends a child its parent-death signal when the thread that started it
 // ends.
 type spawner struct {
-	jobs chan func()
-	done chan struct{}
+	jobs  chan func()
+	done  chan struct{}
+	apart bool // the thread has a working directory of its own
 }
 
 func newSpawner() *spawner {
 	s := &spawner{jobs: make(chan func()), done: make(chan struct{})}
+	ready := make(chan struct{})
 	go func() {
 		defer close(s.done)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		s.apart = unix.Unshare(unix.CLONE_FS) == nil
+		close(ready)
 		for job := range s.jobs {
 			job()
 		}
 	}()
+	<-ready
 	return s
 }
 
 // start starts p's command and begins to wait for it.
 func (s *spawner) start(p *process) error {
 	started := make(chan error)
-	s.jobs <- func() { started <- p.cmd.Start() }
+	s.jobs <- func() { started <- startThere(p) }
 	if err := <-started; err != nil {
 		return fmt.Errorf("start a process: %w", err)
 	}
 	go p.reap()
 	return nil
+}
+
+// startThere starts p's command in its folder, if it has one. A child whose user
+// cannot walk there by a path is born there: in a mount namespace of its own the
+// kernel translates the working directory, which it does not do for descriptors.
+func startThere(p *process) error {
+	if p.folder == nil {
+		return p.cmd.Start()
+	}
+	if err := unix.Fchdir(int(p.folder.Fd())); err != nil {
+		return fmt.Errorf("enter its folder: %w", err)
+	}
+	return errors.Join(p.cmd.Start(), unix.Chdir("/"))
 }
 
 func (s *spawner) close() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/vmhost"
+	"github.com/tars-project/tars/vmhost/cell/artifact"
 )
 
 // Launcher starts machines for cells. Safe for concurrent use.
@@ -36,6 +37,17 @@ type Spec struct {
 	Memory int64
 	// Procs is how many threads of the worker may run at once.
 	Procs int
+	// Folder is where the machine finds compiled code; nil for nowhere. With
+	// Compile, in a machine without namespaces, it is where it puts it.
+	Folder *artifact.Folder
+	// Compile is set for a machine that compiles, and only that.
+	Compile *CompileSpec
+}
+
+// CompileSpec bounds a machine that compiles.
+type CompileSpec struct {
+	CPU   time.Duration // of its whole life; the kernel kills it somewhat later
+	Bytes int64         // of the files that it writes
 }
 
 // Adoption is whose a machine becomes, and what it may use from then on.
@@ -141,6 +153,7 @@ type Report struct {
 	Grade       Grade
 	LandlockABI int
 	Cgroup      string        // "v2", "v1" or "" for none
+	Folders     bool          // machines can be given folders
 	Seal        time.Duration // what the probe took to close its seal
 	// Blanks says that machines can be started before it is known for whom:
 	// that their limits can be lowered later.

@@ -52,7 +52,7 @@ func newLiarDriver(t testing.TB, play func(p *fakeProcess)) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDriver(opts, liarLauncher{play}, Report{Grade: GradeJail})
+	d := newDriver(opts, liarLauncher{play}, Report{Grade: GradeJail}, newArtifacts(opts))
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Errorf("Close: %v", err)

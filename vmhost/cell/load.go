@@ -13,10 +13,11 @@ import (
 // loadWatch is how often the CPU time of a load is looked at.
 const loadWatch = 50 * time.Millisecond
 
-// load has the worker compile the session's module and try one instance, within
+// load has the worker load the session's program, compile it if it is given as its
+// source, and try one instance, within
 // the limits of a load. A module that passes the limit on CPU time or memory,
 // or on which the engine dies, is refused.
-func (s *session) load(ctx context.Context) error {
+func (s *session) load(ctx context.Context, program form) error {
 	loaded := make(chan error, 1)
 	s.mu.Lock()
 	s.loaded = loaded
@@ -27,9 +28,9 @@ func (s *session) load(ctx context.Context) error {
 	defer unwatch()
 	m := wire.Load{
 		Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest,
-		Fresh: s.src.Fresh, Samples: s.src.Samples,
+		Fresh: s.src.Fresh, Samples: s.src.Samples, Header: program.header,
 	}
-	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), s.src.Module) // a failed write means a dying cell, seen below
+	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), program.module) // a failed write means a dying cell, seen below
 
 	tick := time.NewTicker(loadWatch)
 	defer tick.Stop()

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/tars-project/tars/vmhost/cell/artifact"
 )
 
 // Options are what a driver is made with. The zero value is complete.
@@ -51,6 +53,24 @@ type Options struct {
 	// module that passes it is refused, and so is one that passes
 	// LoadTimeout after a quarter of it; below that the machine is to blame.
 	LoadCPU time.Duration
+	// CompileCPU is the most CPU time to compile a module, of all threads;
+	// default 5 s. A module that passes it is refused. CompileTimeout is the
+	// longest by the clock, default 30 s, for which the machine is to blame.
+	CompileCPU, CompileTimeout time.Duration
+	// CompileMemory is what compiling may use, bytes; default 1 GiB.
+	// CompileBytes is the most that it may give, bytes; default 256 MiB.
+	CompileMemory, CompileBytes int64
+	// Compiles is the most compilations at once; more wait, the accounts in
+	// turn. Default the number of processors.
+	Compiles int
+	// CacheDir is where compiled code is kept, for this user alone. By
+	// default, and when it cannot be written to, it is kept for the life of
+	// the driver in a temporary folder. CacheBytes is the most of it, default
+	// 1 GiB; CacheKey, 32 bytes, authenticates it. Without a key what other
+	// processes left there is of no use.
+	CacheDir   string
+	CacheBytes int64
+	CacheKey   []byte
 	// Grace is how long a guest may go on after its deadline, or after its
 	// caller has gone, before its cell is killed; default 20 ms.
 	Grace time.Duration
@@ -58,7 +78,7 @@ type Options struct {
 	// with no process in itself. By default the driver looks for one, or for
 	// v1 hierarchies, starting at its own cgroup.
 	CgroupRoot string
-	// UIDBase is the first of MaxCells user ids for cells, used when the
+	// UIDBase is the first of MaxCells + Compiles user ids for cells, used when the
 	// host runs as root and has them; default 1,900,000,000, above what
 	// distributions and systemd hand out.
 	UIDBase int
@@ -78,12 +98,23 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.StartTimeout, 10*time.Second)
 	setDefault(&o.LoadTimeout, 20*time.Second)
 	setDefault(&o.LoadCPU, 10*time.Second)
+	setDefault(&o.CompileCPU, 5*time.Second)
+	setDefault(&o.CompileTimeout, 30*time.Second)
+	setDefault(&o.CompileMemory, 1<<30)
+	setDefault(&o.CompileBytes, 256<<20)
+	setDefault(&o.Compiles, runtime.NumCPU())
+	setDefault(&o.CacheBytes, 1<<30)
 	setDefault(&o.Grace, 20*time.Millisecond)
 	setDefault(&o.UIDBase, 1_900_000_000)
 	setDefault(&o.Logger, slog.New(slog.DiscardHandler))
-	if min(o.MaxCells, o.CallsPerCell, o.CPUs, o.UIDBase, o.Blanks, o.QuarantineAfter) < 0 || min(o.Overhead, o.GuestMemory) < 0 ||
-		min(o.IdleTimeout, o.StartTimeout, o.LoadTimeout, o.LoadCPU, o.Grace) < 0 {
+	if min(o.MaxCells, o.CallsPerCell, o.CPUs, o.UIDBase, o.Blanks, o.QuarantineAfter, o.Compiles) < 0 ||
+		min(o.Overhead, o.GuestMemory, o.CompileMemory, o.CompileBytes, o.CacheBytes) < 0 ||
+		min(o.IdleTimeout, o.StartTimeout, o.LoadTimeout, o.LoadCPU, o.CompileCPU, o.CompileTimeout, o.Grace) < 0 {
+		o.CacheKey = nil // not to be shown
 		return o, fmt.Errorf("cell: a negative option: %+v", o)
+	}
+	if n := len(o.CacheKey); n != 0 && n != artifact.SecretLen {
+		return o, fmt.Errorf("cell: a cache key of %d bytes, need %d", n, artifact.SecretLen)
 	}
 	return o, nil
 }

@@ -26,6 +26,7 @@ type process struct {
 	memory int64    // that it was started for
 	grade  Grade
 	stderr head
+	folder *os.File // working directory of its start; nil for that of cmd
 
 	mu     sync.Mutex
 	group  *cgroup // nil before it is adopted, and without a tree

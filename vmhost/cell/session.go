@@ -189,9 +189,14 @@ func (s *session) startError() error {
 
 // setUp tells the worker what it is for.
 func (s *session) setUp(memory int64) error {
-	m := wire.Setup{Wall: time.Now(), Memory: memory, Procs: int32(s.opts.procs())}
+	return s.w.Write(wire.OpSetup, 0, 0, setupFor(memory, s.opts.procs()).Append(nil))
+}
+
+// setupFor is what a worker is told first.
+func setupFor(memory int64, procs int) wire.Setup {
+	m := wire.Setup{Wall: time.Now(), Memory: memory, Procs: int32(procs)}
 	_, _ = rand.Read(m.Entropy[:]) // never fails: crypto/rand ends the program instead
-	return s.w.Write(wire.OpSetup, 0, 0, m.Append(nil))
+	return m
 }
 
 // ping reports whether the worker answers within the time. One that does not is

@@ -2,6 +2,7 @@ package cell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,12 +14,17 @@ import (
 // it under the account's limits, and is then told for the first time whose it is.
 // Nothing of it is left when a step fails.
 func (d *Driver) start(ctx context.Context, p *program) (*session, error) {
-	memory := d.opts.memory(p.src.Limits.Memory)
-	s, err := d.blank(ctx, memory)
+	entry, err := d.artifact(ctx, p.src)
 	if err != nil {
 		return nil, err
 	}
+	memory := d.opts.memory(p.src.Limits.Memory)
+	s, err := d.blank(ctx, memory)
+	if err != nil {
+		return nil, errors.Join(err, entry.Close())
+	}
 	err = s.adopt(p, memory)
+	program := d.hand(p.src, s.place, entry)
 	if err == nil {
 		d.counts.adoptions.Add(1)
 		if err = s.setUp(memory); err != nil {
@@ -26,7 +32,9 @@ func (d *Driver) start(ctx context.Context, p *program) (*session, error) {
 		}
 	}
 	if err == nil {
-		err = s.load(ctx)
+		if err = s.load(ctx, program); err != nil && ctx.Err() == nil && program.compiled() {
+			d.artifacts.drop(p.src) // whether or not it is to blame
+		}
 	}
 	if err != nil {
 		s.stop(errStopped)
@@ -54,7 +62,7 @@ func (d *Driver) blank(ctx context.Context, memory int64) (*session, error) {
 func (d *Driver) launch(ctx context.Context, place int, memory int64) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.opts.StartTimeout)
 	defer cancel()
-	proc, err := d.launcher.Start(ctx, Spec{Place: place, Memory: memory, Procs: d.opts.procs()})
+	proc, err := d.launcher.Start(ctx, Spec{Place: place, Memory: memory, Procs: d.opts.procs(), Folder: d.artifacts.folder(place)})
 	if err != nil {
 		d.places <- place
 		return nil, fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
@@ -89,6 +97,7 @@ func (d *Driver) ended(s *session, exit Exit) {
 	d.mu.Lock()
 	delete(d.sessions, s)
 	d.mu.Unlock()
+	d.artifacts.empty(s.place)
 	d.places <- s.place
 	d.blanks.wake()
 }

@@ -52,6 +52,12 @@ var errClosed = fmt.Errorf("%w: the program is closed", vmhost.ErrUnavailable)
 // it, and makes its image within the limits of a call. Compiling does not look at
 // ctx.
 func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, error) {
+	return d.load(ctx, engine{metered: true}, src)
+}
+
+// load makes a program in an engine and tries it. The engine's cache goes with the
+// program.
+func (d *Driver) load(ctx context.Context, e engine, src vmhost.Source) (vmhost.Program, error) {
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
@@ -61,11 +67,15 @@ func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, e
 	d.mu.Unlock()
 	defer d.loading.Done()
 
-	p, err := compile(ctx, engine{metered: true}, src)
+	p, err := compile(ctx, e, src)
 	if err != nil {
+		e.close()
 		return nil, err
 	}
-	p.forget = func() { d.forget(p) }
+	p.forget = func() {
+		e.close()
+		d.forget(p)
+	}
 	if err := p.prepare(ctx, d.files); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}

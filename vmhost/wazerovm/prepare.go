@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/tars-project/tars/vmhost"
-	"github.com/tars-project/tars/vmhost/wasm"
 )
 
 const (
@@ -22,12 +21,12 @@ const (
 
 // restorable notes whether instances of the module can be put back at an image,
 // and how.
-func (p *program) restorable(m *wasm.Metered) {
-	if m.Unrestorable != "" || p.src.Fresh {
+func (p *program) restorable(about description) {
+	if about.unrestorable != "" || p.src.Fresh {
 		return
 	}
-	p.globals = make([]string, len(m.Globals))
-	for i, g := range m.Globals {
+	p.globals = make([]string, len(about.globals))
+	for i, g := range about.globals {
 		p.globals[i] = g.Export
 	}
 }

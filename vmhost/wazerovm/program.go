@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/tars-project/tars/vmhost"
 )
@@ -48,8 +46,12 @@ var _ vmhost.Program = (*program)(nil)
 
 // engine is how a module is run. Tests compare the ways.
 type engine struct {
-	metered       bool // by the meter of vmhost/wasm, as always in production
-	interruptible bool // by the engine's own look at the context in each loop, which costs tight loops a factor of 20 and more
+	metered       bool                    // by the meter of vmhost/wasm, as always in production
+	ready         bool                    // the module has its meter already
+	about         description             // of a module that is ready
+	interruptible bool                    // by the engine's own look at the context in each loop, which costs tight loops a factor of 20 and more
+	cache         wazero.CompilationCache // where compiled code is put and looked for; nil for nowhere
+	room          int64                   // for code that is put there, bytes; for errors alone
 }
 
 // compile makes a program of a module. What goes wrong in it is the module's
@@ -59,10 +61,6 @@ func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err 
 	if src.Limits.Memory <= 0 || src.Limits.Memory%pageSize != 0 || src.Limits.Memory > maxMemory {
 		return nil, refuse("memory limit of %d bytes: need a multiple of %d, at most %d", src.Limits.Memory, pageSize, int64(maxMemory))
 	}
-	config := wazero.NewRuntimeConfigCompiler().
-		WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst | experimental.CoreFeaturesTailCall).
-		WithDebugInfoEnabled(false). // back-traces through DWARF take up to a second
-		WithCloseOnContextDone(e.interruptible)
 	background := context.WithoutCancel(ctx) // the engine outlives the load
 	p = &program{src: src, calls: make(map[*entry]struct{}), forget: func() {}}
 	p.src.Module = nil // compiled below; not needed again
@@ -75,18 +73,21 @@ func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err 
 			p = nil
 		}
 	}()
-	module := src.Module
-	if e.metered {
+	module, about := src.Module, e.about
+	if e.metered && !e.ready {
 		m, err := metered(src)
 		if err != nil {
 			return p, err
 		}
-		module, p.tables = m.Module, m.TableEntries*tableEntry
-		p.restorable(m)
+		module, about = m.Module, describe(m, "")
 	}
-	p.runtime = wazero.NewRuntimeWithConfig(background, config)
+	if e.metered {
+		p.tables = about.tableEntries * tableEntry
+		p.restorable(about)
+	}
+	p.runtime = wazero.NewRuntimeWithConfig(background, runtimeConfig(e))
 	if p.module, err = p.runtime.CompileModule(background, module); err != nil {
-		return p, refuse("%s", firstLine(err.Error()))
+		return p, e.fault(err)
 	}
 	if err := checkExports(p.module, src.Limits); err != nil {
 		return p, err

@@ -47,8 +47,9 @@ func ofPoller(name string) bool {
 	return err == nil && (target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]")
 }
 
-// emptyRoot makes an empty, read-only directory the whole file system.
-func emptyRoot() error {
+// emptyRoot makes a read-only directory the whole file system, with the folder for
+// code in it if the plan has one, and nothing else.
+func emptyRoot(plan Plan) error {
 	// Any directory will do to mount on until it becomes the root; this
 	// one is certain to be there, closeForeign having read it.
 	const at = "/proc"
@@ -56,8 +57,14 @@ func emptyRoot() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := unix.Mount("cell", at, "tmpfs", flags|unix.MS_RDONLY, "size=4k,nr_inodes=1,mode=0555"); err != nil {
+	if err := unix.Mount("cell", at, "tmpfs", flags, "size=4k,nr_inodes=2,mode=0555"); err != nil {
 		return fmt.Errorf("mount the empty directory: %w", err)
+	}
+	if err := mountFolder(at, plan); err != nil {
+		return fmt.Errorf("folder for code: %w", err)
+	}
+	if err := unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_RDONLY|flags, ""); err != nil {
+		return fmt.Errorf("make the empty directory read-only: %w", err)
 	}
 	if err := unix.Chdir(at); err != nil {
 		return err

@@ -37,8 +37,32 @@ var allowed = []uintptr{
 // Calls that a healthy runtime may try and does without. They get EPERM, so
 // that an upgrade of it fails softly.
 var refused = []uintptr{
-	unix.SYS_OPENAT, unix.SYS_PREAD64, unix.SYS_UNAME, unix.SYS_PRLIMIT64,
+	unix.SYS_PREAD64, unix.SYS_UNAME, unix.SYS_PRLIMIT64,
 	unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT,
+}
+
+// writing are the calls by which the engine's compiler keeps its file. Where they
+// reach is Landlock's to say, and the root's.
+var writing = []uintptr{
+	unix.SYS_OPENAT, unix.SYS_NEWFSTATAT, unix.SYS_FSTAT, unix.SYS_GETDENTS64, unix.SYS_MKDIRAT, unix.SYS_RENAMEAT, unix.SYS_UNLINKAT, unix.SYS_FSYNC,
+}
+
+// notReading are the flags of openat that do more than read what is there, or
+// that give a descriptor to be used in another way.
+const notReading = unix.O_ACCMODE | unix.O_CREAT | unix.O_TRUNC | unix.O_APPEND | unix.O_TMPFILE&^unix.O_DIRECTORY | unix.O_PATH
+
+// files returns the calls on files that a folder needs: those that are allowed,
+// those that are allowed with arguments, and those that are refused.
+func files(folder Folder) (all []uintptr, some []rule, none []uintptr) {
+	switch folder {
+	case FolderWrite:
+		return writing, nil, nil
+	case FolderRead:
+		open := rule{unix.SYS_OPENAT, []form{{{arg: 2, clear: notReading}}}, resultRefuse}
+		return []uintptr{unix.SYS_NEWFSTATAT}, []rule{open}, nil
+	default:
+		return nil, nil, []uintptr{unix.SYS_OPENAT}
+	}
 }
 
 // check is a test of one argument.
@@ -125,7 +149,8 @@ func (p *program) jump(code uint16, k uint32, yes, no int) {
 }
 
 // build makes the filter of a process whose own id is pid.
-func build(pid int, means images) program {
+func build(pid int, means images, folder Folder) program {
+	open, someFiles, noFiles := files(folder)
 	var p program
 	p.op(load, offArch)
 	p.jump(ifEqual, auditArch, 1, 0)
@@ -133,15 +158,15 @@ func build(pid int, means images) program {
 	p.op(load, offNumber)
 	p.jump(ifAbove, x32Calls, 0, 1)
 	p.op(result, resultKill)
-	for _, number := range allowed {
+	for _, number := range slices.Concat(allowed, open) {
 		p.jump(ifEqual, uint32(number), 0, 1)
 		p.op(result, resultAllow)
 	}
-	for _, number := range refused {
+	for _, number := range slices.Concat(refused, noFiles) {
 		p.jump(ifEqual, uint32(number), 0, 1)
 		p.op(result, resultRefuse)
 	}
-	for _, r := range rules(pid, means) {
+	for _, r := range append(rules(pid, means), someFiles...) {
 		var body program
 		for _, f := range r.forms {
 			body = append(body, f.build()...)
@@ -175,6 +200,10 @@ func (c check) build(over int) program {
 		p.jump(ifEqual, c.set, 0, over)
 		return p
 	}
+	if len(c.equal) == 0 { // never holds
+		p.jump(ifEqual, 0, over, over)
+		return p
+	}
 	for i, v := range c.equal {
 		rest := len(c.equal) - 1 - i
 		if rest > 0 {
@@ -187,8 +216,8 @@ func (c check) build(over int) program {
 }
 
 // installFilter puts the filter on all threads at once.
-func installFilter(means images) error {
-	p := build(unix.Getpid(), means)
+func installFilter(means images, folder Folder) error {
+	p := build(unix.Getpid(), means, folder)
 	prog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
 	runtime.KeepAlive(p)

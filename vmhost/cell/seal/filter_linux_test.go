@@ -54,7 +54,7 @@ func TestFilter(t *testing.T) {
 	const anon = unix.MAP_ANONYMOUS | unix.MAP_PRIVATE
 	const rw, rx = unix.PROT_READ | unix.PROT_WRITE, unix.PROT_READ | unix.PROT_EXEC
 	const pagemap, image = 8, 10
-	p := build(pid, images{pagemap: pagemap, files: []int{image - 1, image}})
+	p := build(pid, images{pagemap: pagemap, files: []int{image - 1, image}}, FolderNone)
 	for _, c := range []struct {
 		name   string
 		number uintptr
@@ -123,6 +123,45 @@ func TestFilter(t *testing.T) {
 	}
 	if want := len(allowed) + 1; allowedCount != want { // mprotect to nothing
 		t.Errorf("%d calls are allowed with arguments of zero, want %d", allowedCount, want)
+	}
+}
+
+// TestFilterFolders: verdicts on calls on files, by what the folder allows.
+func TestFilterFolders(t *testing.T) {
+	const kill, allow, refuse = resultKill, resultAllow, resultRefuse
+	verdicts := func(none, read, write uint32) map[Folder]uint32 {
+		return map[Folder]uint32{FolderNone: none, FolderRead: read, FolderWrite: write}
+	}
+	open := func(flags uint64) [6]uint64 { return [6]uint64{0, 0, flags} }
+	for _, c := range []struct {
+		name   string
+		number uintptr
+		args   [6]uint64
+		want   map[Folder]uint32
+	}{
+		{"open to read", unix.SYS_OPENAT, open(unix.O_RDONLY | unix.O_CLOEXEC), verdicts(refuse, allow, allow)},
+		{"open to write", unix.SYS_OPENAT, open(unix.O_WRONLY), verdicts(refuse, refuse, allow)},
+		{"open to read and write", unix.SYS_OPENAT, open(unix.O_RDWR), verdicts(refuse, refuse, allow)},
+		{"create", unix.SYS_OPENAT, open(unix.O_CREAT), verdicts(refuse, refuse, allow)},
+		{"truncate", unix.SYS_OPENAT, open(unix.O_TRUNC), verdicts(refuse, refuse, allow)},
+		{"without a name", unix.SYS_OPENAT, open(unix.O_TMPFILE), verdicts(refuse, refuse, allow)},
+		{"only the path", unix.SYS_OPENAT, open(unix.O_PATH), verdicts(refuse, refuse, allow)},
+		{"look", unix.SYS_NEWFSTATAT, open(0), verdicts(kill, allow, allow)},
+		{"list", unix.SYS_GETDENTS64, open(0), verdicts(kill, kill, allow)},
+		{"rename", unix.SYS_RENAMEAT, open(0), verdicts(kill, kill, allow)},
+		{"remove", unix.SYS_UNLINKAT, open(0), verdicts(kill, kill, allow)},
+		{"make a folder", unix.SYS_MKDIRAT, open(0), verdicts(kill, kill, allow)},
+		{"link", unix.SYS_LINKAT, open(0), verdicts(kill, kill, kill)},
+		{"symbolic link", unix.SYS_SYMLINKAT, open(0), verdicts(kill, kill, kill)},
+		{"change the mode", unix.SYS_FCHMODAT, open(0), verdicts(kill, kill, kill)},
+		{"map a file", unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ, unix.MAP_PRIVATE}, verdicts(kill, kill, kill)},
+		{"execute", unix.SYS_EXECVE, open(0), verdicts(kill, kill, kill)},
+	} {
+		for folder, want := range c.want {
+			if got := run(t, build(1, images{pagemap: -1}, folder), auditArch, uint32(c.number), c.args); got != want {
+				t.Errorf("%s with folder %s: verdict %#x, want %#x", c.name, folder, got, want)
+			}
+		}
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Everything that Landlock can refuse is refused, so that there are no rules
-// to add and the three system calls are shorter than a library, which would
-// bring a second one to reach all threads.
+// Everything that Landlock can refuse is refused, but for one folder at most. The
+// four system calls are shorter than a library, which would bring a second one
+// to reach all threads.
 
 // landlockAttr is struct landlock_ruleset_attr up to ABI 6. Older kernels take
 // a prefix of it.
@@ -58,10 +58,11 @@ func attrFor(abi int) (attr landlockAttr, size uintptr) {
 	return attr, size
 }
 
-// landlock refuses all access to files, all TCP and all that reaches outside
-// by name, on all threads. It returns the ABI of the kernel. A kernel without
-// Landlock is an error unless the process has an empty root of its own.
-func landlock(namespaces bool) (abi int, err error) {
+// landlock refuses all access to files but the folder's, all TCP and all that
+// reaches outside by name, on all threads. It returns the ABI of the kernel. A
+// kernel without Landlock is an error unless the process has a root of its own.
+// folder is a descriptor, negative for none.
+func landlock(namespaces bool, folder int, rights uint64) (abi int, err error) {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		if namespaces && (errors.Is(errno, unix.ENOSYS) || errors.Is(errno, unix.EOPNOTSUPP)) {
@@ -73,6 +74,13 @@ func landlock(namespaces bool) (abi int, err error) {
 	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
 	if errno != 0 {
 		return 0, fmt.Errorf("create rules: %w", errno)
+	}
+	if folder >= 0 {
+		rule := unix.LandlockPathBeneathAttr{Allowed_access: rights, Parent_fd: int32(folder)}
+		_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
+		if errno != 0 {
+			return 0, fmt.Errorf("add the rule for the folder: %w", errno)
+		}
 	}
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno != 0 {
 		return 0, fmt.Errorf("restrict: %w", errno)

@@ -1,9 +1,9 @@
 // Package seal closes the sandbox round the process that calls it: from then
-// on it can compute, allocate memory within its limits and talk over the
-// descriptors that it was given, and nothing else. It cannot be undone.
+// on it can compute, allocate memory within its limits, talk over the descriptors
+// that it was given and use one [Folder], and nothing else. It cannot be undone.
 //
 // Each layer stands alone, so that a hole in one is covered by the next: no
-// descriptors of others; an empty root in namespaces of its own; no further
+// descriptors of others; an otherwise empty root in namespaces of its own; no further
 // namespaces; resource limits; no access to its memory from outside; Landlock;
 // no capabilities; no privileges by exec; a filter of about twenty-five system
 // calls that kills on any other.
@@ -14,6 +14,7 @@
 package seal
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -38,14 +39,24 @@ type Plan struct {
 	AddressSpace uint64
 	// Threads is the most threads of the process's user.
 	Threads uint64
-	// ImageSize is the most bytes of one memory image; see [Report].
+	// ImageSize is the most bytes of one memory image; see [Report]. A process
+	// that writes to a folder has no images.
 	ImageSize uint64
+	// Folder is what the process may do in its folder; empty is FolderNone.
+	Folder Folder
+	// FolderBytes is the most bytes in a folder that is written, where the
+	// seal can hold it to that, and of each file in it. With FolderWrite alone.
+	FolderBytes uint64
+	// CPU is the most CPU time of the process's whole life, seconds; 0 is no
+	// limit.
+	CPU uint64
 }
 
 // Report says what was reached.
 type Report struct {
 	Namespaces  bool
-	LandlockABI int // 0: the kernel has no Landlock
+	LandlockABI int    // 0: the kernel has no Landlock
+	Folder      string // where the folder is from now on; empty without one
 	Took        time.Duration
 	// Pagemap and Images are descriptors with which the process can still do
 	// one thing each: ask which of its own pages are private, by the ioctl
@@ -63,6 +74,9 @@ func (p Plan) Args() []string {
 		"-address-space=" + strconv.FormatUint(p.AddressSpace, 10),
 		"-threads=" + strconv.FormatUint(p.Threads, 10),
 		"-image-size=" + strconv.FormatUint(p.ImageSize, 10),
+		"-folder=" + string(cmp.Or(p.Folder, FolderNone)),
+		"-folder-bytes=" + strconv.FormatUint(p.FolderBytes, 10),
+		"-cpu=" + strconv.FormatUint(p.CPU, 10),
 	}
 }
 
@@ -75,10 +89,14 @@ func ParseArgs(args []string) (Plan, error) {
 	set.Uint64Var(&p.AddressSpace, "address-space", 0, "")
 	set.Uint64Var(&p.Threads, "threads", 0, "")
 	set.Uint64Var(&p.ImageSize, "image-size", 0, "")
+	set.Func("folder", "", p.Folder.parse)
+	set.Uint64Var(&p.FolderBytes, "folder-bytes", 0, "")
+	set.Uint64Var(&p.CPU, "cpu", 0, "")
 	if err := set.Parse(args); err != nil {
 		return Plan{}, fmt.Errorf("seal plan: %w", err)
 	}
-	if set.NFlag() != len(Plan{}.Args()) || set.NArg() != 0 || p.AddressSpace == 0 || p.Threads == 0 || p.ImageSize == 0 {
+	writes := p.Folder == FolderWrite
+	if set.NFlag() != len(Plan{}.Args()) || set.NArg() != 0 || p.AddressSpace == 0 || p.Threads == 0 || (p.ImageSize == 0) != writes || (p.FolderBytes > 0) != writes {
 		return Plan{}, fmt.Errorf("seal plan: %q is not whole", args)
 	}
 	return p, nil

@@ -3,6 +3,7 @@
 package seal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -17,25 +18,32 @@ import (
 // end.
 func Close(plan Plan) (Report, error) {
 	start := time.Now()
+	plan.Folder = cmp.Or(plan.Folder, FolderNone)
 	report := Report{Namespaces: plan.Namespaces}
-	var means images
+	folder := -1 // descriptor
+	means := images{pagemap: -1}
 	steps := []struct {
 		name string
 		do   func() error
 	}{
 		{"close foreign descriptors", closeForeign},
-		{"memory images", func() (err error) { means, err = openImages(); return err }},
+		{"memory images", when(plan.Folder != FolderWrite, func() (err error) { means, err = openImages(); return err })},
 		{"forbid namespaces", when(plan.Namespaces, forbidNamespaces)},
-		{"empty root", when(plan.Namespaces, emptyRoot)},
+		{"empty root", when(plan.Namespaces, func() error { return emptyRoot(plan) })},
+		{"folder", when(plan.Folder != FolderNone, func() (err error) { folder, report.Folder, err = openFolder(plan); return err })},
 		{"host name", when(plan.Namespaces, func() error { return unix.Sethostname([]byte("cell")) })},
 		{"priority", lowerPriority},
 		{"resource limits", func() error { return setLimits(plan) }},
 		{"dumpable", func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }},
 		// Before Landlock, which wants it of a process without capabilities.
 		{"no new privileges", func() error { return allThreadsPrctl(unix.PR_SET_NO_NEW_PRIVS, 1) }},
-		{"landlock", func() (err error) { report.LandlockABI, err = landlock(plan.Namespaces); return err }},
+		{"landlock", func() (err error) {
+			report.LandlockABI, err = landlock(plan.Namespaces, folder, folderRights(plan.Folder))
+			return err
+		}},
+		{"descriptor of the folder", when(folderFDEnds(plan), func() error { return unix.Close(folder) })},
 		{"capabilities", dropCapabilities},
-		{"system call filter", func() error { return installFilter(means) }},
+		{"system call filter", func() error { return installFilter(means, plan.Folder) }},
 	}
 	for _, step := range steps {
 		err := step.do()
@@ -49,6 +57,10 @@ func Close(plan Plan) (Report, error) {
 	report.Took, report.Pagemap, report.Images = time.Since(start), means.pagemap, means.files
 	return report, nil
 }
+
+// folderFDEnds reports whether the folder is found without its descriptor, which
+// then must not stay: it leads out of any root that was made before.
+func folderFDEnds(plan Plan) bool { return plan.Namespaces && plan.Folder != FolderNone }
 
 func when(yes bool, do func() error) func() error {
 	if yes {
@@ -76,23 +88,27 @@ func lowerPriority() error {
 	return nil
 }
 
-// setLimits sets hard limits. There is none on CPU time: it would count over
-// the whole life of a cell that serves for days, so that the host watches it
-// instead.
+// setLimits sets hard limits. A cell that serves for days has none on CPU time,
+// which would count over its whole life: the host watches it instead.
 func setLimits(plan Plan) error {
-	limits := []struct {
+	type limit struct {
 		resource int
 		max      uint64
-	}{
+	}
+	limits := []limit{
 		{unix.RLIMIT_AS, plan.AddressSpace},
 		{unix.RLIMIT_NPROC, plan.Threads},
-		{unix.RLIMIT_NOFILE, 16},            // three standard ones, the wire, the poller's two, those of the images
-		{unix.RLIMIT_FSIZE, plan.ImageSize}, // nothing else can be written to: Landlock, the empty root
+		{unix.RLIMIT_NOFILE, 16}, // three standard ones, the wire, the poller's two, those of the images, the folder and a file in it
+		// Nothing else can be written to: Landlock, the read-only root.
+		{unix.RLIMIT_FSIZE, max(plan.ImageSize, plan.FolderBytes)},
 		{unix.RLIMIT_CORE, 0},
 		{unix.RLIMIT_MEMLOCK, 0},
 		{unix.RLIMIT_MSGQUEUE, 0},
 		{unix.RLIMIT_NICE, 0},
 		{unix.RLIMIT_RTPRIO, 0},
+	}
+	if plan.CPU > 0 {
+		limits = append(limits, limit{unix.RLIMIT_CPU, plan.CPU})
 	}
 	for _, l := range limits {
 		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: l.max, Max: l.max}); err != nil {

@@ -67,6 +67,19 @@ func (f *fields) text(limit int) string {
 	return string(p)
 }
 
+// bytes takes at most limit bytes that have their length before them; nil for
+// none.
+func (f *fields) bytes(limit int) []byte {
+	n := f.u32()
+	if int64(n) > int64(limit) {
+		f.bad = true
+	}
+	if f.bad || n == 0 {
+		return nil
+	}
+	return f.take(int(n))
+}
+
 // rest takes what is left.
 func (f *fields) rest() []byte { return f.take(len(f.b)) }
 
@@ -81,6 +94,9 @@ func (f *fields) end(what string) error {
 func appendI64(b []byte, v int64) []byte { return binary.LittleEndian.AppendUint64(b, uint64(v)) }
 
 func appendU32(b []byte, v uint32) []byte { return binary.LittleEndian.AppendUint32(b, v) }
+
+// appendBytes writes the length of p, then p.
+func appendBytes(b, p []byte) []byte { return append(appendU32(b, uint32(len(p))), p...) }
 
 func appendBool(b []byte, v bool) []byte {
 	if v {

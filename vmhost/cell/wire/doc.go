@@ -35,7 +35,7 @@ type Op uint8
 const (
 	OpHello      Op = iota + 1 // ← the seal is closed; a [Hello]
 	OpSetup                    // → what the cell is for; a [Setup]
-	OpLoad                     // → a module; a [Load]
+	OpLoad                     // → a module, or one compiled before; a [Load]
 	OpLoaded                   // ← the module is ready
 	OpCall                     // → a [Call]
 	OpResult                   // ← a [Result]
@@ -47,12 +47,15 @@ const (
 	OpPing                     // → are you there
 	OpPong                     // ← yes
 	OpQuit                     // → end
+	OpCompile                  // → a module; a [Compile]
+	OpArtifact                 // ← what it was compiled to; an [Artifact]
 	opEnd
 )
 
 var opNames = [opEnd]string{
 	OpHello: "hello", OpSetup: "setup", OpLoad: "load", OpLoaded: "loaded", OpCall: "call", OpResult: "result", OpError: "error",
 	OpLog: "log", OpHostCall: "hostcall", OpHostResult: "hostresult", OpCancel: "cancel", OpPing: "ping", OpPong: "pong", OpQuit: "quit",
+	OpCompile: "compile", OpArtifact: "artifact",
 }
 
 // String returns the operation's name.

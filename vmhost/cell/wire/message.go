@@ -76,10 +76,11 @@ type Load struct {
 	Remaining time.Duration // time left for it
 	Limits    vmhost.Limits
 	Grants    vmhost.Grants
-	Digest    vmhost.Digest
+	Digest    vmhost.Digest // of the source
 	Fresh     bool
 	Samples   []vmhost.Sample // at most vmhost.MaxSamples; inputs not copied
-	Module    []byte          // not copied
+	Header    []byte          // of an artifact, whose code is in the cell's folder; empty when Module is the source
+	Module    []byte          // the source, or the artifact's; not copied
 }
 
 // Append appends the encoded message, without the module, to b. The module
@@ -104,10 +105,10 @@ func (m Load) Append(b []byte) []byte {
 		b = appendText(b, s.Capability, MaxCapability)
 		b = append(appendU32(b, uint32(len(s.Input))), s.Input...)
 	}
-	return b
+	return appendBytes(b, m.Header)
 }
 
-// DecodeLoad decodes a Load. Its module is part of body.
+// DecodeLoad decodes a Load. Its header and module are parts of body.
 func DecodeLoad(body []byte) (Load, error) {
 	f := fields{b: body}
 	m := Load{Remaining: time.Duration(f.i64())}
@@ -125,7 +126,7 @@ func DecodeLoad(body []byte) (Load, error) {
 		s.Input = f.take(int(f.u32()))
 		m.Samples = append(m.Samples, s)
 	}
-	m.Module = f.rest()
+	m.Header, m.Module = f.bytes(vmhost.MaxArtifactHeader), f.rest()
 	return m, f.end("load")
 }
 

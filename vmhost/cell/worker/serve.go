@@ -26,6 +26,7 @@ type server struct {
 	w      *wire.Writer
 	engine vmhost.Driver
 	fit    func(wire.Setup) // fits the process to what it is for
+	folder string           // of compiled code; empty without one
 
 	ready bool // set up; of the read loop
 
@@ -154,13 +155,7 @@ func (s *server) find(id uint32) *call {
 func (s *server) load(id uint32, m wire.Load) {
 	ctx, cancel := context.WithTimeout(context.Background(), m.Remaining)
 	defer cancel()
-	if got := vmhost.DigestOf(m.Module); got != m.Digest {
-		s.fail(id, wire.Used{}, fmt.Errorf("%w: the module's digest is %v, not %v", vmhost.ErrUnavailable, got, m.Digest))
-		return
-	}
-	program, err := s.engine.Load(ctx, vmhost.Source{
-		Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants, Samples: m.Samples, Fresh: m.Fresh,
-	})
+	program, err := s.make(ctx, m)
 	if err != nil {
 		s.fail(id, wire.Used{}, err)
 		return
@@ -170,6 +165,28 @@ func (s *server) load(id uint32, m wire.Load) {
 	s.mu.Unlock()
 	debug.FreeOSMemory() // compiling leaves much behind, and most cells then wait
 	_ = s.w.Write(wire.OpLoaded, 0, id)
+}
+
+// make makes the program of a load.
+func (s *server) make(ctx context.Context, m wire.Load) (vmhost.Program, error) {
+	src := vmhost.Source{
+		Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants, Samples: m.Samples, Fresh: m.Fresh,
+	}
+	if len(m.Header) > 0 {
+		return loadCompiled(ctx, s.engine, src, m.Header, s.folder)
+	}
+	if err := checkDigest(m.Module, m.Digest); err != nil {
+		return nil, err
+	}
+	return s.engine.Load(ctx, src)
+}
+
+// checkDigest finds a host that mixes up its modules.
+func checkDigest(module []byte, want vmhost.Digest) error {
+	if got := vmhost.DigestOf(module); got != want {
+		return fmt.Errorf("%w: the module's digest is %v, not %v", vmhost.ErrUnavailable, got, want)
+	}
+	return nil
 }
 
 // start begins a call.

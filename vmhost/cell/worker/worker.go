@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -35,23 +36,35 @@ const (
 // returns the exit code, and the caller must end the process with it at once:
 // guests may still be running.
 func Run(args []string, engine func(seal.Report) vmhost.Driver) int {
-	conn, report, err := enter(args)
+	plan, err := seal.ParseArgs(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tars cell:", err)
 		return exitSeal
 	}
-	s := newServer(conn, engine(report), fit)
-	if err := s.serve(); err != nil {
+	conn, report, err := enter(plan)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tars cell:", err)
+		return exitSeal
+	}
+	if plan.Folder == seal.FolderWrite {
+		err = serveCompile(conn, engine(report), report.Folder)
+	} else {
+		s := newServer(conn, engine(report), fit)
+		s.folder = report.Folder
+		err = s.serve()
+	}
+	if err != nil {
 		return exitProtocol
 	}
 	return exitOK
 }
 
 // enter closes the seal and says so.
-func enter(args []string) (io.ReadWriter, seal.Report, error) {
-	plan, err := seal.ParseArgs(args)
-	if err != nil {
-		return nil, seal.Report{}, err
+func enter(plan seal.Plan) (io.ReadWriter, seal.Report, error) {
+	if plan.Folder == seal.FolderWrite {
+		// A file that gets too long is an error of its writer, not the
+		// end of the process.
+		signal.Ignore(unix.SIGXFSZ)
 	}
 	os.Clearenv()
 	// Not inherited by what might be executed, and watched by the runtime's

@@ -23,12 +23,20 @@ type attempt = func() (string, error)
 // attempts are the ways out by name, in a process to which the seal left some
 // descriptors.
 func attempts(left seal.Report) map[string]attempt {
-	image := uintptr(left.Images[0])
+	image := ^uintptr(0) // none
+	if len(left.Images) > 0 {
+		image = uintptr(left.Images[0])
+	}
 	m := map[string]attempt{
 		"open-etc":     open("/etc/passwd", unix.O_RDONLY),
 		"open-proc":    open("/proc/self/maps", unix.O_RDONLY),
 		"open-here":    open(".", unix.O_RDONLY|unix.O_DIRECTORY),
 		"open-create":  open("/left-behind", unix.O_WRONLY|unix.O_CREAT),
+		"open-append":  open("/code/x", unix.O_WRONLY|unix.O_APPEND),
+		"open-tmpfile": open("/code", unix.O_RDWR|unix.O_TMPFILE),
+		"open-code":    open("/code", unix.O_RDONLY|unix.O_DIRECTORY),
+		"open-path":    open("/", unix.O_PATH),
+		"open-shadow":  open("/etc/shadow", unix.O_RDONLY|unix.O_NOFOLLOW),
 		"raise-limit":  raiseLimit,
 		"dup":          call(unix.SYS_FCNTL, 3, unix.F_DUPFD, 10),
 		"ioctl":        call(unix.SYS_IOCTL, 2, unix.TIOCSTI, 0),

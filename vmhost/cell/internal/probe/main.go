@@ -31,6 +31,16 @@ func (d driver) Load(_ context.Context, src vmhost.Source) (vmhost.Program, erro
 	return program{d.left}, atLoad(string(src.Module))
 }
 
+// Compile does what the module's text says, and gives the text.
+func (d driver) Compile(_ context.Context, src vmhost.Source, folder string, _ int64) (vmhost.Artifact, error) {
+	return atCompile(d.left, string(src.Module), folder)
+}
+
+// LoadCompiled is Load: the text is all that there is.
+func (d driver) LoadCompiled(ctx context.Context, src vmhost.Source, _ []byte, _ string) (vmhost.Program, error) {
+	return d.Load(ctx, src)
+}
+
 // program has what the seal left open.
 type program struct{ left seal.Report }
 
@@ -46,17 +56,23 @@ func (p program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, er
 	if behave, ok := behaviours()[req.Capability]; ok {
 		return behave(ctx, req)
 	}
-	attempt, ok := attempts(p.left)[req.Capability]
+	got, err := try(p.left, req.Capability)
+	return vmhost.Reply{Output: []byte(got)}, err
+}
+
+// try makes an attempt.
+func try(left seal.Report, name string) (string, error) {
+	attempt, ok := attempts(left)[name]
 	if !ok {
-		return vmhost.Reply{}, errors.New("no attempt " + req.Capability)
+		return "", errors.New("no attempt " + name)
 	}
 	got, err := attempt()
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		return vmhost.Reply{}, &vmhost.GuestError{Code: "denied", Message: unix.ErrnoName(errno)}
+		return "", &vmhost.GuestError{Code: "denied", Message: unix.ErrnoName(errno)}
 	}
 	if err != nil {
-		return vmhost.Reply{}, err
+		return "", err
 	}
-	return vmhost.Reply{Output: []byte("reached: " + got)}, nil
+	return "reached: " + got, nil
 }
