@@ -6,6 +6,8 @@ BIN := bin
 TOOLS := $(BIN)/tools
 GUESTS := cited echo flood hog liar loop state trap
 GUEST_FILES := $(GUESTS:%=$(BIN)/guests/%.wasm)
+LANGUAGES := assemblyscript c go micropython micropython-exceptions quickjs rust zig
+LANGUAGE_FILES := $(LANGUAGES:%=$(BIN)/guests/languages/%.wasm)
 GO_FILES := $(shell find . -name '*.go' -not -path './$(BIN)/*' 2>/dev/null)
 DATA_FILES := openapi.yaml $(shell find migrations knowledge cmd plugins -type f -not -name '*.go' 2>/dev/null)
 
@@ -29,7 +31,7 @@ run:
 endif
 
 .PHONY: test
-test: build ## Run every test with the race detector, against a real PostgreSQL
+test: build languages ## Run every test with the race detector, against a real PostgreSQL
 	CGO_ENABLED=1 $(BIN)/tars pg exec -- go test -race -timeout 20m ./...
 
 .PHONY: smoke
@@ -57,6 +59,19 @@ $(BIN)/guests/%.wasm: go.mod $(shell find plugins/guests plugins/sdk/go -type f)
 	@echo "building $@"
 	@GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o $@ ./plugins/guests/$*
 	@cp plugins/guests/$*/plugin.json $(BIN)/guests/$*.json
+
+.PHONY: languages
+languages: $(LANGUAGE_FILES) ## Compile the sample plugin of each language to bin/guests/languages; fetches compilers, once
+
+$(BIN)/guests/languages/go.wasm: go.mod $(shell find plugins/guests/languages/go plugins/sdk/go -type f)
+	@mkdir -p $(@D)
+	@echo "building $@"
+	@GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o $@ ./plugins/guests/languages/go
+
+.SECONDEXPANSION:
+$(BIN)/guests/languages/%.wasm: plugins/guests/languages/build.sh plugins/guests/languages/toolchain.sh $$(wildcard plugins/guests/languages/c/*.h plugins/guests/languages/$$(firstword $$(subst -, ,$$*))/*)
+	@echo "building $@"
+	@plugins/guests/languages/build.sh $* $@
 
 .PHONY: generate
 generate: ## Make the generated code again from openapi.yaml
@@ -108,6 +123,20 @@ $(TOOLS)/gofumpt:
 .PHONY: bench
 bench: build ## Run the Go benchmarks
 	$(BIN)/tars pg exec -- go test -run '^$$' -bench . -benchtime 1s ./...
+
+# What is compared with stays out of go.mod: the module is one of its own. It needs
+# a C compiler, for wasmtime.
+BENCHVM := vmhost/benchvm
+BENCHVM_GUESTS := $(foreach l,c go quickjs rust,$(BIN)/guests/languages/$(l).wasm)
+
+.PHONY: bench-vm
+bench-vm: build $(BENCHVM_GUESTS) ## Compare plugins in cells with wazero, Extism and wasmtime; SHORT=1 takes a minute
+	@cd $(BENCHVM) && CGO_ENABLED=1 go build -trimpath -o $(abspath $(BIN))/benchvm .
+	@$(BIN)/benchvm -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short,-raw docs/benchmarks/raw/vm.json -plot docs/benchmarks/vm.svg)
+
+.PHONY: check-bench
+check-bench: build $(BENCHVM_GUESTS) ## Vet and test what bench-vm is made of
+	cd $(BENCHVM) && CGO_ENABLED=1 go vet ./... && CGO_ENABLED=1 go test -race ./...
 
 # --- Docker --------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ func asking(collection knowledge.CollectionName, calls ...query.PluginCall) quer
 // alice.
 func realNode(t *testing.T, guest string) *node {
 	t.Helper()
-	n := newNode(t, wazerovm.New(), 4)
+	n := newNode(t, wazerovm.New(nil), 4)
 	m := manifest(plugins.Name(guest))
 	m.Grants = []plugins.Grant{plugins.GrantLog}
 	n.upload(t, alice, m, vmhosttest.Guest(t, guest))
@@ -158,7 +158,7 @@ func TestCited(t *testing.T) {
 // takes ten seconds to load under the race detector.
 func exactNode(t *testing.T, guest string) *node {
 	t.Helper()
-	n := newNode(t, wazerovm.New(), 4)
+	n := newNode(t, wazerovm.New(nil), 4)
 	m := manifest(plugins.Name(guest))
 	m.Limits = plugins.Limits{Memory: 4 << 20, Output: 64 << 10, Wall: 300 * time.Millisecond}
 	n.upload(t, alice, m, vmhosttest.ExactGuest(t, guest))

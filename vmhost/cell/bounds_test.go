@@ -30,7 +30,7 @@ func TestMemoryOfACell(t *testing.T) {
 	const calls, page = 4, 64 << 10
 	limits := vmhost.Limits{Wall: time.Minute, Memory: 1 << 20, Input: 4 << 20, Output: 8 << 20, Logs: 64 << 10, HostCalls: 10}
 	begun := make(chan struct{})
-	d := newFakeDriver(t, func(p *fakeProcess) {
+	d := newLiarDriver(t, func(p *fakeProcess) {
 		w, r := wire.NewWriter(p.cell), wire.NewReader(p.cell, func(wire.Op, uint32) int64 { return 1 << 20 })
 		_ = w.Write(wire.OpHello, 0, 0, goodHello.Append(nil))
 		half := func(op wire.Op, method uint16, id uint32, length int64) {

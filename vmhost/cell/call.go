@@ -149,6 +149,7 @@ func (s *session) expire(c *call, over chan<- struct{}) {
 		s.send(c, wire.OpCancel, 0)
 	}()
 	defer func() { <-sending }()
+	before, errBefore := s.proc.Usage()
 	patience := time.NewTicker(s.opts.Grace)
 	defer patience.Stop()
 	for sent := sending; over != nil || sent != nil; {
@@ -161,6 +162,11 @@ func (s *session) expire(c *call, over chan<- struct{}) {
 			return
 		case <-patience.C:
 			if !c.answered() || c.writing.Load() > 0 {
+				after, err := s.proc.Usage()
+				if err == nil && errBefore == nil && after.CPU-before.CPU >= s.opts.Grace/2 {
+					s.end(errSpun) // not a machine that had no time for it
+					return
+				}
 				s.end(errKilled)
 			}
 		}
@@ -208,14 +214,17 @@ func (s *session) reply(c *call, u wire.Used, start time.Time) vmhost.Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limits := s.src.Limits
+	vm := min(max(u.VM, 0), time.Since(start))
 	return vmhost.Reply{
 		Logs: c.log.Logs(),
 		Usage: vmhost.Usage{
 			Tier:        vmhost.TierProcess,
 			Grade:       s.proc.Grade().String(),
-			VM:          min(max(u.VM, 0), time.Since(start)),
+			VM:          vm,
+			CPU:         min(max(u.CPU, 0), vm),
+			Restore:     min(max(u.Restore, 0), vm),
 			Fuel:        min(max(u.Fuel, 0), maxFuel),
-			PeakMemory:  min(max(u.PeakMemory, 0), limits.Memory),
+			PeakMemory:  min(max(u.PeakMemory, 0), limits.Memory+limits.Tables),
 			HostCalls:   max(c.hostCalls, int(min(u.HostCalls, int64(limits.HostCalls)))),
 			LogsDropped: int(min(max(u.LogsDropped, 0), 1<<31-1)),
 		},

@@ -21,6 +21,7 @@ import (
 	"os"
 
 	"github.com/tars-project/tars/vmhost"
+	"github.com/tars-project/tars/vmhost/cell/seal"
 	"github.com/tars-project/tars/vmhost/cell/worker"
 	"github.com/tars-project/tars/vmhost/wazerovm"
 )
@@ -29,5 +30,7 @@ import (
 // anything else when its first argument is "cell", and end with the code that
 // it returns at once.
 func Main() int {
-	return worker.Run(os.Args[2:], func() vmhost.Driver { return wazerovm.New() })
+	return worker.Run(os.Args[2:], func(r seal.Report) vmhost.Driver {
+		return wazerovm.New(&wazerovm.Files{Pagemap: r.Pagemap, Images: r.Images})
+	})
 }

@@ -210,7 +210,7 @@ func FuzzSession(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := newDriver(opts, fakeLauncher{fuzzWorker(input)}, Report{Grade: GradeJail})
+		d := newDriver(opts, liarLauncher{fuzzWorker(input)}, Report{Grade: GradeJail})
 		src := liarSource("x")
 		src.Limits = fuzzLimits
 		p, err := d.Load(context.Background(), src)

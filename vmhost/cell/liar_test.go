@@ -17,14 +17,14 @@ import (
 	"github.com/tars-project/tars/vmhost/cell/wire"
 )
 
-// fakeLauncher starts workers of which the test plays the part.
-type fakeLauncher struct{ play func(p *fakeProcess) }
+// liarLauncher starts workers of which the test plays the part.
+type liarLauncher struct{ play func(p *fakeProcess) }
 
-func (fakeLauncher) Name() string                          { return "fake" }
-func (fakeLauncher) Probe(context.Context) (Report, error) { return Report{Grade: GradeJail}, nil }
-func (fakeLauncher) Close() error                          { return nil }
+func (liarLauncher) Name() string                          { return "fake" }
+func (liarLauncher) Probe(context.Context) (Report, error) { return Report{Grade: GradeJail}, nil }
+func (liarLauncher) Close() error                          { return nil }
 
-func (l fakeLauncher) Start(context.Context, Spec) (Process, error) {
+func (l liarLauncher) Start(context.Context, Spec) (Process, error) {
 	p := newFakeProcess()
 	p.playing.Go(func() {
 		l.play(p)
@@ -45,14 +45,14 @@ func leakless(t testing.TB) {
 	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
 }
 
-// newFakeDriver returns a driver whose cells a test plays, closed with the test.
-func newFakeDriver(t testing.TB, play func(p *fakeProcess)) *Driver {
+// newLiarDriver returns a driver whose cells a test plays, closed with the test.
+func newLiarDriver(t testing.TB, play func(p *fakeProcess)) *Driver {
 	t.Helper()
 	opts, err := Options{LoadTimeout: time.Second, Grace: 20 * time.Millisecond}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDriver(opts, fakeLauncher{play}, Report{Grade: GradeJail})
+	d := newDriver(opts, liarLauncher{play}, Report{Grade: GradeJail})
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -94,7 +94,7 @@ func TestLies(t *testing.T) {
 	for lie, fate := range lies.Fates() {
 		t.Run(lie, func(t *testing.T) {
 			t.Parallel()
-			d := newFakeDriver(t, lying)
+			d := newLiarDriver(t, lying)
 			p, err := d.Load(context.Background(), liarSource("honest"))
 			if err != nil {
 				t.Fatal(err)
@@ -139,7 +139,7 @@ func TestLoadLies(t *testing.T) {
 	for lie := range lies.Loads() {
 		t.Run(lie, func(t *testing.T) {
 			t.Parallel()
-			d := newFakeDriver(t, lying)
+			d := newLiarDriver(t, lying)
 			soon(t, "the load", func() {
 				p, err := d.Load(context.Background(), liarSource(lie))
 				switch {
@@ -164,7 +164,7 @@ func TestAnotherCall(t *testing.T) {
 	leakless(t)
 	var cells sync.WaitGroup
 	cells.Add(2)
-	d := newFakeDriver(t, func(p *fakeProcess) {
+	d := newLiarDriver(t, func(p *fakeProcess) {
 		w, r := wire.NewWriter(p.cell), wire.NewReader(p.cell, func(wire.Op, uint32) int64 { return 1 << 20 })
 		_ = w.Write(wire.OpHello, 0, 0, goodHello.Append(nil))
 		mine := ""
@@ -225,7 +225,7 @@ func TestHellos(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newFakeDriver(t, func(p *fakeProcess) {
+			d := newLiarDriver(t, func(p *fakeProcess) {
 				_, _ = fmt.Fprint(p.cell, said)
 				if name != "nothing" {
 					<-p.ended

@@ -10,8 +10,8 @@ import (
 	"github.com/tars-project/tars/vmhost/cell/wire"
 )
 
-// cpuWatch is how often the CPU time of a load is looked at.
-const cpuWatch = 50 * time.Millisecond
+// loadWatch is how often the CPU time of a load is looked at.
+const loadWatch = 50 * time.Millisecond
 
 // load has the worker compile the session's module and try one instance, within
 // the limits of a load. A module that passes the limit on CPU time or memory,
@@ -25,10 +25,13 @@ func (s *session) load(ctx context.Context) error {
 	defer cancel()
 	unwatch := context.AfterFunc(ctx, func() { s.end(errSlow) }) // also of a write that blocks
 	defer unwatch()
-	m := wire.Load{Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest}
+	m := wire.Load{
+		Remaining: s.opts.LoadTimeout, Limits: s.src.Limits, Grants: s.src.Grants, Digest: s.src.Digest,
+		Fresh: s.src.Fresh, Samples: s.src.Samples,
+	}
 	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), s.src.Module) // a failed write means a dying cell, seen below
 
-	tick := time.NewTicker(cpuWatch)
+	tick := time.NewTicker(loadWatch)
 	defer tick.Stop()
 	var used time.Duration
 	for {

@@ -29,6 +29,7 @@ func (h Harness) native() bool { return h.Module != nil }
 func Run(t *testing.T, h Harness) {
 	t.Run("calls", func(t *testing.T) { testCalls(t, h) })
 	t.Run("limits", func(t *testing.T) { testLimits(t, h) })
+	t.Run("budgets", func(t *testing.T) { testBudgets(t, h) })
 	t.Run("ends", func(t *testing.T) { testEnds(t, h) })
 	t.Run("host functions", func(t *testing.T) { testHostFunctions(t, h) })
 	if h.native() {
@@ -38,6 +39,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("results", func(t *testing.T) { testResults(t, h) })
 	t.Run("breaches", func(t *testing.T) { testBreaches(t, h) })
 	t.Run("compiled guests", func(t *testing.T) { testCompiled(t, h) })
+	t.Run("canaries", func(t *testing.T) { testCanaries(t, h) })
 }
 
 // limits are those of the suite's guests. The wall-clock limit is long enough

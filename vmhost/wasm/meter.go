@@ -8,7 +8,7 @@ import (
 // MeterVersion names the cost model and the shape of the code that [Meter]
 // adds. Whatever depends on either, such as a compiled artifact or a bill,
 // carries it; a change to either changes it.
-const MeterVersion = "tars-meter/1"
+const MeterVersion = "tars-meter/2"
 
 // What a metered module imports from the host and exports to it.
 const (
@@ -19,8 +19,9 @@ const (
 	// grants n more returns the argument + n, which should be positive. A
 	// host that grants none ends the call instead of returning.
 	RefuelImport = "refuel" // (i64) -> (i64)
-	// OverflowImport is called when the stack is used up. The host ends the
-	// call; if it returns, the guest traps.
+	// OverflowImport is called when the stack that is left falls below zero.
+	// A host that grants n bytes more adds them to the global [StackExport]
+	// and returns; a host that grants none ends the call instead of returning.
 	OverflowImport = "overflow" // () -> ()
 
 	// FuelExport is the global that holds the fuel that is left, a mutable
@@ -41,8 +42,8 @@ type MeterOptions struct {
 	// Limits are those that the module was checked with.
 	Limits Limits
 	// Stack is how many bytes the frames of a guest's functions may take
-	// together, by the estimate that the package comment describes; 1 to
-	// 2^31-1.
+	// together, by the estimate that the package comment describes, before
+	// [OverflowImport] is called; 1 to 2^31-1.
 	Stack int64
 }
 
@@ -59,6 +60,9 @@ type Metered struct {
 	Unrestorable string
 	// LargestFrame is the largest stack frame of a function, bytes.
 	LargestFrame int64
+	// TableEntries are those that the module's tables may come to have
+	// together.
+	TableEntries int64
 }
 
 // RestoreGlobal is a mutable global of the guest.
@@ -94,6 +98,9 @@ func Meter(module []byte, options MeterOptions) (*Metered, error) {
 		return nil, err
 	}
 	metered := &Metered{Module: out, Version: MeterVersion, Unrestorable: m.unrestorable, LargestFrame: m.largest}
+	for _, t := range w.tables {
+		metered.TableEntries += int64(max(t.Min, t.Max))
+	}
 	if m.unrestorable == "" {
 		metered.Globals = m.mutable
 	}

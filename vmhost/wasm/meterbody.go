@@ -76,7 +76,7 @@ func (b *bodyMeter) enter() {
 	b.out = appendIndexed(b.out, opLocalGet, b.temp)
 	b.out = appendIfNegative(b.out)
 	b.out = appendIndexed(b.out, opCall, b.m.overflow)
-	b.out = appendOps(b.out, opUnreachable, opEnd)
+	b.out = appendOps(b.out, opEnd)
 	b.out = append(b.out, byte(opBlock))
 	b.out = append(b.out, b.m.resultBlock(b.m.current)...)
 }

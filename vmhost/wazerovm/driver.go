@@ -23,6 +23,7 @@ import (
 
 // Driver is the engine. Make it with [New]. Safe for concurrent use.
 type Driver struct {
+	files    *Files // nil: each program opens its own
 	mu       sync.Mutex
 	closed   bool
 	programs map[*program]struct{}
@@ -31,8 +32,12 @@ type Driver struct {
 
 var _ vmhost.Driver = (*Driver)(nil)
 
-// New returns a driver without programs.
-func New() *Driver { return &Driver{programs: make(map[*program]struct{})} }
+// New returns a driver without programs. files are for a process that cannot open
+// any more, which can then have as many programs with an image as there are files
+// for them; without files, programs open what they need.
+func New(files *Files) *Driver {
+	return &Driver{files: files, programs: make(map[*program]struct{})}
+}
 
 // Tier implements [vmhost.Driver]. The engine alone isolates too little to
 // count; the cell around it says what the tier is.
@@ -44,8 +49,8 @@ func (d *Driver) Grade() string { return "none" }
 var errClosed = fmt.Errorf("%w: the program is closed", vmhost.ErrUnavailable)
 
 // Load implements [vmhost.Driver]: it builds the meter into the module, compiles
-// it, and starts one VM to see that it initialises within its limits. Compiling
-// does not look at ctx.
+// it, and makes its image within the limits of a call. Compiling does not look at
+// ctx.
 func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, error) {
 	d.mu.Lock()
 	if d.closed {
@@ -61,7 +66,7 @@ func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, e
 		return nil, err
 	}
 	p.forget = func() { d.forget(p) }
-	if err := p.try(ctx); err != nil {
+	if err := p.prepare(ctx, d.files); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	d.mu.Lock()

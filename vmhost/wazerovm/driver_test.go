@@ -14,6 +14,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestDriver(t *testing.T) {
 	vmhosttest.Run(t, vmhosttest.Harness{New: func(testing.TB) vmhost.Driver {
-		return wazerovm.New()
+		return wazerovm.New(nil)
 	}})
 }

@@ -14,18 +14,21 @@ const (
 	// work. At the end of each the guest is in Go's hands for a moment, so that
 	// a deadline is kept and the garbage collector gets its turn.
 	fuelSlice = 1_000_000
-	// stackBytes is the most stack of a guest, by the meter's upper estimate:
-	// enough for Go's encoding/json at a nesting of 3,000.
-	stackBytes = 16 << 20
+	// tableEntry is what the engine keeps of a table for an entry, in bytes.
+	tableEntry = 8
+	// stackSlice is how much of its stack a call may use unseen. The engine's
+	// stacks grow and never shrink, so that those of a call that used more are
+	// given up after it.
+	stackSlice = 256 << 10
 )
 
-// metered returns the module of src with the meter built in. The host has checked
-// it with the caps of the node; here, inside the cell, it is checked again.
-func metered(src vmhost.Source) ([]byte, error) {
+// metered builds the meter into the module of src. The host has checked it with
+// the caps of the node; here, inside the cell, it is checked again.
+func metered(src vmhost.Source) (*wasm.Metered, error) {
 	limits := wasm.DefaultLimits()
 	limits.Size = max(limits.Size, int64(len(src.Module)))
 	limits.MemoryPages = uint32(src.Limits.Memory / pageSize)
-	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: stackBytes})
+	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: min(stackSlice, src.Limits.Stack)})
 	var bad *wasm.Error
 	if errors.As(err, &bad) {
 		return nil, &vmhost.RefusedError{Section: bad.Section, Offset: bad.Offset, Detail: bad.Detail}
@@ -33,7 +36,10 @@ func metered(src vmhost.Source) ([]byte, error) {
 	if err != nil {
 		return nil, refuse("%s", err)
 	}
-	return m.Module, nil
+	if need := m.TableEntries * tableEntry; need > src.Limits.Tables {
+		return nil, refuse("the tables may need %d bytes, at most %d are allowed", need, src.Limits.Tables)
+	}
+	return m, nil
 }
 
 // meterFunctions are what the meter in a guest calls.
@@ -41,26 +47,52 @@ func meterFunctions() map[string]hostFunction {
 	return map[string]hostFunction{wasm.RefuelImport: refuel, wasm.OverflowImport: overflow}
 }
 
-// refuel grants the next slice, or ends the guest whose time is over.
+// refuel grants the next slice, or ends the guest whose time, processor time or
+// fuel is over. What the guest's code was charged before it asked counts: of a
+// limit of n it is ended when it owes more than n, to the unit.
 func refuel(ctx context.Context, v *vm, stack []uint64) {
 	v.endIfDone(ctx)
-	v.granted += fuelSlice
-	stack[0] = uint64(int64(stack[0]) + fuelSlice)
+	limits := &v.program.src.Limits
+	if used := v.cpu.lap(); used > limits.CPU {
+		v.end(limits.OverBudget(vmhost.BudgetCPU, used.Microseconds()))
+	}
+	left := int64(stack[0]) // below zero
+	grant := min(max(fuelSlice, fuelSlice-left), v.allowed-v.granted)
+	if left+grant < 0 {
+		v.end(limits.OverBudget(vmhost.BudgetFuel, v.granted-left))
+	}
+	v.granted += grant
+	stack[0] = uint64(left + grant)
 }
 
-// overflow ends a guest that used up its stack.
+// overflow grants the rest of the stack, once, or ends a guest that used it up.
 func overflow(_ context.Context, v *vm, _ []uint64) {
+	if !v.deep {
+		v.deep = true
+		stack := v.program.src.Limits.Stack
+		left := int64(v.stackLeft.Get()) + stack - min(stackSlice, stack)
+		v.stackLeft.Set(uint64(left))
+		if left >= 0 {
+			return
+		}
+	}
 	v.end(fmt.Errorf("%w: stack overflow", vmhost.ErrTrapped))
+}
+
+// supply gives the guest what a call begins with.
+func (v *vm) supply() {
+	if v.fuelLeft == nil {
+		return // not instantiated yet, or not metered: a test's
+	}
+	v.granted = min(fuelSlice, v.allowed)
+	v.fuelLeft.Set(uint64(v.granted))
+	v.stackLeft.Set(uint64(min(stackSlice, v.program.src.Limits.Stack)))
 }
 
 // fuel is what the guest has used so far.
 func (v *vm) fuel() int64 {
-	if v.instance == nil || v.granted == 0 {
+	if v.fuelLeft == nil {
 		return 0
 	}
-	left := v.instance.ExportedGlobal(wasm.FuelExport)
-	if left == nil {
-		return 0 // not metered: a test's
-	}
-	return v.granted - int64(left.Get())
+	return v.granted - int64(v.fuelLeft.Get())
 }

@@ -13,7 +13,7 @@ import (
 
 func loadGuest(t *testing.T, name string) vmhost.Program {
 	t.Helper()
-	driver := wazerovm.New()
+	driver := wazerovm.New(nil)
 	t.Cleanup(func() {
 		if err := driver.Close(); err != nil {
 			t.Errorf("Close: %v", err)

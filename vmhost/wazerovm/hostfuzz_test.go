@@ -164,7 +164,7 @@ func stepper(imports []wasmbuild.Import) []byte {
 
 // fuzzed loads a guest that calls functions of one module.
 func fuzzed(f *testing.F, imports []wasmbuild.Import) vmhost.Program {
-	driver := wazerovm.New()
+	driver := wazerovm.New(nil)
 	f.Cleanup(func() {
 		if err := driver.Close(); err != nil {
 			f.Errorf("Close: %v", err)

@@ -104,12 +104,11 @@ func BenchmarkMeterGo(b *testing.B) {
 
 // benchmarkCalls measures handle in one instance.
 func benchmarkCalls(b *testing.B, p *program, req vmhost.Request) {
-	ctx, v, err := p.enter(b.Context(), req)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer p.leave(v)
-	if err := v.start(ctx); err != nil {
+	v := p.newVM()
+	defer v.close()
+	v.begin(req)
+	ctx := withVM(b.Context(), v)
+	if err := v.ready(ctx); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {

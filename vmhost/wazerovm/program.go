@@ -2,6 +2,7 @@ package wazerovm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -27,11 +28,17 @@ type program struct {
 	src     vmhost.Source
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
-	forget  func() // tells the driver that the program is gone
+	globals []string // exports of the mutable globals, when an instance can be restored
+	files   *Files   // for images
+	owned   bool     // files are the program's own
+	image   *image   // nil: every call gets a new instance
+	tables  int64    // most bytes of its tables
+	forget  func()   // tells the driver that the program is gone
 
+	pool   pool
 	mu     sync.Mutex
 	closed bool
-	calls  map[*vm]context.CancelCauseFunc
+	calls  map[*entry]struct{}
 	idle   sync.WaitGroup // calls under way
 	ended  sync.Once
 	err    error // of closing the engine
@@ -48,6 +55,7 @@ type engine struct {
 // compile makes a program of a module. What goes wrong in it is the module's
 // fault, or the engine's in face of the module: both refuse the module.
 func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err error) {
+	src.Limits = src.Limits.WithDefaults()
 	if src.Limits.Memory <= 0 || src.Limits.Memory%pageSize != 0 || src.Limits.Memory > maxMemory {
 		return nil, refuse("memory limit of %d bytes: need a multiple of %d, at most %d", src.Limits.Memory, pageSize, int64(maxMemory))
 	}
@@ -56,7 +64,7 @@ func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err 
 		WithDebugInfoEnabled(false). // back-traces through DWARF take up to a second
 		WithCloseOnContextDone(e.interruptible)
 	background := context.WithoutCancel(ctx) // the engine outlives the load
-	p = &program{src: src, calls: make(map[*vm]context.CancelCauseFunc), forget: func() {}}
+	p = &program{src: src, calls: make(map[*entry]struct{}), forget: func() {}}
 	p.src.Module = nil // compiled below; not needed again
 	defer func() {
 		if r := recover(); r != nil {
@@ -69,9 +77,12 @@ func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err 
 	}()
 	module := src.Module
 	if e.metered {
-		if module, err = metered(src); err != nil {
+		m, err := metered(src)
+		if err != nil {
 			return p, err
 		}
+		module, p.tables = m.Module, m.TableEntries*tableEntry
+		p.restorable(m)
 	}
 	p.runtime = wazero.NewRuntimeWithConfig(background, config)
 	if p.module, err = p.runtime.CompileModule(background, module); err != nil {
@@ -113,47 +124,36 @@ func refuse(format string, args ...any) error {
 	return &vmhost.RefusedError{Offset: -1, Detail: fmt.Sprintf(format, args...)}
 }
 
-// try starts one VM, under the wall-clock limit of a call, and drops it. It
-// sees a fixed clock and random numbers that depend on the module alone.
-func (p *program) try(ctx context.Context) error {
-	limited, cancel := context.WithTimeoutCause(ctx, p.src.Limits.Wall, vmhost.ErrDeadline)
-	defer cancel()
-	limited, v, err := p.enter(limited, vmhost.Request{Deterministic: true, Seed: p.src.Digest})
-	if err != nil {
-		return err
-	}
-	defer p.leave(v)
-	err = v.guarded(func() error { return v.start(limited) })
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case v.memory.err != nil:
-		return fmt.Errorf("%w: map linear memory: %w", vmhost.ErrUnavailable, v.memory.err)
-	default:
-		return refuse("the module does not initialise: %s", firstLine(err.Error()))
-	}
-}
-
-// Call implements [vmhost.Program]: one fresh VM, one call of handle. The reply
-// carries the log and the usage also when there is an error.
+// Call implements [vmhost.Program]: one VM at the program's image, or a new one,
+// and one call of handle. The reply carries the log and the usage also when there
+// is an error.
 func (p *program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, error) {
 	start := time.Now()
-	ctx, v, err := p.enter(ctx, req)
+	ctx, e, err := p.enter(ctx)
 	if err != nil {
 		return vmhost.Reply{}, err
 	}
-	defer p.leave(v)
+	defer p.leave(e)
+	v := p.pool.take()
+	if v == nil {
+		v = p.newVM()
+	}
+	defer p.keep(v)
+	v.begin(req)
+	ctx = withVM(ctx, v)
+	v.cpu.start()
+	defer v.cpu.stop() // before somebody else has the VM
 	var output []byte
 	err = v.guarded(func() error {
-		if err := v.start(ctx); err != nil {
+		if err := v.ready(ctx); err != nil {
 			return err
 		}
 		output, err = v.handle(ctx, req.Capability, req.Input)
 		return err
 	})
-	reply := v.reply(time.Since(start))
+	reply := v.reply()
+	reply.Usage.Restore = p.settleAfter(v, err)
+	reply.Usage.VM = time.Since(start)
 	if err != nil {
 		return reply, err
 	}
@@ -161,28 +161,80 @@ func (p *program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, e
 	return reply, nil
 }
 
-// enter makes a VM and counts it among those that Close waits for. The context
-// that it returns ends when the program is closed.
-func (p *program) enter(ctx context.Context, req vmhost.Request) (context.Context, *vm, error) {
-	v := newVM(p, req)
+// newVM returns a VM without an instance.
+func (p *program) newVM() *vm {
+	return &vm{program: p, memory: &memory{limit: p.src.Limits.Memory}, pages: scanner{pagemap: p.files.pagemap()}}
+}
+
+// ready gives a new VM its instance and what a call begins with: its image, or,
+// if there is none, what the module's own initialisation makes of it.
+func (v *vm) ready(ctx context.Context) error {
+	if v.instance != nil {
+		return nil
+	}
+	if err := v.instantiate(ctx); err != nil {
+		return err
+	}
+	if img := v.program.image; img != nil {
+		if err := v.settle(img); err != nil {
+			return fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
+		}
+		return nil
+	}
+	return v.initialize(ctx)
+}
+
+// settleAfter puts the VM back at its image after a call that gave an answer, so
+// that it can be kept, and says how long that took. A VM that cannot be kept, for
+// which every other end of a call is a reason, is marked as spoilt.
+func (p *program) settleAfter(v *vm, err error) time.Duration {
+	var refusal *vmhost.GuestError
+	if p.image == nil || v.spoilt || (err != nil && !errors.As(err, &refusal)) {
+		v.spoilt = true
+		return 0
+	}
+	start := time.Now()
+	if v.deep {
+		v.lookUp()
+	}
+	if v.restore(p.image) != nil {
+		v.spoilt = true
+		return 0
+	}
+	return time.Since(start)
+}
+
+// entry is a call under way.
+type entry struct{ cancel context.CancelCauseFunc }
+
+// enter counts a call among those that Close waits for. The context that it
+// returns ends when the program is closed.
+func (p *program) enter(parent context.Context) (context.Context, *entry, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, nil, errClosed
 	}
-	ctx, p.calls[v] = context.WithCancelCause(withVM(ctx, v))
+	ctx, cancel := context.WithCancelCause(parent)
+	e := &entry{cancel}
+	p.calls[e] = struct{}{}
 	p.idle.Add(1)
-	return ctx, v, nil
+	return ctx, e, nil
 }
 
-// leave frees the VM and forgets it.
-func (p *program) leave(v *vm) {
-	v.close()
+func (p *program) leave(e *entry) {
+	e.cancel(nil)
 	p.mu.Lock()
-	p.calls[v](nil)
-	delete(p.calls, v)
+	delete(p.calls, e)
 	p.mu.Unlock()
 	p.idle.Done()
+}
+
+// keep keeps a VM for another call, or frees it.
+func (p *program) keep(v *vm) {
+	if v.spoilt || !p.pool.put(v) {
+		v.close()
+	}
 }
 
 // Close implements [vmhost.Program]. It cancels the calls under way and waits
@@ -190,13 +242,17 @@ func (p *program) leave(v *vm) {
 func (p *program) Close() error {
 	p.mu.Lock()
 	p.closed = true
-	for _, cancel := range p.calls {
-		cancel(errClosed)
+	for e := range p.calls {
+		e.cancel(errClosed)
 	}
 	p.mu.Unlock()
 	p.idle.Wait()
 	p.ended.Do(func() {
-		p.err = p.runtime.Close(context.Background())
+		p.pool.close()
+		p.err = errors.Join(p.image.close(), p.runtime.Close(context.Background()))
+		if p.owned {
+			p.files.close()
+		}
 		p.forget()
 	})
 	return p.err

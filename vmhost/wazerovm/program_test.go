@@ -15,7 +15,7 @@ import (
 // newDriver returns a driver as a cell has it, which is closed with the test.
 func newDriver(t *testing.T) *wazerovm.Driver {
 	t.Helper()
-	driver := wazerovm.New()
+	driver := wazerovm.New(nil)
 	t.Cleanup(func() {
 		if err := driver.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -119,7 +119,7 @@ func TestDeterministic(t *testing.T) {
 // BenchmarkCall is a new instance and one call of the smallest guest.
 func BenchmarkCall(b *testing.B) {
 	guest := wasmbuild.Plugin{Handle: wasmbuild.ReturnOK(wasmbuild.Get(2), wasmbuild.Get(3))}
-	driver := wazerovm.New()
+	driver := wazerovm.New(nil)
 	defer driver.Close() //nolint:errcheck // a benchmark
 	program, err := driver.Load(b.Context(), source(guest.Encode()))
 	if err != nil {

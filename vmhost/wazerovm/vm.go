@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -24,6 +23,7 @@ const (
 	exportRealloc    = "cabi_realloc"
 	exportHandle     = "handle"
 	exportPost       = "cabi_post_handle"
+	exportWarmUp     = "warm_up"
 )
 
 // signature is a function that a module must or may export.
@@ -56,46 +56,75 @@ func valueTypes(types []wasm.ValueType) []api.ValueType {
 type phase int
 
 const (
-	phaseInit  phase = iota // _initialize
+	phaseInit  phase = iota // _initialize, warm_up
 	phaseLower              // cabi_realloc, before handle or inside a host function
 	phaseRun                // handle
 	phasePost               // cabi_post_handle
 )
 
-// vm is one call's machine: instance, memory, clock, random numbers, log.
-// Nothing in it outlives the call. It belongs to the goroutine that runs the
-// guest: host functions are called on the same one.
+// vm is a micro-VM: what a call runs on. Before every call it is at its program's
+// image, or new. It belongs to the goroutine that runs the guest; host functions
+// are called on the same one, so that nobody else touches the guest's memory.
 type vm struct {
-	program  *program
-	host     vmhost.HostFunc
-	instance api.Module
-	memory   *memory
-	phase    phase
-	clock    clock
-	random   io.Reader
-	log      *vmhost.LogBook
-	streams  streams
+	program             *program
+	cores               []*core
+	instance            api.Module // of the core that has the plugin's exports
+	memory              *memory    // of the same
+	entries             entries
+	fuelLeft, stackLeft api.MutableGlobal // nil when the module is not metered
+	args                [4]uint64         // arguments and results of calls; nested ones have read theirs before they write
+	pages               scanner
+	spoilt              bool // the guest did not return: whatever it was about, it is not restored
+	callState
+}
+
+// core is one core instance of a VM.
+type core struct {
+	module  api.Module
+	memory  *memory             // nil if it uses another's
+	globals []api.MutableGlobal // that an image has the values of
+}
+
+// entries are the exported functions, looked up once. One that is running must
+// not be entered again, so that a host function has an allocator of its own.
+type entries struct {
+	handle, realloc, reenter, post, warmUp api.Function // the last two are nil where there is none
+}
+
+// callState is what belongs to one call: clock, random numbers, log, counts.
+type callState struct {
+	host    vmhost.HostFunc
+	phase   phase
+	clock   clock
+	random  io.Reader
+	log     *vmhost.LogBook
+	streams streams
 
 	hostCalls int
-	granted   int64 // fuel, see refuel
+	allowed   int64 // fuel
+	granted   int64 // of it, see refuel
+	cpu       cpuMeter
+	deep      bool  // used more stack than a slice, see overflow
 	ended     error // why a host function ended the call
 }
 
-func newVM(p *program, req vmhost.Request) *vm {
-	limits := p.src.Limits
-	if !p.src.Grants.Log {
+// begin makes the VM ready for a call.
+func (v *vm) begin(req vmhost.Request) {
+	limits := v.program.src.Limits
+	if !v.program.src.Grants.Log {
 		limits.Logs = 0
 	}
 	log := vmhost.NewLogBook(limits.Logs)
-	return &vm{
-		program: p,
+	v.memory.denied = false
+	v.callState = callState{
 		host:    req.Host,
-		memory:  &memory{limit: limits.Memory},
-		clock:   newClock(p.src.Grants.Clock && !req.Deterministic),
+		allowed: limits.Fuel,
+		clock:   newClock(v.program.src.Grants.Clock && !req.Deterministic),
 		random:  newRandom(req),
 		log:     log,
 		streams: streams{log: log},
 	}
+	v.supply()
 }
 
 type vmKey struct{}
@@ -106,17 +135,47 @@ func withVM(ctx context.Context, v *vm) context.Context { return context.WithVal
 
 func vmOf(ctx context.Context) *vm { return ctx.Value(vmKey{}).(*vm) }
 
-// start makes the instance and initialises it.
-func (v *vm) start(ctx context.Context) error {
-	config := wazero.NewModuleConfig().WithName("").WithStartFunctions() // anonymous: many at once; _initialize is called below
+// instantiate makes the instance. Nothing of the guest's runs yet.
+func (v *vm) instantiate(ctx context.Context) error {
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions() // anonymous: many at once; _initialize is called by start
 	instance, err := v.program.runtime.InstantiateModule(
 		experimental.WithMemoryAllocator(ctx, v.memory), v.program.module, config)
 	if err != nil {
 		return v.fault(ctx, err)
 	}
 	v.instance = instance
+	globals, err := mutableGlobals(instance, v.program.globals)
+	if err != nil {
+		return err
+	}
+	v.cores = []*core{{module: instance, memory: v.memory, globals: globals}}
+	v.fuelLeft, _ = instance.ExportedGlobal(wasm.FuelExport).(api.MutableGlobal)
+	v.stackLeft, _ = instance.ExportedGlobal(wasm.StackExport).(api.MutableGlobal)
+	v.lookUp()
+	v.supply()
+	return nil
+}
+
+// lookUp fetches the exported functions. Each has a stack of its own, which
+// grows and does not shrink: after a call that went deep they are fetched again.
+func (v *vm) lookUp() {
+	v.entries = entries{
+		handle:  v.instance.ExportedFunction(exportHandle),
+		realloc: v.instance.ExportedFunction(exportRealloc),
+		reenter: v.instance.ExportedFunction(exportRealloc),
+		post:    v.instance.ExportedFunction(exportPost),
+		warmUp:  v.instance.ExportedFunction(exportWarmUp),
+	}
+}
+
+// initialize runs what the module runs once, before the first call.
+func (v *vm) initialize(ctx context.Context) error {
+	f := v.instance.ExportedFunction(exportInitialize)
+	if f == nil {
+		return nil
+	}
 	v.phase = phaseInit
-	_, err = v.call(ctx, exportInitialize)
+	_, err := v.call(ctx, f)
 	return err
 }
 
@@ -131,17 +190,19 @@ func (v *vm) handle(ctx context.Context, capability string, input []byte) ([]byt
 		return nil, err
 	}
 	v.phase = phaseRun
-	ret, err := v.call(ctx, exportHandle, uint64(name), uint64(len(capability)), uint64(document), uint64(len(input)))
+	ret, err := v.call(ctx, v.entries.handle, uint64(name), uint64(len(capability)), uint64(document), uint64(len(input)))
 	if err != nil {
 		return nil, err
 	}
-	output, err := liftHandle(v.memory.view(), uint32(ret), v.program.src.Limits.Output)
+	output, err := liftHandle(v.memory.view(), uint32(ret), &v.program.src.Limits)
 	if guest := new(vmhost.GuestError); err != nil && !errors.As(err, &guest) {
 		return nil, err
 	}
-	v.phase = phasePost
-	if _, postErr := v.call(ctx, exportPost, ret); postErr != nil {
-		return nil, postErr
+	if v.entries.post != nil {
+		v.phase = phasePost
+		if _, postErr := v.call(ctx, v.entries.post, ret); postErr != nil {
+			return nil, postErr
+		}
 	}
 	return output, err
 }
@@ -150,11 +211,15 @@ func (v *vm) handle(ctx context.Context, capability string, input []byte) ([]byt
 // where.
 func (v *vm) lower(ctx context.Context, align uint32, b []byte) (uint32, error) {
 	if int64(len(b)) > v.program.src.Limits.Memory {
-		return 0, fmt.Errorf("%w: %d bytes to hand over, the limit is %d", vmhost.ErrMemory, len(b), v.program.src.Limits.Memory)
+		return 0, fmt.Errorf("%w: to hand over", v.program.src.Limits.OverBudget(vmhost.BudgetMemory, int64(len(b))))
 	}
 	before := v.phase
+	allocator := v.entries.realloc
+	if before == phaseRun { // handle runs, and may be inside the first one
+		allocator = v.entries.reenter
+	}
 	v.phase = phaseLower
-	ret, err := v.call(ctx, exportRealloc, 0, 0, uint64(align), uint64(len(b)))
+	ret, err := v.call(ctx, allocator, 0, 0, uint64(align), uint64(len(b)))
 	if err != nil {
 		return 0, err
 	}
@@ -171,22 +236,14 @@ func (v *vm) lower(ctx context.Context, align uint32, b []byte) (uint32, error) 
 	return ptr, nil
 }
 
-// call runs an exported function of at most one result. A function that is not
-// exported is one that need not be: nothing happens. Functions are fetched for
-// each call, since one that is running must not be entered again.
-func (v *vm) call(ctx context.Context, name string, args ...uint64) (uint64, error) {
-	f := v.instance.ExportedFunction(name)
-	if f == nil {
-		return 0, nil
-	}
-	results, err := f.Call(ctx, args...)
-	if err != nil {
+// call runs an exported function of at most four parameters and one result.
+func (v *vm) call(ctx context.Context, f api.Function, args ...uint64) (uint64, error) {
+	copy(v.args[:], args)
+	if err := f.CallWithStack(ctx, v.args[:]); err != nil {
+		v.spoilt = true
 		return 0, v.fault(ctx, err)
 	}
-	if len(results) == 0 {
-		return 0, nil
-	}
-	return results[0], nil
+	return v.args[0], nil
 }
 
 // fault says what an error of the engine means.
@@ -212,11 +269,11 @@ func (v *vm) fault(ctx context.Context, err error) error {
 // refused memory before, then that is what it stopped for, as far as can be
 // known: language runtimes answer a refusal with a trap or with proc_exit.
 func (v *vm) trap(format string, args ...any) error {
-	kind := vmhost.ErrTrapped
+	err := vmhost.ErrTrapped
 	if v.memory.denied {
-		kind = vmhost.ErrMemory
+		err = v.program.src.Limits.OverBudget(vmhost.BudgetMemory, v.memory.asked)
 	}
-	return fmt.Errorf("%w: %s", kind, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", err, fmt.Sprintf(format, args...))
 }
 
 // end stops the guest from inside a host function: the engine unwinds it, and
@@ -229,16 +286,16 @@ func (v *vm) end(err error) {
 }
 
 // reply is what the call has to show, without its output.
-func (v *vm) reply(took time.Duration) vmhost.Reply {
+func (v *vm) reply() vmhost.Reply {
 	v.streams.flush()
 	return vmhost.Reply{
 		Logs: v.log.Logs(),
 		Usage: vmhost.Usage{
 			Tier:        vmhost.TierInProc,
 			Grade:       "none",
-			VM:          took,
 			Fuel:        v.fuel(),
-			PeakMemory:  v.memory.size,
+			CPU:         v.cpu.lap(),
+			PeakMemory:  v.memory.size + v.program.tables,
 			HostCalls:   v.hostCalls,
 			LogsDropped: v.log.Dropped(),
 		},

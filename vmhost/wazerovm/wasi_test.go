@@ -19,7 +19,8 @@ import (
 func newWASI(t *testing.T, grants vmhost.Grants, req vmhost.Request) *vm {
 	t.Helper()
 	limits := vmhost.Limits{Memory: pageSize, Logs: 64 << 10}
-	v := newVM(&program{src: vmhost.Source{Limits: limits, Grants: grants}}, req)
+	v := (&program{src: vmhost.Source{Limits: limits, Grants: grants}}).newVM()
+	v.begin(req)
 	v.memory.Allocate(0, 0)
 	if v.memory.Reallocate(pageSize) == nil {
 		t.Fatalf("allocate: %v", v.memory.err)
@@ -138,7 +139,7 @@ func TestWASIWrite(t *testing.T) {
 	write(2, "alarm")
 	write(1, "o\n\nthree")
 	write(1, "")
-	reply := v.reply(0)
+	reply := v.reply()
 	want := []vmhost.Log{{Level: 1, Text: "one"}, {Level: 1, Text: "two"}, {Level: 1}, {Level: 1, Text: "three"}, {Level: 2, Text: "alarm"}}
 	if !slices.Equal(reply.Logs, want) {
 		t.Errorf("Logs = %v, want %v", reply.Logs, want)
@@ -147,7 +148,7 @@ func TestWASIWrite(t *testing.T) {
 	dropped := newWASI(t, vmhost.Grants{}, vmhost.Request{})
 	binary.LittleEndian.PutUint32(dropped.memory.view()[4:], 100)
 	dropped.wasi(t.Context(), "fd_write", 1, 0, 1, 500)
-	if logs := dropped.reply(0).Logs; len(logs) != 0 {
+	if logs := dropped.reply().Logs; len(logs) != 0 {
 		t.Errorf("Logs without the grant = %v, want none", logs)
 	}
 }
@@ -268,7 +269,8 @@ func TestPoll(t *testing.T) {
 func FuzzPoll(f *testing.F) {
 	f.Add(make([]byte, 200), uint32(0), uint32(100), uint32(2), uint32(0))
 	f.Fuzz(func(t *testing.T, mem []byte, in, out, n, count uint32) {
-		v := newVM(&program{src: vmhost.Source{}}, vmhost.Request{})
+		v := (&program{}).newVM()
+		v.begin(vmhost.Request{})
 		v.memory.region, v.memory.size = mem, int64(len(mem))
 		e := v.wasi(t.Context(), "poll_oneoff", uint64(in), uint64(out), uint64(n), uint64(count))
 		if e == errnoSuccess && (v.get32(count) == 0 || v.get32(count) > n) {

@@ -5,6 +5,7 @@ package seal
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +38,7 @@ var allowed = []uintptr{
 // that an upgrade of it fails softly.
 var refused = []uintptr{
 	unix.SYS_OPENAT, unix.SYS_PREAD64, unix.SYS_UNAME, unix.SYS_PRLIMIT64,
-	unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_FCNTL, unix.SYS_IOCTL,
+	unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT,
 }
 
 // check is a test of one argument.
@@ -48,29 +49,54 @@ type check struct {
 	clear uint32   // and none of these
 }
 
-// rule allows a call whose arguments pass all checks; others kill.
+// form is one harmless form of a call: all checks hold.
+type form []check
+
+// rule allows a call in some forms.
 type rule struct {
 	number uintptr
-	checks []check
+	forms  []form
+	others uint32 // verdict on other forms
 }
 
+// pagemapScan is the ioctl PAGEMAP_SCAN: _IOWR('f', 16, 96 bytes).
+const pagemapScan = 0xc0606610
+
 // rules are the calls that are harmless in some forms only.
-func rules(pid int) []rule {
+func rules(pid int, means images) []rule {
 	const thread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
 	const rw = unix.PROT_READ | unix.PROT_WRITE
+	image := make([]uint32, len(means.files))
+	for i, fd := range means.files {
+		image[i] = uint32(fd)
+	}
+	var pagemap []form
+	if means.pagemap >= 0 {
+		pagemap = []form{{{arg: 0, equal: []uint32{uint32(means.pagemap)}}, {arg: 1, equal: []uint32{pagemapScan}}}}
+	}
 	return []rule{
 		// Threads of this process, never a process. Go sets up
 		// thread-local storage by the call on amd64.
-		{unix.SYS_CLONE, []check{{arg: 0, equal: []uint32{thread, thread | unix.CLONE_SETTLS}}}},
-		// Fresh memory, no files, not executable.
-		{unix.SYS_MMAP, []check{{arg: 2, clear: unix.PROT_EXEC}, {arg: 3, set: unix.MAP_ANONYMOUS}}},
+		{unix.SYS_CLONE, []form{{{arg: 0, equal: []uint32{thread, thread | unix.CLONE_SETTLS}}}}, resultKill},
+		// Fresh memory, or a private copy of an image; no other file, and
+		// nothing executable.
+		{unix.SYS_MMAP, []form{
+			{{arg: 2, clear: unix.PROT_EXEC}, {arg: 3, set: unix.MAP_ANONYMOUS}},
+			{{arg: 2, clear: unix.PROT_EXEC}, {arg: 3, set: unix.MAP_PRIVATE, clear: unix.MAP_SHARED}, {arg: 4, equal: image}},
+		}, resultKill},
 		// The engine makes compiled code executable, but nothing is
 		// writable and executable at once.
-		{unix.SYS_MPROTECT, []check{{arg: 2, equal: []uint32{unix.PROT_NONE, unix.PROT_READ, rw, unix.PROT_READ | unix.PROT_EXEC}}}},
+		{unix.SYS_MPROTECT, []form{{{arg: 2, equal: []uint32{unix.PROT_NONE, unix.PROT_READ, rw, unix.PROT_READ | unix.PROT_EXEC}}}}, resultKill},
 		// The runtime gives names to its memory.
-		{unix.SYS_PRCTL, []check{{arg: 0, equal: []uint32{unix.PR_SET_VMA}}, {arg: 1, equal: []uint32{unix.PR_SET_VMA_ANON_NAME}}}},
+		{unix.SYS_PRCTL, []form{{{arg: 0, equal: []uint32{unix.PR_SET_VMA}}, {arg: 1, equal: []uint32{unix.PR_SET_VMA_ANON_NAME}}}}, resultKill},
 		// The runtime interrupts its own threads.
-		{unix.SYS_TGKILL, []check{{arg: 0, equal: []uint32{uint32(pid)}}}},
+		{unix.SYS_TGKILL, []form{{{arg: 0, equal: []uint32{uint32(pid)}}}}, resultKill},
+		// Images are given a size, written, and sealed.
+		{unix.SYS_FTRUNCATE, []form{{{arg: 0, equal: image}}}, resultKill},
+		{unix.SYS_PWRITE64, []form{{{arg: 0, equal: image}}}, resultKill},
+		// The runtime may try others of these two, and does without.
+		{unix.SYS_FCNTL, []form{{{arg: 0, equal: image}, {arg: 1, equal: []uint32{unix.F_ADD_SEALS}}}}, resultRefuse},
+		{unix.SYS_IOCTL, pagemap, resultRefuse},
 	}
 }
 
@@ -99,7 +125,7 @@ func (p *program) jump(code uint16, k uint32, yes, no int) {
 }
 
 // build makes the filter of a process whose own id is pid.
-func build(pid int) program {
+func build(pid int, means images) program {
 	var p program
 	p.op(load, offArch)
 	p.jump(ifEqual, auditArch, 1, 0)
@@ -115,12 +141,12 @@ func build(pid int) program {
 		p.jump(ifEqual, uint32(number), 0, 1)
 		p.op(result, resultRefuse)
 	}
-	for _, r := range rules(pid) {
+	for _, r := range rules(pid, means) {
 		var body program
-		for _, c := range r.checks {
-			body.check(c)
+		for _, f := range r.forms {
+			body = append(body, f.build()...)
 		}
-		body.op(result, resultAllow)
+		body.op(result, r.others)
 		p.jump(ifEqual, uint32(r.number), 0, len(body))
 		p = append(p, body...) // ends in a result on every path, so that the number stays loaded for the next rule
 	}
@@ -128,25 +154,41 @@ func build(pid int) program {
 	return p
 }
 
-// check goes on behind itself if the check holds, and kills otherwise.
-func (p *program) check(c check) {
-	if c.equal != nil {
-		p.op(load, offArg(c.arg))
-		for i, v := range c.equal {
-			p.jump(ifEqual, v, len(c.equal)-i, 0)
-		}
-		p.op(result, resultKill)
-		return
+// build makes what allows a call of the form, and goes on behind itself
+// otherwise.
+func (f form) build() program {
+	var p program
+	p.op(result, resultAllow)
+	for _, c := range slices.Backward(f) {
+		p = append(c.build(len(p)), p...)
 	}
+	return p
+}
+
+// build makes what goes on behind itself if the check holds, and jumps over so
+// many instructions besides if it does not.
+func (c check) build(over int) program {
+	var p program
 	p.op(load, offArg(c.arg))
-	p.op(and, c.set|c.clear)
-	p.jump(ifEqual, c.set, 1, 0)
-	p.op(result, resultKill)
+	if c.equal == nil {
+		p.op(and, c.set|c.clear)
+		p.jump(ifEqual, c.set, 0, over)
+		return p
+	}
+	for i, v := range c.equal {
+		rest := len(c.equal) - 1 - i
+		if rest > 0 {
+			p.jump(ifEqual, v, rest, 0)
+		} else {
+			p.jump(ifEqual, v, 0, over)
+		}
+	}
+	return p
 }
 
 // installFilter puts the filter on all threads at once.
-func installFilter() error {
-	p := build(unix.Getpid())
+func installFilter(means images) error {
+	p := build(unix.Getpid(), means)
 	prog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
 	runtime.KeepAlive(p)

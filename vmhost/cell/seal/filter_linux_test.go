@@ -53,7 +53,8 @@ func TestFilter(t *testing.T) {
 	const thread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
 	const anon = unix.MAP_ANONYMOUS | unix.MAP_PRIVATE
 	const rw, rx = unix.PROT_READ | unix.PROT_WRITE, unix.PROT_READ | unix.PROT_EXEC
-	p := build(pid)
+	const pagemap, image = 8, 10
+	p := build(pid, images{pagemap: pagemap, files: []int{image - 1, image}})
 	for _, c := range []struct {
 		name   string
 		number uintptr
@@ -80,6 +81,22 @@ func TestFilter(t *testing.T) {
 		{"code", unix.SYS_MMAP, [6]uint64{0, 4096, rx, anon}, resultKill},
 		{"writable code", unix.SYS_MMAP, [6]uint64{0, 4096, rw | unix.PROT_EXEC, anon}, resultKill},
 		{"a file", unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ, unix.MAP_PRIVATE}, resultKill},
+		{"an image", unix.SYS_MMAP, [6]uint64{0, 4096, rw, unix.MAP_PRIVATE | unix.MAP_FIXED, image}, resultAllow},
+		{"the other image", unix.SYS_MMAP, [6]uint64{0, 4096, rw, unix.MAP_PRIVATE, image - 1}, resultAllow},
+		{"an image, shared", unix.SYS_MMAP, [6]uint64{0, 4096, rw, unix.MAP_SHARED, image}, resultKill},
+		{"an image, shared and checked", unix.SYS_MMAP, [6]uint64{0, 4096, rw, unix.MAP_SHARED_VALIDATE, image}, resultKill},
+		{"code of an image", unix.SYS_MMAP, [6]uint64{0, 4096, rx, unix.MAP_PRIVATE, image}, resultKill},
+		{"the pagemap as a file", unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ, unix.MAP_PRIVATE, pagemap}, resultKill},
+		{"size of an image", unix.SYS_FTRUNCATE, [6]uint64{image, 4096}, resultAllow},
+		{"size of the wire", unix.SYS_FTRUNCATE, [6]uint64{WireFD, 4096}, resultKill},
+		{"write an image", unix.SYS_PWRITE64, [6]uint64{image, 0, 1, 0}, resultAllow},
+		{"write another at a place", unix.SYS_PWRITE64, [6]uint64{1, 0, 1, 0}, resultKill},
+		{"seal an image", unix.SYS_FCNTL, [6]uint64{image, unix.F_ADD_SEALS, unix.F_SEAL_WRITE}, resultAllow},
+		{"seal another", unix.SYS_FCNTL, [6]uint64{1, unix.F_ADD_SEALS, unix.F_SEAL_WRITE}, resultRefuse},
+		{"copy an image's descriptor", unix.SYS_FCNTL, [6]uint64{image, unix.F_DUPFD, 0}, resultRefuse},
+		{"scan pages", unix.SYS_IOCTL, [6]uint64{pagemap, pagemapScan}, resultAllow},
+		{"scan pages of another", unix.SYS_IOCTL, [6]uint64{image, pagemapScan}, resultRefuse},
+		{"another ioctl of the pagemap", unix.SYS_IOCTL, [6]uint64{pagemap, pagemapScan + 1}, resultRefuse},
 		{"make code", unix.SYS_MPROTECT, [6]uint64{0, 4096, rx}, resultAllow},
 		{"make writable code", unix.SYS_MPROTECT, [6]uint64{0, 4096, rw | unix.PROT_EXEC}, resultKill},
 		{"make code to write", unix.SYS_MPROTECT, [6]uint64{0, 4096, unix.PROT_WRITE | unix.PROT_EXEC}, resultKill},

@@ -38,6 +38,8 @@ type Plan struct {
 	AddressSpace uint64
 	// Threads is the most threads of the process's user.
 	Threads uint64
+	// ImageSize is the most bytes of one memory image; see [Report].
+	ImageSize uint64
 }
 
 // Report says what was reached.
@@ -45,6 +47,13 @@ type Report struct {
 	Namespaces  bool
 	LandlockABI int // 0: the kernel has no Landlock
 	Took        time.Duration
+	// Pagemap and Images are descriptors with which the process can still do
+	// one thing each: ask which of its own pages are private, by the ioctl
+	// PAGEMAP_SCAN; and freeze memory in files without a name, set their
+	// size, seal them, and map them privately and not executable. Pagemap is
+	// -1 where the process may not look at its own.
+	Pagemap int
+	Images  []int
 }
 
 // Args returns the plan as arguments of a command line.
@@ -53,10 +62,11 @@ func (p Plan) Args() []string {
 		"-namespaces=" + strconv.FormatBool(p.Namespaces),
 		"-address-space=" + strconv.FormatUint(p.AddressSpace, 10),
 		"-threads=" + strconv.FormatUint(p.Threads, 10),
+		"-image-size=" + strconv.FormatUint(p.ImageSize, 10),
 	}
 }
 
-// ParseArgs is the inverse of [Plan.Args]. All three arguments are needed.
+// ParseArgs is the inverse of [Plan.Args]. All arguments are needed.
 func ParseArgs(args []string) (Plan, error) {
 	var p Plan
 	set := flag.NewFlagSet("cell", flag.ContinueOnError)
@@ -64,10 +74,11 @@ func ParseArgs(args []string) (Plan, error) {
 	set.BoolVar(&p.Namespaces, "namespaces", false, "")
 	set.Uint64Var(&p.AddressSpace, "address-space", 0, "")
 	set.Uint64Var(&p.Threads, "threads", 0, "")
+	set.Uint64Var(&p.ImageSize, "image-size", 0, "")
 	if err := set.Parse(args); err != nil {
 		return Plan{}, fmt.Errorf("seal plan: %w", err)
 	}
-	if set.NFlag() != 3 || set.NArg() != 0 || p.AddressSpace == 0 || p.Threads == 0 {
+	if set.NFlag() != len(Plan{}.Args()) || set.NArg() != 0 || p.AddressSpace == 0 || p.Threads == 0 || p.ImageSize == 0 {
 		return Plan{}, fmt.Errorf("seal plan: %q is not whole", args)
 	}
 	return p, nil

@@ -18,11 +18,13 @@ import (
 func Close(plan Plan) (Report, error) {
 	start := time.Now()
 	report := Report{Namespaces: plan.Namespaces}
+	var means images
 	steps := []struct {
 		name string
 		do   func() error
 	}{
 		{"close foreign descriptors", closeForeign},
+		{"memory images", func() (err error) { means, err = openImages(); return err }},
 		{"forbid namespaces", when(plan.Namespaces, forbidNamespaces)},
 		{"empty root", when(plan.Namespaces, emptyRoot)},
 		{"host name", when(plan.Namespaces, func() error { return unix.Sethostname([]byte("cell")) })},
@@ -33,7 +35,7 @@ func Close(plan Plan) (Report, error) {
 		{"no new privileges", func() error { return allThreadsPrctl(unix.PR_SET_NO_NEW_PRIVS, 1) }},
 		{"landlock", func() (err error) { report.LandlockABI, err = landlock(plan.Namespaces); return err }},
 		{"capabilities", dropCapabilities},
-		{"system call filter", installFilter},
+		{"system call filter", func() error { return installFilter(means) }},
 	}
 	for _, step := range steps {
 		err := step.do()
@@ -44,7 +46,7 @@ func Close(plan Plan) (Report, error) {
 			return Report{}, fmt.Errorf("seal: %s: %w", step.name, err)
 		}
 	}
-	report.Took = time.Since(start)
+	report.Took, report.Pagemap, report.Images = time.Since(start), means.pagemap, means.files
 	return report, nil
 }
 
@@ -84,8 +86,8 @@ func setLimits(plan Plan) error {
 	}{
 		{unix.RLIMIT_AS, plan.AddressSpace},
 		{unix.RLIMIT_NPROC, plan.Threads},
-		{unix.RLIMIT_NOFILE, 16}, // three standard ones, the wire, the poller's two
-		{unix.RLIMIT_FSIZE, 0},
+		{unix.RLIMIT_NOFILE, 16},            // three standard ones, the wire, the poller's two, those of the images
+		{unix.RLIMIT_FSIZE, plan.ImageSize}, // nothing else can be written to: Landlock, the empty root
 		{unix.RLIMIT_CORE, 0},
 		{unix.RLIMIT_MEMLOCK, 0},
 		{unix.RLIMIT_MSGQUEUE, 0},

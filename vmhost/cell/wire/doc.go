@@ -26,7 +26,7 @@ import (
 
 // Version is the version of this language. Both ends are the same binary, so
 // that a difference means a broken installation.
-const Version = 1
+const Version = 2
 
 // Op is what a frame is about.
 type Op uint8

@@ -158,7 +158,9 @@ func (s *server) load(id uint32, m wire.Load) {
 		s.fail(id, wire.Used{}, fmt.Errorf("%w: the module's digest is %v, not %v", vmhost.ErrUnavailable, got, m.Digest))
 		return
 	}
-	program, err := s.engine.Load(ctx, vmhost.Source{Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants})
+	program, err := s.engine.Load(ctx, vmhost.Source{
+		Module: m.Module, Digest: m.Digest, Limits: m.Limits, Grants: m.Grants, Samples: m.Samples, Fresh: m.Fresh,
+	})
 	if err != nil {
 		s.fail(id, wire.Used{}, err)
 		return
@@ -206,7 +208,8 @@ func (s *server) run(ctx context.Context, id uint32, c *call, m wire.Call) {
 		_ = s.w.Queue(wire.OpLog, uint16(l.Level), id, []byte(l.Text))
 	}
 	used := wire.Used{
-		VM: reply.Usage.VM, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
+		VM: reply.Usage.VM, Restore: reply.Usage.Restore, CPU: reply.Usage.CPU,
+		Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
 		HostCalls: int64(reply.Usage.HostCalls), LogsDropped: int64(reply.Usage.LogsDropped),
 	}
 	if err != nil {

@@ -31,15 +31,16 @@ const (
 
 // Run is the whole life of a worker process. The arguments are those of
 // seal.Plan; the wire is descriptor seal.WireFD. engine makes the driver whose
-// programs run here, after the seal is closed. Run returns the exit code, and
-// the caller must end the process with it at once: guests may still be running.
-func Run(args []string, engine func() vmhost.Driver) int {
-	conn, err := enter(args)
+// programs run here, after the seal is closed, from what the seal left open. Run
+// returns the exit code, and the caller must end the process with it at once:
+// guests may still be running.
+func Run(args []string, engine func(seal.Report) vmhost.Driver) int {
+	conn, report, err := enter(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tars cell:", err)
 		return exitSeal
 	}
-	s := newServer(conn, engine(), fit)
+	s := newServer(conn, engine(report), fit)
 	if err := s.serve(); err != nil {
 		return exitProtocol
 	}
@@ -47,10 +48,10 @@ func Run(args []string, engine func() vmhost.Driver) int {
 }
 
 // enter closes the seal and says so.
-func enter(args []string) (io.ReadWriter, error) {
+func enter(args []string) (io.ReadWriter, seal.Report, error) {
 	plan, err := seal.ParseArgs(args)
 	if err != nil {
-		return nil, err
+		return nil, seal.Report{}, err
 	}
 	os.Clearenv()
 	// Not inherited by what might be executed, and watched by the runtime's
@@ -58,21 +59,21 @@ func enter(args []string) (io.ReadWriter, error) {
 	// filter forbids that.
 	unix.CloseOnExec(seal.WireFD)
 	if err := unix.SetNonblock(seal.WireFD, true); err != nil {
-		return nil, fmt.Errorf("wire: %w", err)
+		return nil, seal.Report{}, fmt.Errorf("wire: %w", err)
 	}
 	conn := os.NewFile(seal.WireFD, "wire")
 	report, err := seal.Close(plan)
 	if err != nil {
-		return nil, err
+		return nil, seal.Report{}, err
 	}
 	hello := wire.Hello{
 		Version: wire.Version, Namespaces: report.Namespaces,
 		LandlockABI: uint32(report.LandlockABI), Took: report.Took,
 	}
 	if err := wire.NewWriter(conn).Write(wire.OpHello, 0, 0, hello.Append(nil)); err != nil {
-		return nil, fmt.Errorf("hello: %w", err)
+		return nil, seal.Report{}, fmt.Errorf("hello: %w", err)
 	}
-	return conn, nil
+	return conn, report, nil
 }
 
 // maxSkew is how far the machine's clock may be from the host's. In a jail they

@@ -78,6 +78,31 @@ func Store8(offset uint32) []byte { return memarg(0x3a, 0, offset) }
 // Grow is memory.grow.
 func Grow() []byte { return []byte{0x40, 0} }
 
+// Size is memory.size.
+func Size() []byte { return []byte{0x3f, 0} }
+
+// MemoryInit is memory.init of a segment.
+func MemoryInit(segment uint32) []byte {
+	return slices.Concat([]byte{0xfc, 8}, unsigned(uint64(segment)), []byte{0})
+}
+
+// DataDrop is data.drop.
+func DataDrop(segment uint32) []byte {
+	return slices.Concat([]byte{0xfc, 9}, unsigned(uint64(segment)))
+}
+
+// TableGet is table.get of table 0.
+func TableGet() []byte { return []byte{0x25, 0} }
+
+// TableSet is table.set of table 0.
+func TableSet() []byte { return []byte{0x26, 0} }
+
+// RefIsNull is ref.is_null.
+func RefIsNull() []byte { return []byte{0xd1} }
+
+// RefFunc is ref.func of an exported function.
+func RefFunc(function uint32) []byte { return index(0xd2, function) }
+
 // Eq is i32.eq.
 func Eq() []byte { return []byte{0x46} }
 

@@ -14,6 +14,7 @@ import (
 type Module struct {
 	Imports []Import
 	Funcs   []Func
+	Table   uint32  // entries of a table of functions, all null at first; 0: none
 	Memory  *Memory // nil: none
 	Globals []int32 // initial values
 	Exports []Export
@@ -47,10 +48,12 @@ type Export struct {
 	Index uint32
 }
 
-// Data is what memory holds at the start.
+// Data is what memory holds at the start, or, when passive, what memory.init
+// takes.
 type Data struct {
-	At    int32
-	Bytes []byte
+	At      int32
+	Bytes   []byte
+	Passive bool
 }
 
 // Custom is a custom section.
@@ -65,11 +68,13 @@ const (
 	sectionType   = 1
 	sectionImport = 2
 	sectionFunc   = 3
+	sectionTable  = 4
 	sectionMemory = 5
 	sectionGlobal = 6
 	sectionExport = 7
 	sectionCode   = 10
 	sectionData   = 11
+	sectionCount  = 12 // of data segments
 )
 
 // Encode returns the module's bytes.
@@ -90,6 +95,11 @@ func (m Module) Encode() []byte {
 		index++
 		return b
 	}))
+	if m.Table > 0 {
+		const funcref = 0x70
+		size := unsigned(uint64(m.Table))
+		out = section(out, sectionTable, slices.Concat([]byte{1, funcref, 1}, size, size))
+	}
 	if m.Memory != nil {
 		out = section(out, sectionMemory, vector([]Memory{*m.Memory}, encodeMemory))
 	}
@@ -101,9 +111,15 @@ func (m Module) Encode() []byte {
 	out = section(out, sectionExport, vector(m.Exports, func(e Export) []byte {
 		return slices.Concat(name(e.Name), []byte{byte(e.Kind)}, unsigned(uint64(e.Index)))
 	}))
+	if slices.ContainsFunc(m.Data, func(d Data) bool { return d.Passive }) {
+		out = section(out, sectionCount, unsigned(uint64(len(m.Data))))
+	}
 	out = section(out, sectionCode, vector(m.Funcs, encodeBody))
 	if len(m.Data) > 0 {
 		out = section(out, sectionData, vector(m.Data, func(d Data) []byte {
+			if d.Passive {
+				return slices.Concat([]byte{1}, unsigned(uint64(len(d.Bytes))), d.Bytes)
+			}
 			return slices.Concat([]byte{0}, I32(d.At), End(), unsigned(uint64(len(d.Bytes))), d.Bytes)
 		}))
 	}

@@ -30,6 +30,7 @@ type Plugin struct {
 	Initialize []byte // the body of _initialize
 	Funcs      []Func
 	Globals    []int32 // from number 1 on
+	Table      uint32  // entries of a table of functions; 0: none
 	Data       []Data
 	Pages      uint32 // of memory; 0 means 16
 	MaxPages   uint32 // 0: none declared
@@ -57,6 +58,7 @@ func (p Plugin) Module() Module {
 			{Type: wasm.FuncType{Params: i32s(1)}, Body: p.Post},
 			{Body: p.Initialize},
 		}, p.Funcs...),
+		Table:   p.Table,
 		Memory:  &Memory{Min: pages, Max: p.MaxPages},
 		Globals: append([]int32{HeapAt}, p.Globals...),
 		Exports: []Export{

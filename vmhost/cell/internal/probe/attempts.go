@@ -4,20 +4,26 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tars-project/tars/vmhost/cell/seal"
 )
 
 // attempt tries to get out. It returns what it got, or the kernel's refusal.
 type attempt = func() (string, error)
 
-// attempts are the ways out by name.
-func attempts() map[string]attempt {
+// attempts are the ways out by name, in a process to which the seal left some
+// descriptors.
+func attempts(left seal.Report) map[string]attempt {
+	image := uintptr(left.Images[0])
 	m := map[string]attempt{
 		"open-etc":     open("/etc/passwd", unix.O_RDONLY),
 		"open-proc":    open("/proc/self/maps", unix.O_RDONLY),
@@ -72,21 +78,32 @@ func attempts() map[string]attempt {
 		"mmap-rwx":     call(unix.SYS_MMAP, 0, 4096, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, unix.MAP_ANON|unix.MAP_PRIVATE, ^uintptr(0), 0),
 		"mmap-rx":      call(unix.SYS_MMAP, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_ANON|unix.MAP_PRIVATE, ^uintptr(0), 0),
 		"mmap-file":    call(unix.SYS_MMAP, 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE, 3, 0),
+		"image-shared": call(unix.SYS_MMAP, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, image, 0),
+		"image-code":   call(unix.SYS_MMAP, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE, image, 0),
+		"image-dup":    call(unix.SYS_FCNTL, image, unix.F_DUPFD, 10),
+		"image-locks":  call(unix.SYS_FCNTL, image, unix.F_SETLK, 0),
+		"resize-wire":  call(unix.SYS_FTRUNCATE, 3, 0),
+		"write-wire":   call(unix.SYS_PWRITE64, 3, 0, 0, 0),
+		"pagemap-map":  call(unix.SYS_MMAP, 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE, uintptr(left.Pagemap), 0),
+		"pagemap-call": call(unix.SYS_IOCTL, uintptr(left.Pagemap), unix.FS_IOC_GETFLAGS, 0),
 		"mprotect-rwx": mprotectRWX,
 		"foreign-abi":  foreignABI,
-		"descriptors":  descriptors,
+		"descriptors":  func() (string, error) { return descriptors(left) },
 		"threads":      threads,
 		"memory":       memory,
 		"stderr-flood": flood,
 	}
-	for name, family := range map[string]uintptr{
-		"unix": unix.AF_UNIX, "inet": unix.AF_INET, "inet6": unix.AF_INET6, "netlink": unix.AF_NETLINK,
-		"packet": unix.AF_PACKET, "vsock": unix.AF_VSOCK, "alg": unix.AF_ALG, "bluetooth": unix.AF_BLUETOOTH,
-	} {
-		m["socket-"+name] = call(unix.SYS_SOCKET, family, unix.SOCK_STREAM, 0)
+	maps.Copy(m, kernelAttempts())
+	maps.Copy(m, processAttempts())
+	for family := range uintptr(socketFamilies) {
+		m[fmt.Sprintf("socket-%d", family)] = call(unix.SYS_SOCKET, family, unix.SOCK_STREAM, 0)
+		m[fmt.Sprintf("socket-datagram-%d", family)] = call(unix.SYS_SOCKET, family, unix.SOCK_DGRAM, 0)
 	}
 	return m
 }
+
+// socketFamilies is how many families of sockets the kernel numbers, and a few more.
+const socketFamilies = 50
 
 // call makes one system call.
 func call(number uintptr, args ...uintptr) attempt {
@@ -136,13 +153,16 @@ func mprotectRWX() (string, error) {
 	return "writable code", unix.Mprotect(b, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC)
 }
 
-// descriptors lists those that something can be read from or written to. None
-// of the kernel's poller can.
-func descriptors() (string, error) {
+// descriptors lists those that something can be read from or written to, beside
+// the process's own pagemap and images. None of the kernel's poller can.
+func descriptors(left seal.Report) (string, error) {
 	var usable []string
 	for fd := range uintptr(4096) {
 		if fd <= 3 {
 			continue // the standard ones and the wire
+		}
+		if int(fd) == left.Pagemap || slices.Contains(left.Images, int(fd)) {
+			continue
 		}
 		_, _, readErr := unix.RawSyscall(unix.SYS_READ, fd, 0, 0)
 		_, _, writeErr := unix.RawSyscall(unix.SYS_WRITE, fd, 0, 0)

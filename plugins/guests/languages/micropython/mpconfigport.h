@@ -1,0 +1,18 @@
+// What of MicroPython is built: the language with big integers, floats and
+// JSON, and nothing of a machine.
+#include <port/mpconfigport_common.h>
+
+#define MICROPY_CONFIG_ROM_LEVEL (MICROPY_CONFIG_ROM_LEVEL_CORE_FEATURES)
+#define MICROPY_ENABLE_COMPILER (1)
+#define MICROPY_ENABLE_GC (1)
+#define MICROPY_ENABLE_EXTERNAL_IMPORT (0)
+#define MICROPY_STACK_CHECK (1)
+#define MICROPY_ERROR_REPORTING (MICROPY_ERROR_REPORTING_NORMAL)
+#define MICROPY_FLOAT_IMPL (MICROPY_FLOAT_IMPL_DOUBLE)
+#define MICROPY_LONGINT_IMPL (MICROPY_LONGINT_IMPL_MPZ)
+#define MICROPY_PY_BUILTINS_STR_UNICODE (1)
+#define MICROPY_PY_BUILTINS_STR_PARTITION (1)
+#define MICROPY_PY_JSON (1)
+#define MICROPY_PY_IO (1)
+#define MICROPY_PY_SYS (0)
+#define MICROPY_PY_GC (0)
