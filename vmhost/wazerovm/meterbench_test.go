@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -98,6 +99,30 @@ func BenchmarkMeterGo(b *testing.B) {
 	for engine, p := range engines(b, guestSource(vmhosttest.Guest(b, "cited"))) {
 		b.Run(engine, func(b *testing.B) {
 			benchmarkCalls(b, p, vmhost.Request{Capability: "synthesize", Input: document})
+		})
+	}
+}
+
+// BenchmarkMeterLanguage compares the sample plugins of all languages as they
+// rank fifty candidates, plain and metered.
+func BenchmarkMeterLanguage(b *testing.B) {
+	var input strings.Builder
+	input.WriteString(`{"abi":1,"query":{"text":"What is the capital of France?"},"candidates":[`)
+	for i := range 50 {
+		if i > 0 {
+			input.WriteByte(',')
+		}
+		fmt.Fprintf(&input, `{"index":%d,"id":"r%d","collection":"cities","text":"Paris is the capital of France. It is city %d on the Seine, and other rivers flow elsewhere.","score":0.5}`, i, i, i)
+	}
+	input.WriteString("]}")
+	req := vmhost.Request{Capability: "rank", Input: []byte(input.String())}
+	for _, language := range vmhosttest.Languages() {
+		src := guestSource(vmhosttest.Language(b, language))
+		src.Limits.Memory = 1 << 30 // the calls of one instance are many, and MicroPython frees nothing
+		b.Run(language+"/plain", func(b *testing.B) { benchmarkCalls(b, plainProgram(b, src, engine{}), req) })
+		b.Run(language+"/metered", func(b *testing.B) {
+			metered, _ := meteredProgram(b, src, engine{}, 1<<60)
+			benchmarkCalls(b, metered, req)
 		})
 	}
 }

@@ -90,7 +90,12 @@ func fibonacci(n uint32) uint32 {
 	return fibonacci(n-1) + fibonacci(n-2)
 }
 
-func dive(n uint32) uint32 { return dive(n+1) + 1 }
+func dive(n uint32) uint32 {
+	if n == 0 {
+		return 0
+	}
+	return dive(n-1) + 1
+}
 
 func sum(n uint32) string {
 	sum := 0.0
