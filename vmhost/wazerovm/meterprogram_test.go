@@ -287,7 +287,10 @@ func (g *generator) bulk() []node {
 
 // encode returns the program as a module that exports its functions' first as
 // "run", its memory and its globals.
-func (p program) encode() []byte {
+func (p program) encode() []byte { return p.encodeWith(segments()) }
+
+// encodeWith is encode with data segments of the caller's.
+func (p program) encodeWith(large, small []byte) []byte {
 	const i32, mutable, end = 0x7f, 1, wt.End
 	var types, bodies, functions [][]byte
 	types = append(types, wt.FuncType("\x7f\x7f", "\x7f"), wt.FuncType("\x7f", "\x7f"))
@@ -304,7 +307,6 @@ func (p program) encode() []byte {
 	for i := range p.funcs {
 		entries = append(entries, wt.U32(i))
 	}
-	large, small := segments()
 	return wt.Module(
 		wt.Section(wt.Type, wt.Vec(types...)), wt.Section(wt.Function, wt.Vec(functions...)),
 		wt.Section(wt.Table, wt.Vec([]byte{0x70, 1, programFuncs, 100})),
