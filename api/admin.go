@@ -109,6 +109,7 @@ func tenantOut(t tenancy.Tenant) oapi.Tenant {
 			MinIsolation: given(oapi.PolicyMinIsolation(p.MinIsolation)), MaxCollections: given(p.MaxCollections),
 			MaxPlugins: given(p.MaxPlugins), PluginMemoryBytes: given(p.PluginMemory),
 			PluginWallMs: given(p.PluginWall.Milliseconds()), PluginSlots: given(p.PluginSlots),
+			MemoryBytes: given(p.Memory), PluginWeight: given(p.PluginWeight),
 		},
 	}
 }

@@ -34,6 +34,7 @@ type Services struct {
 	Catalog     catalog       // a plugins.Catalog
 	Registry    registry      // plugins.Registry
 	Invoker     invoker       // plugins.Runner
+	Quarantine  quarantine    // plugins.Quarantine
 }
 
 // Options are the settings of a [Server]. The zero value is good.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
@@ -56,12 +57,16 @@ func statuses() []status {
 
 		{kind: vmhost.ErrRefused, code: http.StatusUnprocessableEntity, name: "module-refused", title: "Module refused", reason: "refused"},
 		{kind: vmhost.ErrDeadline, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "deadline"},
+		{kind: vmhost.ErrCPU, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "cpu"},
+		{kind: vmhost.ErrFuel, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "fuel"},
+		{kind: vmhost.ErrHostBudget, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "host-budget"},
 		{kind: vmhost.ErrMemory, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "memory"},
 		{kind: vmhost.ErrTrapped, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "trapped"},
 		{kind: vmhost.ErrOutput, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "output"},
 		{kind: vmhost.ErrInput, code: http.StatusUnprocessableEntity, name: "plugin-failed", title: "Plugin failed", reason: "input"},
 		{kind: vmhost.ErrBusy, code: http.StatusTooManyRequests, name: "limit", title: "Limit reached", reason: "busy", retry: 1},
 		{kind: vmhost.ErrCrashed, code: http.StatusServiceUnavailable, name: "plugin-crashed", title: "Plugin's machine died", reason: "crashed", retry: 1},
+		{kind: vmhost.ErrQuarantined, code: http.StatusConflict, name: "plugin-quarantined", title: "Plugin in quarantine", reason: "quarantined"},
 		{kind: vmhost.ErrUnavailable, code: http.StatusServiceUnavailable, name: "unavailable", title: "Unavailable", reason: "unavailable", retry: 2},
 
 		{kind: context.DeadlineExceeded, code: http.StatusGatewayTimeout, name: "timeout", title: "Timeout"},
@@ -99,7 +104,13 @@ func explain(p *problem, err error) {
 		refused *vmhost.RefusedError
 		unknown *knowledge.NotFoundError
 		limit   *knowledge.LimitError
+		spent   *vmhost.BudgetError
+		kept    *vmhost.QuarantinedError
 	)
+	if errors.As(err, &spent) {
+		p.Detail = spent.Error()
+		p.Budget = &oapi.BudgetUse{Name: string(spent.Budget), Used: spent.Used, Allowed: spent.Allowed, Unit: spent.Budget.Unit()}
+	}
 	switch {
 	case errors.As(err, &invalid):
 		p.Detail = invalid.Error()
@@ -110,6 +121,8 @@ func explain(p *problem, err error) {
 		p.Detail = limit.Error()
 	case errors.As(err, &unknown):
 		p.Detail = "there is no such " + unknown.Kind // without the name, so that every unknown id has the same answer
+	case errors.As(err, &kept):
+		p.Detail = kept.Error()
 	case errors.As(err, &plugin):
 		p.Detail, p.Reason = plugin.Error(), plugin.Reason
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -120,13 +121,21 @@ func (f *failing) ListKeys(context.Context, knowledge.TenantID, string, int) ([]
 	return nil, f.get()
 }
 
+func (f *failing) ListQuarantined(context.Context, string, int) ([]plugins.Quarantined, error) {
+	return nil, f.get()
+}
+
+func (f *failing) ReleaseQuarantined(context.Context, knowledge.TenantID, vmhost.Digest) error {
+	return f.get()
+}
+
 func (f *failing) RevokeKey(context.Context, knowledge.TenantID, string) error { return f.get() }
 
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Records, s.Writer, s.Engine = f, f, f, f, f
-		s.Catalog, s.Registry, s.Invoker = f, f, f
+		s.Catalog, s.Registry, s.Invoker, s.Quarantine = f, f, f, f
 	}), f
 }
 
@@ -140,7 +149,7 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]
-	path = strings.NewReplacer("/versions/some1", "/versions/1").Replace(path)
+	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String()).Replace(path)
 	return w.call(method, path, token, body)
 }
 
@@ -170,20 +179,31 @@ func TestEveryErrorIsListed(t *testing.T) {
 		switch call.id {
 		case "putCollection", "createTenant":
 			kinds[knowledge.ErrConflict] = 409
-		case "listCollections", "listPlugins", "listTenants":
+		case "listCollections", "listPlugins", "listTenants", "listQuarantined":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422
 			kinds[vmhost.ErrMemory], kinds[vmhost.ErrTrapped], kinds[vmhost.ErrDeadline] = 422, 422, 422
 			kinds[vmhost.ErrBusy], kinds[vmhost.ErrUnavailable], kinds[vmhost.ErrCrashed] = 429, 503, 503
+			kinds[&vmhost.QuarantinedError{}] = 409
 		case "invokePlugin", "query":
 			kinds[knowledge.ErrNotFound] = 404
-			for reason, kind := range map[string]error{"deadline": vmhost.ErrDeadline, "memory": vmhost.ErrMemory, "trapped": vmhost.ErrTrapped, "output": vmhost.ErrOutput, "input": vmhost.ErrInput, "refused": vmhost.ErrRefused} {
+			for reason, kind := range map[string]error{"deadline": vmhost.ErrDeadline, "memory": vmhost.ErrMemory, "trapped": vmhost.ErrTrapped, "output": vmhost.ErrOutput, "input": vmhost.ErrInput, "refused": vmhost.ErrRefused, "fuel": vmhost.ErrFuel, "cpu": vmhost.ErrCPU, "host-budget": vmhost.ErrHostBudget} {
 				kinds[&query.PluginError{Plugin: "p", Reason: reason, Detail: "d", Err: kind}] = 422
 			}
 			kinds[&query.PluginError{Plugin: "p", Reason: "error", Detail: "bad_config: x", Err: &vmhost.GuestError{Code: "bad_config", Message: "x"}}] = 422
 			kinds[&query.PluginError{Plugin: "p", Reason: "busy", Err: vmhost.ErrBusy}] = 429
 			kinds[&query.PluginError{Plugin: "p", Reason: "crashed", Err: vmhost.ErrCrashed}] = 503
+			for budget, status := range map[vmhost.Budget]int{
+				vmhost.BudgetWall: 422, vmhost.BudgetCPU: 422, vmhost.BudgetFuel: 422, vmhost.BudgetMemory: 422, vmhost.BudgetInput: 422, vmhost.BudgetOutput: 422,
+				vmhost.BudgetHostCalls: 422, vmhost.BudgetHostBytes: 422, vmhost.BudgetHostTime: 422,
+				vmhost.BudgetQueue: 429, vmhost.BudgetQueueTime: 429, vmhost.BudgetAccountMemory: 429, vmhost.BudgetNodeMemory: 429,
+			} {
+				kinds[&query.PluginError{Plugin: "p", Reason: "r", Err: &vmhost.BudgetError{Budget: budget, Used: 2, Allowed: 1}}] = status
+			}
+			kinds[&vmhost.BudgetError{Budget: vmhost.BudgetAccountMemory, Used: 2, Allowed: 1, Never: true}] = 422
+			kinds[fmt.Errorf("p: %w: %w", &vmhost.BudgetError{Budget: vmhost.BudgetQueueTime, Used: 1, Allowed: 1}, context.DeadlineExceeded)] = 429
+			kinds[&query.PluginError{Plugin: "p", Reason: "quarantined", Err: &vmhost.QuarantinedError{}}] = 409
 		case "searchRecords", "putRecords":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		default:
@@ -218,6 +238,10 @@ func TestProblemsExplain(t *testing.T) {
 		{&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}, "module-refused", "code section, offset 9: too deep", "refused"},
 		{&query.PluginError{Plugin: "p", Reason: "deadline", Detail: "2s", Err: vmhost.ErrDeadline}, "plugin-failed", "plugin p: deadline: 2s", "deadline"},
 		{&query.PluginError{Plugin: "p", Reason: "error", Detail: "bad_config: no k"}, "plugin-failed", "plugin p: error: bad_config: no k", "error"},
+		{
+			&query.PluginError{Plugin: "p", Reason: "quarantined", Err: &vmhost.QuarantinedError{Quarantine: vmhost.Quarantine{Reason: "out of memory", Since: time.Unix(0, 0), Deaths: 5}}},
+			"plugin-quarantined", "program in quarantine since 1970-01-01T00:00:00Z: its machine died, 5 in a row, the last: out of memory", "quarantined",
+		},
 		{knowledge.Invalid("records[3].vector[7]", "is not finite"), "invalid", "records[3].vector[7]: is not finite", nil},
 	} {
 		f.set(c.err)
@@ -225,6 +249,39 @@ func TestProblemsExplain(t *testing.T) {
 		if got.json["type"] != "/problems/"+c.name || got.json["detail"] != c.detail || got.json["reason"] != c.reason {
 			t.Errorf("problem of %v = %s, want type %s, detail %q, reason %v", c.err, got.body, c.name, c.detail, c.reason)
 		}
+	}
+}
+
+// A client can tell which budget its plugin used up, and how much it needs.
+func TestProblemsNameBudgets(t *testing.T) {
+	w, f := failingWorld(t)
+	token := w.tenant("acme")
+	spent := &vmhost.BudgetError{Budget: vmhost.BudgetFuel, Used: 1001, Allowed: 1000}
+	waited := &vmhost.BudgetError{Budget: vmhost.BudgetAccountMemory, Used: 300, Allowed: 200}
+	for _, c := range []struct {
+		err    error
+		detail string
+		reason any
+		want   map[string]any
+	}{
+		{
+			&query.PluginError{Plugin: "p", Reason: "fuel", Detail: spent.Error(), Err: spent}, "plugin p: fuel: budget fuel: 1001 fuel used, at most 1000 are allowed", "fuel",
+			map[string]any{"name": "fuel", "used": 1001.0, "allowed": 1000.0, "unit": "fuel"},
+		},
+		{
+			fmt.Errorf("call: %w: %w", waited, context.DeadlineExceeded), "budget account_memory: 300 bytes with this call, at most 200 are allowed", "busy",
+			map[string]any{"name": "account_memory", "used": 300.0, "allowed": 200.0, "unit": "bytes"},
+		},
+	} {
+		f.set(c.err)
+		got := w.call("POST", "/v1/plugins/p/invoke", token, `{"capability":"rank","input":1}`)
+		if got.json["detail"] != c.detail || got.json["reason"] != c.reason || !reflect.DeepEqual(got.json["budget"], any(c.want)) {
+			t.Errorf("problem of %v = %s, want detail %q, reason %v, budget %v", c.err, got.body, c.detail, c.reason, c.want)
+		}
+	}
+	f.set(knowledge.ErrNotFound)
+	if got := w.call("POST", "/v1/plugins/p/invoke", token, `{"capability":"rank","input":1}`); got.json["budget"] != nil {
+		t.Errorf("problem about no budget = %s, want none in it", got.body)
 	}
 }
 

@@ -1,12 +1,16 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tars-project/tars/knowledge/query"
 )
 
 func TestCollectionsAndRecords(t *testing.T) {
@@ -162,6 +166,21 @@ func TestQuery(t *testing.T) {
 	if n := len(got.json["receipts"].([]any)); n != 2 {
 		t.Errorf("query has %d receipts, want 2", n)
 	}
+	receipt := got.json["receipts"].([]any)[0].(map[string]any)
+	for name, want := range map[string]float64{"vm_us": 1000, "cpu_us": 900, "fuel": 5, "peak_memory_bytes": 6, "host_calls": 7, "host_bytes": 8, "host_us": 9} {
+		if receipt[name] != want {
+			t.Errorf("receipt has %s %v, want %v", name, receipt[name], want)
+		}
+	}
+	w.plugins.invoke = func(context.Context) ([]byte, error) {
+		return nil, &query.PluginError{Plugin: "cited", Reason: "fuel", Budget: &query.BudgetUse{Name: "fuel", Used: 2, Allowed: 1, Unit: "fuel"}}
+	}
+	spent := w.call("POST", "/v1/query", token, `{"text":"backup","legs":[{"collection":"notes"}],"plugins":[{"name":"cited","capability":"synthesize"}]}`)
+	missing := spent.json["missing"].([]any)[0].(map[string]any)
+	if want := (map[string]any{"name": "fuel", "used": 2.0, "allowed": 1.0, "unit": "fuel"}); !reflect.DeepEqual(missing["budget"], any(want)) {
+		t.Errorf("missing = %v, want the budget %v", missing, want)
+	}
+	w.plugins.invoke = nil
 	w.plugins.lie = " not"
 	lied := w.call("POST", "/v1/query", token, `{"text":"backup","legs":[{"collection":"notes"}],"plugins":[{"name":"cited","capability":"synthesize"}]}`)
 	result := lied.json["results"].([]any)[0].(map[string]any)
@@ -173,11 +192,11 @@ func TestQuery(t *testing.T) {
 
 func TestAdmin(t *testing.T) {
 	w := newWorld(t, nil)
-	w.wantStatus("create", w.call("POST", "/v1/admin/tenants", adminKey, `{"id":"acme","name":"Acme","policy":{"max_plugins":1,"plugin_wall_ms":1500}}`), 201)
+	w.wantStatus("create", w.call("POST", "/v1/admin/tenants", adminKey, `{"id":"acme","name":"Acme","policy":{"max_plugins":1,"plugin_wall_ms":1500,"memory_bytes":1073741824,"plugin_weight":3}}`), 201)
 	w.wantStatus("create again", w.call("POST", "/v1/admin/tenants", adminKey, `{"id":"acme"}`), 409)
 	got := w.call("GET", "/v1/admin/tenants/acme", adminKey, "")
-	if policy := got.json["policy"].(map[string]any); policy["plugin_wall_ms"] != 1500.0 || policy["max_plugins"] != 1.0 || len(policy) != 2 {
-		t.Errorf("GET tenant = %s, want the two limits and no other", got.body)
+	if policy := got.json["policy"].(map[string]any); policy["plugin_wall_ms"] != 1500.0 || policy["max_plugins"] != 1.0 || policy["memory_bytes"] != 1073741824.0 || policy["plugin_weight"] != 3.0 || len(policy) != 4 {
+		t.Errorf("GET tenant = %s, want the four limits and no other", got.body)
 	}
 	w.wantStatus("unknown tenant", w.call("GET", "/v1/admin/tenants/none", adminKey, ""), 404)
 	w.wantStatus("list", w.call("GET", "/v1/admin/tenants", adminKey, ""), 200)

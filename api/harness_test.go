@@ -74,7 +74,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 		Keys: w.keys, Tenants: w.keys, Collections: w.store, Records: w.store,
 		Writer: &ingest.Writer{Store: w.store, Embedders: set}, Embedders: set,
 		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
-		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins,
+		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble),
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services
@@ -311,7 +311,8 @@ func (p *pluginsDouble) Invoke(ctx context.Context, tenant knowledge.TenantID, n
 func (p *pluginsDouble) receipt(v plugins.Version, capability query.Capability) query.Receipt {
 	return query.Receipt{
 		Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: capability,
-		Tier: "inproc", Grade: "none", VM: time.Millisecond, Logs: []string{"called"},
+		Tier: "inproc", Grade: "none", VM: time.Millisecond, CPU: 900 * time.Microsecond, Fuel: 5,
+		PeakMemory: 6, HostCalls: 7, HostBytes: 8, HostTime: 9 * time.Microsecond, Logs: []string{"called"},
 	}
 }
 

@@ -9,18 +9,20 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
 )
 
 // problem is an error in JSON, as in RFC 9457.
 type problem struct {
-	Type      string       `json:"type"`
-	Title     string       `json:"title"`
-	Status    int          `json:"status"`
-	Detail    string       `json:"detail,omitempty"`
-	Reason    string       `json:"reason,omitempty"`
-	Errors    []fieldError `json:"errors,omitempty"`
-	RequestID string       `json:"request_id"`
+	Type      string          `json:"type"`
+	Title     string          `json:"title"`
+	Status    int             `json:"status"`
+	Detail    string          `json:"detail,omitempty"`
+	Reason    string          `json:"reason,omitempty"`
+	Budget    *oapi.BudgetUse `json:"budget,omitempty"`
+	Errors    []fieldError    `json:"errors,omitempty"`
+	RequestID string          `json:"request_id"`
 }
 
 type fieldError struct {

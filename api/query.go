@@ -54,14 +54,23 @@ func resultOut(r query.Result) oapi.Result {
 }
 
 func missingOut(m query.Missing) oapi.Missing {
-	return oapi.Missing{Source: m.Source, Reason: m.Reason, Detail: m.Detail, AfterMs: milliseconds(m.After)}
+	return oapi.Missing{Source: m.Source, Reason: m.Reason, Detail: m.Detail, Budget: budgetOut(m.Budget), AfterMs: milliseconds(m.After)}
+}
+
+// budgetOut returns a budget, or nil, which is left out.
+func budgetOut(b *query.BudgetUse) *oapi.BudgetUse {
+	if b == nil {
+		return nil
+	}
+	return &oapi.BudgetUse{Name: b.Name, Used: b.Used, Allowed: b.Allowed, Unit: b.Unit}
 }
 
 func receiptOut(r query.Receipt) oapi.Receipt {
 	return oapi.Receipt{
 		Plugin: r.Plugin, Version: r.Version, Digest: r.Digest, Capability: string(r.Capability),
 		Tier: r.Tier, Grade: r.Grade, QueueUs: r.Queue.Microseconds(), VmUs: r.VM.Microseconds(),
-		Fuel: r.Fuel, PeakMemoryBytes: r.PeakMemory, HostCalls: r.HostCalls, Logs: logsOut(r.Logs),
+		CpuUs: r.CPU.Microseconds(), Fuel: r.Fuel, PeakMemoryBytes: r.PeakMemory,
+		HostCalls: r.HostCalls, HostBytes: r.HostBytes, HostUs: r.HostTime.Microseconds(), Logs: logsOut(r.Logs),
 	}
 }
 

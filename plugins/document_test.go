@@ -35,6 +35,29 @@ func TestParseManifest(t *testing.T) {
 	}
 }
 
+// TestManifestSamples: samples are kept as they are written, without white space,
+// and a manifest without them has the document that it always had.
+func TestManifestSamples(t *testing.T) {
+	const full = `{"abi":1,"name":"p","capabilities":["rank"],"fresh_instances":true,
+		"samples":[{"capability":"rank","input": {"b": 9007199254740993, "a": [1, null]} }]}`
+	got, err := plugins.ParseManifest([]byte(full))
+	want := plugins.Manifest{
+		Name: "p", Capabilities: []plugins.Capability{plugins.Rank}, FreshInstances: true,
+		Samples: []plugins.Sample{{Capability: plugins.Rank, Input: []byte(`{"b":9007199254740993,"a":[1,null]}`)}},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("ParseManifest = %+v, %v, want %+v", got, err, want)
+	}
+	const canonical = `{"abi":1,"name":"p","capabilities":["rank"],` +
+		`"samples":[{"capability":"rank","input":{"b":9007199254740993,"a":[1,null]}}],"fresh_instances":true}`
+	if document := string(got.Document()); document != canonical {
+		t.Errorf("Document = %s, want %s", document, canonical)
+	}
+	if again, err := plugins.ParseManifest(got.Document()); err != nil || !reflect.DeepEqual(again, got) {
+		t.Errorf("ParseManifest(Document) = %+v, %v, want the same", again, err)
+	}
+}
+
 func TestParseManifestRefuses(t *testing.T) {
 	// with is a good manifest with one member put in another's place.
 	with := func(member, value string) string {
@@ -77,6 +100,11 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"unknown capability", with("capabilities", `["rank","mine-bitcoin"]`), "manifest.capabilities"},
 		{"capability of number", with("capabilities", `[1]`), "manifest"},
 		{"grant log", with("grants", `["log"]`), "ok"},
+		{"sample", with("samples", `[{"capability":"rank","input":null}]`), "ok"},
+		{"sample of another capability", with("samples", `[{"capability":"merge","input":{}}]`), "manifest.samples[0].capability"},
+		{"sample without an input", with("samples", `[{"capability":"rank"}]`), "manifest.samples[0].input"},
+		{"sample with a repeated member", with("samples", `[{"capability":"rank","input":{"a":1,"a":2}}]`), "manifest"},
+		{"nine samples", with("samples", "["+strings.Repeat(`{"capability":"rank","input":1},`, 8)+`{"capability":"rank","input":1}]`), "manifest.samples"},
 		{"grant not offered", with("grants", `["search"]`), "manifest.grants"},
 		{"unknown grant", with("grants", `["network"]`), "manifest.grants"},
 		{"memory 0", with("limits", `{"memory_bytes":0}`), "ok"},
@@ -88,6 +116,14 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"wall over 600 s", with("limits", `{"wall_ms":600001}`), "manifest.limits.wall_ms"},
 		{"wall that overflows", with("limits", `{"wall_ms":18446744073710}`), "manifest.limits.wall_ms"},
 		{"output negative", with("limits", `{"output_bytes":-1}`), "manifest.limits.output_bytes"},
+		{"fuel negative", with("limits", `{"fuel":-1}`), "manifest.limits.fuel"},
+		{"fuel 2^63-1", with("limits", `{"fuel":9223372036854775807}`), "ok"},
+		{"CPU negative", with("limits", `{"cpu_ms":-1}`), "manifest.limits.cpu_ms"},
+		{"CPU that overflows", with("limits", `{"cpu_ms":18446744073710}`), "manifest.limits.cpu_ms"},
+		{"host calls negative", with("limits", `{"host_calls":-1}`), "manifest.limits.host_calls"},
+		{"host bytes negative", with("limits", `{"host_bytes":-1}`), "manifest.limits.host_bytes"},
+		{"host time over 600 s", with("limits", `{"host_ms":600001}`), "manifest.limits.host_ms"},
+		{"all budgets", with("limits", `{"fuel":1,"cpu_ms":1,"host_calls":1,"host_bytes":1,"host_ms":1}`), "ok"},
 		{"unknown limit", with("limits", `{"cpu":1}`), "manifest"},
 	} {
 		m, err := plugins.ParseManifest([]byte(tc.document))
@@ -118,6 +154,11 @@ func TestDigestOf(t *testing.T) {
 	if want := "sha256:a52ffc8f5a370bfcae13a90fadbb1ba45a236934a48ad9348eff2e7fbefccbbd"; digest.String() != want {
 		t.Errorf("DigestOf = %v, want %v", digest, want)
 	}
+	limited := m // from before there were budgets of fuel, CPU and host calls
+	limited.Limits.Wall = time.Second
+	if want := "sha256:63dd49532e1c4227daf878c06ddb29129e9db81a625fca583504ab1d9a444e60"; plugins.DigestOf(limited, module).String() != want {
+		t.Errorf("DigestOf with limits = %v, want %v", plugins.DigestOf(limited, module), want)
+	}
 	reordered := m
 	reordered.Capabilities = []plugins.Capability{plugins.Rank, plugins.Rank}
 	reordered.Grants = []plugins.Grant{}
@@ -143,6 +184,11 @@ func TestDigestOf(t *testing.T) {
 		"memory":       func(m *plugins.Manifest) { m.Limits.Memory = 65536 },
 		"wall":         func(m *plugins.Manifest) { m.Limits.Wall = time.Second },
 		"output":       func(m *plugins.Manifest) { m.Limits.Output = 1 },
+		"fuel":         func(m *plugins.Manifest) { m.Limits.Fuel = 1 },
+		"CPU":          func(m *plugins.Manifest) { m.Limits.CPU = time.Millisecond },
+		"host calls":   func(m *plugins.Manifest) { m.Limits.HostCalls = 1 },
+		"host bytes":   func(m *plugins.Manifest) { m.Limits.HostBytes = 1 },
+		"host time":    func(m *plugins.Manifest) { m.Limits.HostTime = time.Millisecond },
 	} {
 		changed := m
 		change(&changed)

@@ -9,45 +9,8 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
-	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/vmhost"
 )
-
-// Defaults are the caps of a call where the manifest names none, and the most
-// that a manifest may ask for. A tenant's policy may lower both.
-type Defaults struct {
-	Memory    int64         // bytes, a multiple of 64 KiB; default of a manifest without one
-	MaxMemory int64         // bytes
-	Wall      time.Duration // default of a manifest without one
-	MaxWall   time.Duration
-	Input     int64 // bytes of the documents handed in
-	Output    int64 // bytes; default of a manifest without one
-	MaxOutput int64
-	Logs      int64 // bytes of log messages kept of one call
-}
-
-// limits are the caps of a call of a plugin with manifest m, of a tenant with
-// policy p: what the manifest asks for or else the default, and never more than
-// the policy allows, also when it was changed after the upload.
-func (d Defaults) limits(m Manifest, p tenancy.Policy) vmhost.Limits {
-	l := vmhost.Limits{Wall: d.Wall, Memory: d.Memory, Input: d.Input, Output: d.Output, Logs: d.Logs}
-	if m.Limits.Memory > 0 {
-		l.Memory = m.Limits.Memory
-	}
-	if m.Limits.Wall > 0 {
-		l.Wall = m.Limits.Wall
-	}
-	if m.Limits.Output > 0 {
-		l.Output = m.Limits.Output
-	}
-	if p.PluginMemory > 0 {
-		l.Memory = min(l.Memory, p.PluginMemory/vmhost.PageSize*vmhost.PageSize)
-	}
-	if p.PluginWall > 0 {
-		l.Wall = min(l.Wall, p.PluginWall)
-	}
-	return l
-}
 
 // loadTimeout bounds one load: its module read from the catalog, a cell started,
 // the module compiled in it.
@@ -57,6 +20,7 @@ const loadTimeout = 60 * time.Second
 type wanted struct {
 	key
 	manifest Manifest
+	memory   int64                                 // most of the tenant's calls together, bytes; 0 means the node's
 	module   func(context.Context) ([]byte, error) // gives its bytes, should it have to be loaded
 }
 
@@ -157,11 +121,14 @@ func (l *Loader) guest(ctx context.Context, w wanted) (*vmhost.Guest, error) {
 		return nil, fmt.Errorf("plugin %q: module: %w", w.manifest.Name, err)
 	}
 	guest, err := l.host.Load(ctx, vmhost.Source{
-		Account: vmhost.Account(w.tenant),
-		Module:  code,
-		Digest:  vmhost.DigestOf(code),
-		Limits:  w.limits,
-		Grants:  grants(w.manifest),
+		Account:       vmhost.Account(w.tenant),
+		AccountMemory: w.memory,
+		Module:        code,
+		Digest:        vmhost.DigestOf(code),
+		Limits:        w.limits,
+		Grants:        grants(w.manifest),
+		Samples:       samples(w.manifest),
+		Fresh:         w.manifest.FreshInstances,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("plugin %q: load: %w", w.manifest.Name, err)

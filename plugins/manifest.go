@@ -35,6 +35,11 @@ type Manifest struct {
 	Capabilities []Capability
 	Grants       []Grant // host functions that it may call
 	Limits       Limits
+	Samples      []Sample // at most MaxSamples
+	// FreshInstances gives every call a new instance of the module, where
+	// otherwise it is put back at an image: for a plugin that must not begin
+	// with what another run of its initialisation made, such as a secret.
+	FreshInstances bool
 }
 
 // Grant is a host function that a plugin may call.
@@ -56,6 +61,13 @@ type Limits struct {
 	Memory int64         // linear memory, bytes
 	Wall   time.Duration // of one call
 	Output int64         // bytes
+	Fuel   int64         // what its instructions may cost
+	CPU    time.Duration // processor time, host calls excluded
+	// Calls of search, embed and vectors: how many, bytes of their arguments
+	// and answers together, time in them all.
+	HostCalls int
+	HostBytes int64
+	HostTime  time.Duration
 }
 
 // Inspection is what was found in a module at upload.

@@ -45,6 +45,7 @@ func (r *Registry) Upload(ctx context.Context, tenant knowledge.TenantID, policy
 	try := wanted{
 		key:      key{tenant, digest, r.Defaults.limits(m, policy)},
 		manifest: m,
+		memory:   policy.Memory,
 		module:   func(context.Context) ([]byte, error) { return module, nil },
 	}
 	if err := r.Loader.use(ctx, try, func(*vmhost.Guest) error { return nil }); err != nil {
@@ -76,20 +77,5 @@ func (r *Registry) allowed(m Manifest, policy tenancy.Policy) error {
 	if err := m.validate(); err != nil {
 		return knowledge.At("manifest", err)
 	}
-	memory, wall := r.Defaults.MaxMemory, r.Defaults.MaxWall
-	if policy.PluginMemory > 0 {
-		memory = min(memory, policy.PluginMemory)
-	}
-	if policy.PluginWall > 0 {
-		wall = min(wall, policy.PluginWall)
-	}
-	switch asked := m.Limits; {
-	case asked.Memory > memory:
-		return knowledge.Invalid("manifest.limits.memory_bytes", "is %d; at most %d are allowed", asked.Memory, memory)
-	case asked.Wall > wall:
-		return knowledge.Invalid("manifest.limits.wall_ms", "is %d; at most %d are allowed", asked.Wall.Milliseconds(), wall.Milliseconds())
-	case asked.Output > r.Defaults.MaxOutput:
-		return knowledge.Invalid("manifest.limits.output_bytes", "is %d; at most %d are allowed", asked.Output, r.Defaults.MaxOutput)
-	}
-	return nil
+	return r.Defaults.allow(m.Limits, policy)
 }

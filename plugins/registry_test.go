@@ -131,6 +131,11 @@ func TestUploadRefusesManifests(t *testing.T) {
 		{"wall over the node's", func(m *plugins.Manifest) { m.Limits.Wall = 20*time.Second + time.Millisecond }, tenancy.Policy{PluginWall: time.Hour}, "manifest.limits.wall_ms"},
 		{"wall over the policy's", func(m *plugins.Manifest) { m.Limits.Wall = time.Second }, tenancy.Policy{PluginWall: 999 * time.Millisecond}, "manifest.limits.wall_ms"},
 		{"negative wall", func(m *plugins.Manifest) { m.Limits.Wall = -time.Second }, tenancy.Policy{}, "manifest.limits.wall_ms"},
+		{"fuel over the node's", func(m *plugins.Manifest) { m.Limits.Fuel = 20*10e9 + 1 }, tenancy.Policy{}, "manifest.limits.fuel"},
+		{"CPU over the policy's wall", func(m *plugins.Manifest) { m.Limits.CPU = 2 * time.Second }, tenancy.Policy{PluginWall: time.Second}, "manifest.limits.cpu_ms"},
+		{"host calls over the node's", func(m *plugins.Manifest) { m.Limits.HostCalls = 1 }, tenancy.Policy{}, "manifest.limits.host_calls"},
+		{"host bytes over the node's", func(m *plugins.Manifest) { m.Limits.HostBytes = 64<<20 + 1 }, tenancy.Policy{}, "manifest.limits.host_bytes"},
+		{"host time over the node's", func(m *plugins.Manifest) { m.Limits.HostTime = 21 * time.Second }, tenancy.Policy{}, "manifest.limits.host_ms"},
 		{"output over the node's", func(m *plugins.Manifest) { m.Limits.Output = 4<<20 + 1 }, tenancy.Policy{}, "manifest.limits.output_bytes"},
 	} {
 		n := newNode(t, fakes(), 4)

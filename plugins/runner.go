@@ -119,9 +119,30 @@ func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query
 	input := func(most int64) ([]byte, error) { return encode(document, most) }
 	_, output, receipt, err := r.run(limited, tenant, name, ref, Capability(call.Capability), input)
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
-		err = &query.PluginError{Plugin: call.Name, Reason: "deadline", Detail: "the call took longer than timeout_ms", Err: vmhost.ErrDeadline}
+		err = timedOut(call, err)
 	}
 	return output, receipt, err
+}
+
+// timedOut is the error of a call that took longer than the query gives it: it
+// ran, or it waited all the time for a slot or for memory.
+func timedOut(call query.PluginCall, err error) error {
+	var waited *vmhost.BudgetError
+	if errors.As(err, &waited) && errors.Is(waited, vmhost.ErrBusy) {
+		return pluginError(call.Name, "busy", waited)
+	}
+	wall := &vmhost.BudgetError{Budget: vmhost.BudgetWall, Used: call.Timeout.Microseconds(), Allowed: call.Timeout.Microseconds()}
+	timeout := pluginError(call.Name, "deadline", wall)
+	timeout.Detail = "the call took longer than timeout_ms"
+	return timeout
+}
+
+// pluginError is a failure that is about a budget.
+func pluginError(name, reason string, spent *vmhost.BudgetError) *query.PluginError {
+	return &query.PluginError{
+		Plugin: name, Reason: reason, Detail: spent.Error(), Err: spent,
+		Budget: &query.BudgetUse{Name: string(spent.Budget), Used: spent.Used, Allowed: spent.Allowed, Unit: spent.Budget.Unit()},
+	}
 }
 
 // run resolves a version, checks that it may be called so, and calls it. input
@@ -142,6 +163,7 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, 
 	want := wanted{
 		key:      key{tenant, version.Digest, r.Loader.defaults.limits(version.Manifest, policy)},
 		manifest: version.Manifest,
+		memory:   policy.Memory,
 		module:   func(ctx context.Context) ([]byte, error) { return r.Catalog.Module(ctx, tenant, name, version.Number) },
 	}
 	var reply vmhost.Reply
@@ -150,7 +172,10 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, 
 		if err != nil {
 			return err
 		}
-		reply, err = guest.Call(ctx, vmhost.Request{Capability: string(capability), Input: document, Slots: policy.PluginSlots})
+		reply, err = guest.Call(ctx, vmhost.Request{
+			Capability: string(capability), Input: document,
+			Slots: policy.PluginSlots, AccountMemory: policy.Memory, Weight: policy.PluginWeight,
+		})
 		return err
 	})
 	receipt := receiptOf(version, capability, reply)
@@ -193,7 +218,8 @@ func receiptOf(v Version, capability Capability, reply vmhost.Reply) query.Recei
 	receipt := query.Receipt{
 		Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: query.Capability(capability),
 		Tier: reply.Usage.Tier.String(), Grade: reply.Usage.Grade,
-		Queue: reply.Usage.Queue, VM: reply.Usage.VM, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory, HostCalls: reply.Usage.HostCalls,
+		Queue: reply.Usage.Queue, VM: reply.Usage.VM, CPU: reply.Usage.CPU, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
+		HostCalls: reply.Usage.HostCalls, HostBytes: reply.Usage.HostBytes, HostTime: reply.Usage.HostTime,
 	}
 	for _, l := range reply.Logs {
 		receipt.Logs = append(receipt.Logs, l.Text)
@@ -208,12 +234,27 @@ func callError(ctx context.Context, name Name, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return err
 	}
-	var guest *vmhost.GuestError
-	if errors.As(err, &guest) {
+	var (
+		spent *vmhost.BudgetError
+		guest *vmhost.GuestError
+	)
+	about := err
+	switch {
+	case errors.As(err, &spent): // also if the guest had an error of its own because of it
+		about = spent
+	case errors.As(err, &guest):
 		return &query.PluginError{Plugin: string(name), Reason: "error", Detail: guest.Error(), Err: err}
 	}
+	var quarantined *vmhost.QuarantinedError
+	if errors.As(err, &quarantined) {
+		return &query.PluginError{Plugin: string(name), Reason: "quarantined", Detail: quarantined.Error(), Err: err}
+	}
 	for _, k := range failures {
-		if errors.Is(err, k.kind) {
+		switch {
+		case !errors.Is(about, k.kind):
+		case spent != nil:
+			return pluginError(string(name), k.reason, spent)
+		default:
 			return &query.PluginError{Plugin: string(name), Reason: k.reason, Detail: k.kind.Error(), Err: err}
 		}
 	}
@@ -227,7 +268,10 @@ var failures = []struct {
 	reason string
 }{
 	{vmhost.ErrDeadline, "deadline"},
+	{vmhost.ErrCPU, "cpu"},
+	{vmhost.ErrFuel, "fuel"},
 	{vmhost.ErrMemory, "memory"},
+	{vmhost.ErrHostBudget, "host-budget"},
 	{vmhost.ErrTrapped, "trapped"},
 	{vmhost.ErrOutput, "output"},
 	{vmhost.ErrInput, "input"},

@@ -447,15 +447,16 @@ func TestBusy(t *testing.T) {
 		}
 		synctest.Wait()
 		_, receipt, err := n.runner.Rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Timeout: time.Second, Config: say(`{"scores":[]}`)}, "q", candidates())
-		if got := reason(t, "Rank", err); got != "deadline" || receipt.Plugin != "" {
-			t.Errorf("Rank without a slot for 1s = %q, %+v, want deadline and no receipt", got, receipt)
+		if got := reason(t, "Rank", err); got != "busy" || receipt.Plugin != "" || !errors.Is(err, vmhost.ErrBusy) {
+			t.Errorf("Rank without a slot for 1s = %q, %+v, want busy and no receipt", got, receipt)
 		}
+		wantBudget(t, err, query.BudgetUse{Name: "queue_time", Used: 1_000_000, Allowed: 1_000_000, Unit: "us"})
 		hurried, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
 		_, err = n.runner.Invoke(hurried, alice, "says", plugins.Ref{}, "rank", []byte("{}"))
 		var fault *query.PluginError
-		if !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &fault) {
-			t.Errorf("Invoke by a caller who has 1s = %v, want DeadlineExceeded and no *PluginError", err)
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, vmhost.ErrBusy) || errors.As(err, &fault) {
+			t.Errorf("Invoke by a caller who has 1s = %v, want DeadlineExceeded, ErrBusy and no *PluginError", err)
 		}
 		cancel()
 		for range 8 {

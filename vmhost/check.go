@@ -7,13 +7,13 @@ import (
 	"github.com/tars-project/tars/vmhost/wasm"
 )
 
-// PageSize is the unit of linear memory, in bytes.
-const PageSize = 64 << 10
-
 // check refuses a source that must not reach the driver.
 func (h *Host) check(src Source) error {
 	if err := checkLimits(src.Limits, h.opts.MaxLimits); err != nil {
 		return &RefusedError{Offset: -1, Detail: err.Error()}
+	}
+	if err := h.slots.fits(src.Limits.Reservation(), src.AccountMemory); err != nil {
+		return err
 	}
 	limits := h.opts.WASM
 	limits.MemoryPages = min(limits.MemoryPages, uint32(src.Limits.Memory/PageSize))
@@ -22,6 +22,9 @@ func (h *Host) check(src Source) error {
 		return err
 	}
 	if err := checkGrants(found.Imports, src.Grants); err != nil {
+		return err
+	}
+	if err := checkTables(found.Tables, src.Limits.Tables); err != nil {
 		return err
 	}
 	if got := DigestOf(src.Module); got != src.Digest {
@@ -51,28 +54,15 @@ func checkGrants(imports []wasm.Import, g Grants) error {
 	return nil
 }
 
-// checkLimits reports the limits that are not positive, or over those of the
-// node.
-func checkLimits(l, most Limits) error {
-	var errs []error
-	for _, f := range []struct {
-		name      string
-		got, most int64
-		least     int64
-	}{
-		{"wall", int64(l.Wall), int64(most.Wall), 1},
-		{"memory", l.Memory, most.Memory, PageSize},
-		{"input", l.Input, most.Input, 1},
-		{"output", l.Output, most.Output, 1},
-		{"logs", l.Logs, most.Logs, 1},
-		{"host calls", int64(l.HostCalls), int64(most.HostCalls), 0},
-	} {
-		if f.got < f.least || f.got > f.most {
-			errs = append(errs, fmt.Errorf("limit of %s: %d, need %d to %d", f.name, f.got, f.least, f.most))
-		}
+// checkTables refuses a module whose tables may become larger than they may. Each
+// has a maximum or must not be grown; see [wasm.Limits].
+func checkTables(tables []wasm.Table, limit int64) error {
+	var need int64
+	for _, t := range tables {
+		need += int64(max(t.Min, t.Max)) * tableEntry
 	}
-	if l.Memory%PageSize != 0 {
-		errs = append(errs, fmt.Errorf("limit of memory: %d, need a multiple of %d", l.Memory, PageSize))
+	if need > limit {
+		return &RefusedError{Section: "table", Offset: -1, Detail: fmt.Sprintf("the tables may need %d bytes, at most %d are allowed", need, limit)}
 	}
-	return errors.Join(errs...)
+	return nil
 }

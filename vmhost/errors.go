@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// Kinds of error of a load or a call; test with [errors.Is]. A call that its
+// Kinds of error of a load or a call; test with [errors.Is]. One that is about a
+// budget comes as a [*BudgetError], which has the figures. A call that its
 // caller cancelled returns ctx's error and none of these.
 var (
 	// ErrRefused: the module is not one that this host runs. See
@@ -16,6 +17,13 @@ var (
 	ErrTrapped = errors.New("guest trapped")
 	// ErrDeadline: the call passed its wall-clock limit.
 	ErrDeadline = errors.New("guest passed its deadline")
+	// ErrCPU: the call used more processor time than its limit.
+	ErrCPU = errors.New("guest used up its processor time")
+	// ErrFuel: the guest's instructions cost more than its limit.
+	ErrFuel = errors.New("guest used up its fuel")
+	// ErrHostBudget: the guest gave up after it had used up one of its
+	// budgets for host calls.
+	ErrHostBudget = errors.New("guest used up its budget of host calls")
 	// ErrMemory: the guest asked for more memory than its cap.
 	ErrMemory = errors.New("guest passed its memory limit")
 	// ErrOutput: the guest's output is over its cap or not UTF-8.
@@ -25,10 +33,14 @@ var (
 	// ErrCrashed: the machine under the guest died in the call: killed by
 	// the kernel, by an operator, or by a fault of the engine.
 	ErrCrashed = errors.New("guest's machine died")
-	// ErrBusy: no slot came free before the deadline.
+	// ErrBusy: no slot, or no memory of the account or the node, came free
+	// before the deadline.
 	ErrBusy = errors.New("no slot free")
 	// ErrUnavailable: no machine could be started, or the host is closed.
 	ErrUnavailable = errors.New("no machine")
+	// ErrQuarantined: the program is not run because it kept killing its
+	// machine. See [QuarantinedError].
+	ErrQuarantined = errors.New("program in quarantine")
 )
 
 // RefusedError says why a module was refused. Its text is made for the
@@ -65,7 +77,7 @@ const (
 // function. They are the words of plugins/wit/tars.wit.
 const (
 	CodeInvalid     = "invalid"     // an argument over its cap
-	CodeOverBudget  = "over-budget" // more calls than Limits.HostCalls
+	CodeOverBudget  = "over-budget" // more than Limits.HostCalls, HostBytes or HostTime
 	CodeUnavailable = "unavailable" // nothing answers host functions in this call
 )
 

@@ -5,7 +5,14 @@ func Waiting(h *Host, account Account) int {
 	h.slots.mu.Lock()
 	defer h.slots.mu.Unlock()
 	if l := h.slots.lines[account]; l != nil {
-		return len(l.waiters)
+		return l.waiting
 	}
 	return 0
+}
+
+// Reserved returns the memory that calls have reserved.
+func Reserved(h *Host) int64 {
+	h.slots.mu.Lock()
+	defer h.slots.mu.Unlock()
+	return h.slots.memory.used
 }

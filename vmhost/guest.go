@@ -19,6 +19,7 @@ type Guest struct {
 	host    *Host
 	program Program
 	src     Source // without Module
+	expect  *expectation
 	closing sync.Once
 }
 
@@ -35,8 +36,12 @@ func (g *Guest) Limits() Limits { return g.src.Limits }
 // The error is ctx's error if ctx ended, whoever noticed first, together with
 // [ErrBusy] if its deadline passed in the queue. Else it is exactly one of
 // [ErrInput], [ErrBusy], [ErrDeadline] (the guest's own wall-clock limit),
-// [ErrTrapped], [ErrMemory], [ErrOutput], [ErrCrashed], [ErrUnavailable], a
-// *[GuestError], or the error that req.Host ended the call with.
+// [ErrCPU], [ErrFuel], [ErrTrapped], [ErrMemory], [ErrOutput], [ErrCrashed],
+// [ErrUnavailable], [ErrQuarantined], [ErrRefused] (it would never fit into the
+// account's memory), a *[GuestError], or the error that req.Host ended the call with. Where it is about
+// a budget it has a [*BudgetError]. A guest that hands on the error
+// [CodeOverBudget] of a host function gives a *GuestError that is an
+// [ErrHostBudget] too.
 func (g *Guest) Call(ctx context.Context, req Request) (Reply, error) {
 	if err := g.checkInput(req); err != nil {
 		return Reply{}, err
@@ -46,19 +51,25 @@ func (g *Guest) Call(ctx context.Context, req Request) (Reply, error) {
 		return Reply{}, err
 	}
 	defer end()
-	queued, err := g.host.slots.acquire(bounded, g.src.Account, req.Slots, g.host.opts.QueueWait)
+	slot, queued, err := g.host.slots.acquire(bounded, need{
+		account: g.src.Account, most: req.Slots, weight: req.Weight, accountMemory: req.AccountMemory,
+		memory: g.src.Limits.Reservation(), expect: g.expect.duration(), wait: g.host.opts.QueueWait,
+	})
 	if err != nil {
 		if errors.Is(context.Cause(bounded), errHostClosed) && ctx.Err() == nil {
 			err = errHostClosed
 		}
 		return Reply{Usage: Usage{Queue: queued}}, err
 	}
-	defer g.host.slots.release(g.src.Account)
-	start := time.Now()
-	if err := g.ready(ctx, bounded); err != nil {
-		return Reply{Usage: Usage{Queue: queued + time.Since(start)}}, err
+	defer g.host.slots.release(slot)
+	if program, ok := g.program.(readier); ok {
+		start := time.Now()
+		err := g.ready(ctx, bounded, program)
+		queued += time.Since(start)
+		if err != nil {
+			return Reply{Usage: Usage{Queue: queued}}, err
+		}
 	}
-	queued += time.Since(start)
 	reply, err := g.run(ctx, bounded, req)
 	reply.Usage.Queue += queued
 	return reply, err
@@ -72,11 +83,7 @@ type readier interface {
 
 // ready waits for the program's machine before the guest's clock starts: what
 // starting it takes, above all compiling, is not the guest's time.
-func (g *Guest) ready(caller, bounded context.Context) error {
-	program, ok := g.program.(readier)
-	if !ok {
-		return nil
-	}
+func (g *Guest) ready(caller, bounded context.Context, program readier) error {
 	err := program.Ready(bounded)
 	switch {
 	case err == nil:
@@ -86,14 +93,14 @@ func (g *Guest) ready(caller, bounded context.Context) error {
 	case errors.Is(context.Cause(bounded), errHostClosed):
 		return errHostClosed
 	default:
-		return kindOf(err)
+		return g.kindOf(err, Usage{})
 	}
 }
 
 func (g *Guest) checkInput(req Request) error {
 	switch n := int64(len(req.Input)); {
 	case n > g.src.Limits.Input:
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrInput, n, g.src.Limits.Input)
+		return &BudgetError{Budget: BudgetInput, Used: n, Allowed: g.src.Limits.Input}
 	case !utf8.Valid(req.Input):
 		return fmt.Errorf("%w: not UTF-8", ErrInput)
 	case req.Capability == "" || len(req.Capability) > maxCapability || !utf8.ValidString(req.Capability):
@@ -107,50 +114,81 @@ func (g *Guest) checkInput(req Request) error {
 func (g *Guest) run(caller, bounded context.Context, req Request) (Reply, error) {
 	ctx, cancel := context.WithTimeoutCause(bounded, g.src.Limits.Wall, ErrDeadline)
 	defer cancel()
-	calls := &hostCalls{limits: g.src.Limits, grants: g.src.Grants, answer: req.Host}
+	calls := &hostCalls{limits: &g.src.Limits, grants: g.src.Grants, answer: req.Host}
 	req.Host = calls.serve
 	start := time.Now()
 	raw, err := g.program.Call(ctx, req)
 	took := time.Since(start)
-	failure := endOf(caller, ctx, g.src.Limits.Wall)
+	g.expect.saw(took)
+	failure := endOf(caller, ctx, g.src.Limits.Wall, took)
 	cancel()
 	hostErr := calls.finish()
 	g.reportLate(took)
 
 	reply := g.bound(raw)
-	reply.Usage.HostCalls = calls.count
+	reply.Usage.HostCalls, reply.Usage.HostBytes, reply.Usage.HostTime = calls.count, calls.bytes, calls.time
 	switch {
 	case failure != nil:
 		return reply, failure
 	case hostErr != nil:
 		return reply, hostErr
 	case err != nil:
-		return reply, kindOf(err)
+		return reply, g.kindOf(calls.overBudget(err), reply.Usage)
+	}
+	if used := reply.Usage.Fuel; used > g.src.Limits.Fuel { // on its last way to the end, where nothing compares
+		return reply, g.src.Limits.OverBudget(BudgetFuel, used)
 	}
 	return g.checkOutput(reply, raw.Output)
 }
 
 // endOf returns why a call's context ended, nil if it did not: what its caller
 // did comes before what the host did.
-func endOf(caller, ctx context.Context, wall time.Duration) error {
+func endOf(caller, ctx context.Context, wall, took time.Duration) error {
 	cause := context.Cause(ctx)
 	switch {
 	case caller.Err() != nil:
 		return caller.Err()
 	case errors.Is(cause, ErrDeadline):
-		return fmt.Errorf("%w of %v", ErrDeadline, wall)
+		return overWall(wall, took)
 	default:
 		return cause
 	}
 }
 
-// kindOf gives an error of a driver one of our kinds.
-func kindOf(err error) error {
-	var guest *GuestError
-	if errors.As(err, &guest) {
-		return &GuestError{Code: CutText(guest.Code, MaxErrorCode), Message: CutText(guest.Message, MaxErrorMessage)}
+// overWall is the error of a call that passed its wall-clock limit.
+func overWall(wall, took time.Duration) error {
+	return &BudgetError{Budget: BudgetWall, Used: max(took, wall).Microseconds(), Allowed: wall.Microseconds()}
+}
+
+// kindOf gives an error of a driver one of our kinds. Of what a machine says of a
+// budget only that it was used up is believed, and of how much was used no more
+// than what else is known of the call allows.
+func (g *Guest) kindOf(err error, usage Usage) error {
+	var (
+		guest  *GuestError
+		budget *BudgetError
+	)
+	switch {
+	case errors.As(err, &guest):
+		cut := &GuestError{Code: CutText(guest.Code, MaxErrorCode), Message: CutText(guest.Message, MaxErrorMessage)}
+		if errors.As(err, &budget) {
+			return fmt.Errorf("%w: %w", budget, cut) // the host's own account
+		}
+		return cut
+	case errors.As(err, &budget) && budget.Budget.InVM():
+		used := budget.Used
+		if budget.Budget == BudgetCPU {
+			used = min(used, usage.VM.Microseconds())
+		}
+		return g.src.Limits.OverBudget(budget.Budget, used)
+	case errors.As(err, &budget):
+		return fmt.Errorf("%w: it says %s", ErrCrashed, budget.Error()) // of what is the host's to say
+	case errors.Is(err, ErrMemory):
+		return g.src.Limits.OverBudget(BudgetMemory, usage.PeakMemory)
+	case errors.Is(err, ErrDeadline): // the machine's clock was first
+		return overWall(g.src.Limits.Wall, usage.VM)
 	}
-	for _, kind := range []error{ErrTrapped, ErrMemory, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy, ErrDeadline} {
+	for _, kind := range []error{ErrTrapped, ErrOutput, ErrCrashed, ErrUnavailable, ErrBusy, ErrQuarantined} {
 		if errors.Is(err, kind) {
 			return err
 		}
@@ -169,13 +207,14 @@ func (g *Guest) bound(raw Reply) Reply {
 		book.Add(l.Level, l.Text)
 	}
 	usage := raw.Usage
+	usage.CPU = min(max(usage.CPU, 0), usage.VM)
 	usage.LogsDropped = max(usage.LogsDropped, 0) + book.Dropped()
 	return Reply{Logs: book.Logs(), Usage: usage}
 }
 
 func (g *Guest) checkOutput(reply Reply, output []byte) (Reply, error) {
 	if n := int64(len(output)); n > g.src.Limits.Output {
-		return reply, fmt.Errorf("%w: %d bytes, at most %d", ErrOutput, n, g.src.Limits.Output)
+		return reply, g.src.Limits.OverBudget(BudgetOutput, n)
 	}
 	if !utf8.Valid(output) {
 		return reply, fmt.Errorf("%w: not UTF-8", ErrOutput)

@@ -17,8 +17,11 @@ type Options struct {
 	PerAccount int           // most calls at once of one account; 0 means Slots
 	Queue      int           // most waiting calls of one account; 0 means 1,024
 	QueueWait  time.Duration // longest wait for a slot; 0 means 30 s
+	// Memory is the most that all calls may have reserved at once, bytes; see
+	// [Limits.Reservation]. 0 means as much as the slots could.
+	Memory int64
 	// MaxLimits are the caps of the node, which a program's limits must not
-	// pass. Every field must be positive.
+	// pass; see there for what zero means.
 	MaxLimits Limits
 	// WASM are the caps on modules; the zero value means
 	// [wasm.DefaultLimits]. Its MemoryPages is narrowed for each program to
@@ -40,6 +43,10 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.QueueWait <= 0 {
 		o.QueueWait = 30 * time.Second
+	}
+	o.MaxLimits = o.MaxLimits.WithDefaults()
+	if o.Memory <= 0 {
+		o.Memory = int64(o.Slots) * o.MaxLimits.Reservation()
 	}
 	if o.WASM.Size == 0 {
 		o.WASM = wasm.DefaultLimits()
@@ -78,13 +85,23 @@ func New(driver Driver, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vmhost: %w", err)
 	}
+	memory := memoryTree{most: opts.Memory}
+	if machines, ok := driver.(resident); ok {
+		memory.resident = machines.Resident
+	}
 	return &Host{
 		driver:  driver,
 		opts:    opts,
-		slots:   newSlots(opts.Slots, opts.PerAccount, opts.Queue),
+		slots:   newSlots(opts.Slots, opts.PerAccount, opts.Queue, memory),
 		running: make(map[*work]struct{}),
 	}, nil
 }
+
+// resident is a [Driver] whose machines keep memory that no call has reserved,
+// such as VMs at their image between calls. Resident returns how many bytes that
+// is now, on the whole node; it is asked under a lock for each call that starts,
+// so it must be quick and must call nothing of the host.
+type resident interface{ Resident() int64 }
 
 var errHostClosed = fmt.Errorf("%w: the host is closed", ErrUnavailable)
 
@@ -102,15 +119,17 @@ func (h *Host) Guests() int {
 }
 
 // Load checks a module and makes it ready for calls. The module is read by a
-// bounded parser before anything else sees it. The error is [ErrRefused], with
-// a [*RefusedError], when the module is at fault, [ErrUnavailable] when the
-// machine is, or ctx's.
+// bounded parser before anything else sees it. The error is [ErrRefused] when the
+// module is at fault, with a [*RefusedError], or a [*BudgetError] if not one call
+// would fit into the memory of its account or the node; [ErrUnavailable] when the
+// machine is at fault, or ctx's.
 func (h *Host) Load(ctx context.Context, src Source) (*Guest, error) {
 	ctx, end, err := h.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
+	src.Limits = src.Limits.within(h.opts.MaxLimits)
 	if err := h.check(src); err != nil {
 		return nil, fmt.Errorf("load %v: %w", src.Digest, err)
 	}
@@ -128,7 +147,7 @@ func (h *Host) Load(ctx context.Context, src Source) (*Guest, error) {
 	h.mu.Lock()
 	h.guests++
 	h.mu.Unlock()
-	return &Guest{host: h, program: program, src: src}, nil
+	return &Guest{host: h, program: program, src: src, expect: newExpectation()}, nil
 }
 
 // begin counts a load or a call among those that Close waits for. The context

@@ -168,6 +168,10 @@ func TestHostBelievesNothing(t *testing.T) {
 		{"a deadline that was none", vmhost.Reply{}, context.DeadlineExceeded, vmhost.ErrCrashed},
 		{"a trap", vmhost.Reply{Output: []byte("and an output")}, fmt.Errorf("%w: x", vmhost.ErrTrapped), vmhost.ErrTrapped},
 		{"out of memory", vmhost.Reply{}, vmhost.ErrMemory, vmhost.ErrMemory},
+		{"a deadline of its own", vmhost.Reply{}, vmhost.ErrDeadline, vmhost.ErrDeadline},
+		{"a budget that is the host's", vmhost.Reply{}, &vmhost.BudgetError{Budget: vmhost.BudgetAccountMemory, Used: 2, Allowed: 1}, vmhost.ErrCrashed},
+		{"a budget that nobody has", vmhost.Reply{}, &vmhost.BudgetError{Budget: "patience", Used: 2, Allowed: 1}, vmhost.ErrCrashed},
+		{"more fuel than allowed, and an output", vmhost.Reply{Output: []byte("x"), Usage: vmhost.Usage{Fuel: 1 << 60}}, nil, vmhost.ErrFuel},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := loadGuest(t, newHost(t, liar{call: func(context.Context, vmhost.Request) (vmhost.Reply, error) { return c.reply, c.err }}, vmhost.Options{Slots: 1}), "a")

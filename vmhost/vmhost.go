@@ -54,19 +54,6 @@ func (t Tier) String() string {
 	}
 }
 
-// Limits are the caps of one call. Every field must be positive; [Host]
-// refuses a program whose limits pass those of the node.
-type Limits struct {
-	Wall   time.Duration // from the start of the call in its VM to its end
-	Memory int64         // linear memory, bytes, a multiple of 64 KiB
-	Input  int64         // bytes handed in
-	Output int64         // bytes handed back
-	Logs   int64         // bytes of log messages, each of which costs 32 besides its text; more are dropped and counted
-	// HostCalls is the most calls of host functions other than log; zero
-	// means that there is none to call.
-	HostCalls int
-}
-
 // Source is a program to be loaded.
 type Source struct {
 	Account Account
@@ -74,8 +61,14 @@ type Source struct {
 	Digest  Digest // of Module
 	Limits  Limits
 	Grants  Grants
+	// AccountMemory is the most memory of all calls of the account together, as
+	// in [Request], bytes; 0 means no limit at that level. A program of which not
+	// one call fits is refused. A driver whose machines can be held
+	// to it by the kernel does that too, by what the latest load says.
+	AccountMemory int64
 	// Samples are calls that are made at Load, so that what a program makes ready
-	// at its first calls is part of its image. At most MaxSamples.
+	// at its first calls is part of its image. At most MaxSamples. A program that
+	// does not return from one is refused.
 	Samples []Sample
 	// Fresh gives every call a new instance, initialised for it alone, where
 	// others are put back at an image: for programs that must not start from
@@ -91,9 +84,6 @@ const MaxSamples = 16
 type Sample struct {
 	Capability string
 	Input      []byte // a UTF-8 document within the limits
-	// Guess says that the sample is not the author's: a program that does not
-	// return from it does without samples, where otherwise it is refused.
-	Guess bool
 }
 
 // Grants are the host functions that a program may import. A module that
@@ -127,6 +117,12 @@ type Request struct {
 	Input      []byte   // a UTF-8 document
 	Host       HostFunc // answers host functions; nil refuses every call
 	Slots      int      // most calls of the account at once; 0 means what the host allows each
+	// AccountMemory is the most memory that calls of the account may have
+	// reserved at once, bytes; 0 means the node's share.
+	AccountMemory int64
+	// Weight is the account's share of the slots against others' when calls
+	// wait: twice the weight, twice the time. 0 means 1; cut at [MaxWeight].
+	Weight int
 	// Deterministic fixes the clock and seeds random numbers from Seed.
 	Deterministic bool
 	Seed          [32]byte
@@ -147,14 +143,22 @@ type Log struct {
 
 // Usage is what one call cost.
 type Usage struct {
-	Tier        Tier
-	Grade       string        // isolation really reached, such as "jail+cgroup"; see vmhost/cell
-	Queue       time.Duration // waited for a slot and a cell
-	VM          time.Duration // in the VM, making it ready and host calls included
-	Restore     time.Duration // of that, putting the VM back at its image; 0 for one that was thrown away
-	Fuel        int64         // what the guest's instructions cost, by the model of vmhost/wasm
-	PeakMemory  int64         // bytes of linear memory at the end of the call, which never shrinks
+	Tier  Tier
+	Grade string        // isolation really reached, such as "jail+cgroup"; see vmhost/cell
+	Queue time.Duration // waited for a slot, for memory and for a cell
+	VM    time.Duration // in the VM, instantiation and host calls included
+	// Restore is what of VM putting the machine back at its image took; 0 for one
+	// that was thrown away.
+	Restore time.Duration
+	CPU     time.Duration // of the thread that ran the guest, host calls excluded; 0 where it is not measured
+	Fuel    int64         // what the guest's instructions cost, by the model of vmhost/wasm
+	// PeakMemory is the linear memory at the end of the call, which never
+	// shrinks, and the most that the module's tables may have: bytes. What of
+	// the stack was used is not known.
+	PeakMemory  int64
 	HostCalls   int
+	HostBytes   int64         // arguments and answers of host calls
+	HostTime    time.Duration // in host calls
 	LogsDropped int
 }
 

@@ -49,6 +49,10 @@ func (d *decoder) policy(p *tenancy.Policy) error {
 			p.PluginWall, err = d.milliseconds(time.Minute)
 		case "plugin_slots":
 			p.PluginSlots, err = count(d, 1, 10_000)
+		case "memory_bytes":
+			p.Memory, err = d.integer(64<<10, 1<<40)
+		case "plugin_weight":
+			p.PluginWeight, err = count(d, 1, 1000)
 		default:
 			err = unknown()
 		}

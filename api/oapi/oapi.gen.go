@@ -167,6 +167,21 @@ type Answer struct {
 // AnyJSON Any JSON value.
 type AnyJSON = json.RawMessage
 
+// BudgetUse The budget that a call used up, or waited for in vain.
+type BudgetUse struct {
+	Allowed int64 `json:"allowed"`
+
+	// Name Of one call: `wall`, `cpu`, `fuel`, `memory`, `input`, `output`, `host_calls`, `host_bytes`, `host_time`. Of all calls
+	// of the tenant: `queue` (waiting), `queue_time` (for a slot), `account_memory`. Of the node: `node_memory`. More may come.
+	Name string `json:"name"`
+
+	// Unit `bytes`, `us` (microseconds), `fuel` or `calls`.
+	Unit string `json:"unit"`
+
+	// Used What was used, or asked for, in `unit`.
+	Used int64 `json:"used"`
+}
+
 // Check defines model for Check.
 type Check struct {
 	// Detail What was found, such as the sandbox's grade.
@@ -393,10 +408,13 @@ type Metric string
 // Missing defines model for Missing.
 type Missing struct {
 	AfterMs float64 `json:"after_ms"`
-	Detail  string  `json:"detail"`
 
-	// Reason One of `deadline`, `memory`, `trapped`, `output`, `input`, `refused`, `error`, `crashed`, `busy`, `not-found`,
-	// `unavailable`. More may come.
+	// Budget The budget that a call used up, or waited for in vain.
+	Budget *BudgetUse `json:"budget,omitempty"`
+	Detail string     `json:"detail"`
+
+	// Reason One of `deadline`, `cpu`, `fuel`, `memory`, `trapped`, `output`, `input`, `host-budget`, `refused`, `error`, `crashed`,
+	// `quarantined`, `busy`, `not-found`, `unavailable`. More may come.
 	Reason string `json:"reason"`
 
 	// Source `plugin NAME` or `leg N`.
@@ -483,6 +501,10 @@ type Policy struct {
 	MaxCollections *int `json:"max_collections,omitempty"`
 	MaxPlugins     *int `json:"max_plugins,omitempty"`
 
+	// MemoryBytes Most memory of all its plugin calls together. A call counts with all that it may come to need (memory, tables, stack)
+	// from its start; one that does not fit beside the others waits.
+	MemoryBytes *int64 `json:"memory_bytes,omitempty"`
+
 	// MinIsolation Weakest tier that its plugins may run in.
 	MinIsolation *PolicyMinIsolation `json:"min_isolation,omitempty"`
 
@@ -494,10 +516,41 @@ type Policy struct {
 
 	// PluginWallMs Longest plugin call.
 	PluginWallMs *int64 `json:"plugin_wall_ms,omitempty"`
+
+	// PluginWeight Share of the node's slots against other tenants when calls wait; 1 where left out.
+	PluginWeight *int `json:"plugin_weight,omitempty"`
 }
 
 // PolicyMinIsolation Weakest tier that its plugins may run in.
 type PolicyMinIsolation string
+
+// QuarantineList defines model for QuarantineList.
+type QuarantineList struct {
+	Modules []QuarantinedModule `json:"modules"`
+
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// QuarantinedModule defines model for QuarantinedModule.
+type QuarantinedModule struct {
+	// Deaths Cells that died, one after the other.
+	Deaths int `json:"deaths"`
+
+	// ModuleDigest `sha256:` and 64 hexadecimal digits.
+	//
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	ModuleDigest Digest `json:"module_digest"`
+
+	// Reason What its last cell died of.
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+
+	// Tenant 1 to 63 of a-z, 0-9 and `-`; first and last a letter or a digit.
+	//
+	// Example: acme
+	Tenant TenantID `json:"tenant"`
+}
 
 // QueryMatch defines model for QueryMatch.
 type QueryMatch struct {
@@ -538,6 +591,9 @@ type ReadinessStatus string
 type Receipt struct {
 	Capability string `json:"capability"`
 
+	// CpuUs Microseconds of processor time in the VM, without host calls; 0 where it is not measured.
+	CpuUs int64 `json:"cpu_us"`
+
 	// Digest `sha256:` and 64 hexadecimal digits.
 	//
 	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
@@ -547,11 +603,19 @@ type Receipt struct {
 	Fuel int64 `json:"fuel"`
 
 	// Grade What it was made of, such as `jail+cgroup`.
-	Grade           string   `json:"grade"`
-	HostCalls       int      `json:"host_calls"`
-	Logs            []string `json:"logs"`
-	PeakMemoryBytes int64    `json:"peak_memory_bytes"`
-	Plugin          string   `json:"plugin"`
+	Grade string `json:"grade"`
+
+	// HostBytes Arguments and answers of host calls.
+	HostBytes int64 `json:"host_bytes"`
+	HostCalls int   `json:"host_calls"`
+
+	// HostUs Microseconds in host calls.
+	HostUs int64    `json:"host_us"`
+	Logs   []string `json:"logs"`
+
+	// PeakMemoryBytes Linear memory at the end of the call, which never shrinks, and the most that the module's tables may have.
+	PeakMemoryBytes int64  `json:"peak_memory_bytes"`
+	Plugin          string `json:"plugin"`
 
 	// QueueUs Microseconds that the call waited.
 	QueueUs int64 `json:"queue_us"`
@@ -698,6 +762,11 @@ type PathCollection = Name
 // PathKey Example: key_2f9qk3m5x7zt8w4n
 type PathKey = KeyID
 
+// PathModule `sha256:` and 64 hexadecimal digits.
+//
+// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+type PathModule = Digest
+
 // PathPlugin 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
 //
 // Example: handbook
@@ -717,6 +786,15 @@ type PathTenant = TenantID
 //
 // Example: live
 type PathVersion = VersionRef
+
+// ListQuarantinedParams defines parameters for ListQuarantined.
+type ListQuarantinedParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
 
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
@@ -798,6 +876,12 @@ type ServerInterface interface {
 	// GetReadyz Can requests be served
 	// (GET /readyz)
 	GetReadyz(ctx echo.Context) error
+	// ListQuarantined List modules in quarantine
+	// (GET /v1/admin/quarantine)
+	ListQuarantined(ctx echo.Context, params ListQuarantinedParams) error
+	// ReleaseQuarantined Release a module from quarantine
+	// (DELETE /v1/admin/quarantine/{tenant}/{module})
+	ReleaseQuarantined(ctx echo.Context, tenant PathTenant, module PathModule) error
 	// ListTenants List tenants
 	// (GET /v1/admin/tenants)
 	ListTenants(ctx echo.Context, params ListTenantsParams) error
@@ -886,6 +970,55 @@ func (w *ServerInterfaceWrapper) GetReadyz(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetReadyz(ctx)
+	return err
+}
+
+// ListQuarantined converts echo context to params.
+func (w *ServerInterfaceWrapper) ListQuarantined(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListQuarantinedParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListQuarantined(ctx, params)
+	return err
+}
+
+// ReleaseQuarantined converts echo context to params.
+func (w *ServerInterfaceWrapper) ReleaseQuarantined(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant PathTenant
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "module" -------------
+	var module PathModule
+
+	err = runtime.BindStyledParameterWithOptions("simple", "module", ctx.Param("module"), &module, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter module: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReleaseQuarantined(ctx, tenant, module)
 	return err
 }
 
@@ -1375,6 +1508,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.GET(options.BaseURL+"/livez", wrapper.GetLivez, options.OperationMiddlewares["getLivez"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReadyz, options.OperationMiddlewares["getReadyz"]...)
+	router.GET(options.BaseURL+"/v1/admin/quarantine", wrapper.ListQuarantined, options.OperationMiddlewares["listQuarantined"]...)
+	router.DELETE(options.BaseURL+"/v1/admin/quarantine/:tenant/:module", wrapper.ReleaseQuarantined, options.OperationMiddlewares["releaseQuarantined"]...)
 	router.GET(options.BaseURL+"/v1/admin/tenants", wrapper.ListTenants, options.OperationMiddlewares["listTenants"]...)
 	router.POST(options.BaseURL+"/v1/admin/tenants", wrapper.CreateTenant, options.OperationMiddlewares["createTenant"]...)
 	router.GET(options.BaseURL+"/v1/admin/tenants/:tenant", wrapper.GetTenant, options.OperationMiddlewares["getTenant"]...)
@@ -1440,6 +1575,45 @@ func (response GetReadyz200JSONResponse) VisitGetReadyzResponse(w http.ResponseW
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListQuarantinedRequestObject struct {
+	Params ListQuarantinedParams
+}
+
+type ListQuarantinedResponseObject interface {
+	VisitListQuarantinedResponse(w http.ResponseWriter) error
+}
+
+type ListQuarantined200JSONResponse QuarantineList
+
+func (response ListQuarantined200JSONResponse) VisitListQuarantinedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReleaseQuarantinedRequestObject struct {
+	Tenant PathTenant `json:"tenant"`
+	Module PathModule `json:"module"`
+}
+
+type ReleaseQuarantinedResponseObject interface {
+	VisitReleaseQuarantinedResponse(w http.ResponseWriter) error
+}
+
+type ReleaseQuarantined204Response struct {
+}
+
+func (response ReleaseQuarantined204Response) VisitReleaseQuarantinedResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type ListTenantsRequestObject struct {
@@ -1968,6 +2142,12 @@ type StrictServerInterface interface {
 	// GetReadyz Can requests be served
 	// (GET /readyz)
 	GetReadyz(ctx context.Context, request GetReadyzRequestObject) (GetReadyzResponseObject, error)
+	// ListQuarantined List modules in quarantine
+	// (GET /v1/admin/quarantine)
+	ListQuarantined(ctx context.Context, request ListQuarantinedRequestObject) (ListQuarantinedResponseObject, error)
+	// ReleaseQuarantined Release a module from quarantine
+	// (DELETE /v1/admin/quarantine/{tenant}/{module})
+	ReleaseQuarantined(ctx context.Context, request ReleaseQuarantinedRequestObject) (ReleaseQuarantinedResponseObject, error)
 	// ListTenants List tenants
 	// (GET /v1/admin/tenants)
 	ListTenants(ctx context.Context, request ListTenantsRequestObject) (ListTenantsResponseObject, error)
@@ -2088,6 +2268,57 @@ func (sh *strictHandler) GetReadyz(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(GetReadyzResponseObject); ok {
 		return validResponse.VisitGetReadyzResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListQuarantined operation middleware
+func (sh *strictHandler) ListQuarantined(ctx echo.Context, params ListQuarantinedParams) error {
+	var request ListQuarantinedRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListQuarantined(ctx.Request().Context(), request.(ListQuarantinedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListQuarantined")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListQuarantinedResponseObject); ok {
+		return validResponse.VisitListQuarantinedResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReleaseQuarantined operation middleware
+func (sh *strictHandler) ReleaseQuarantined(ctx echo.Context, tenant PathTenant, module PathModule) error {
+	var request ReleaseQuarantinedRequestObject
+
+	request.Tenant = tenant
+	request.Module = module
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReleaseQuarantined(ctx.Request().Context(), request.(ReleaseQuarantinedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReleaseQuarantined")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReleaseQuarantinedResponseObject); ok {
+		return validResponse.VisitReleaseQuarantinedResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

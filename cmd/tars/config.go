@@ -36,9 +36,14 @@ type serverConfig struct {
 	PluginTenant  int           `name:"plugin-tenant-slots" env:"TARS_PLUGIN_TENANT_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once of one tenant; 0 means half of the node's."`
 	PluginsLoaded int           `env:"TARS_PLUGINS_LOADED" default:"64" placeholder:"N" help:"Plugin versions kept ready; the one not used longest gives way."`
 	PluginIdle    time.Duration `env:"TARS_PLUGIN_IDLE" default:"60s" help:"How long a cell without calls is kept."`
+	PluginBlanks  int           `env:"TARS_PLUGIN_BLANKS" default:"2" placeholder:"N" help:"Sealed cells kept ready for the next plugin; 0 for none."`
+	PluginDeaths  int           `env:"TARS_PLUGIN_DEATHS" default:"5" placeholder:"N" help:"Cells in a row that a plugin may kill before it is not run any more."`
 	PluginWall    time.Duration `env:"TARS_PLUGIN_WALL" default:"2s" help:"Wall-clock limit of a call whose manifest names none."`
 	PluginMaxWall time.Duration `env:"TARS_PLUGIN_MAX_WALL" default:"30s" help:"Longest wall-clock limit that a manifest may ask for."`
 	PluginMemory  int64         `name:"plugin-max-memory" env:"TARS_PLUGIN_MAX_MEMORY" default:"268435456" placeholder:"BYTES" help:"Most linear memory that a manifest may ask for; a multiple of 65536."`
+	PluginFuel    int64         `env:"TARS_PLUGIN_FUEL" default:"0" placeholder:"N" help:"Fuel of a call whose manifest names none; 0 means 10 for each nanosecond of its wall-clock limit."`
+	PluginMaxFuel int64         `env:"TARS_PLUGIN_MAX_FUEL" default:"0" placeholder:"N" help:"Most fuel that a manifest may ask for; 0 means 10 for each nanosecond of the longest wall-clock limit."`
+	PluginNode    int64         `name:"plugin-node-memory" env:"TARS_PLUGIN_NODE_MEMORY" default:"0" placeholder:"BYTES" help:"Most memory that all plugin calls together may come to need; calls beyond it wait. 0 means half of the machine's, or of the container's."`
 	PluginModule  int64         `name:"plugin-max-module" env:"TARS_PLUGIN_MAX_MODULE" default:"33554432" placeholder:"BYTES" help:"Largest module."`
 
 	OpenAIURL        string `name:"openai-url" env:"TARS_OPENAI_URL" placeholder:"URL" help:"Base of an OpenAI-compatible embedding server, such as http://127.0.0.1:8000/v1; offers the embedder \"openai\"."`
@@ -58,6 +63,7 @@ type settings struct {
 	conns    int
 	slots    int
 	tenant   int
+	memory   int64 // of all plugin calls
 	defaults plugins.Defaults
 	openai   *openai.Config // nil without one
 }
@@ -88,6 +94,8 @@ func (c *serverConfig) settings() (settings, error) {
 		{"plugin-slots", c.PluginSlots, 0, 10_000},
 		{"plugin-tenant-slots", c.PluginTenant, 0, 10_000},
 		{"plugins-loaded", c.PluginsLoaded, 1, 10_000},
+		{"plugin-blanks", c.PluginBlanks, 0, 1000},
+		{"plugin-deaths", c.PluginDeaths, 1, 1000},
 	} {
 		if n.value < n.least || n.value > n.atMost {
 			p.add(n.flag, "is %d; need %d to %d", n.value, n.least, n.atMost)
@@ -111,6 +119,12 @@ func (c *serverConfig) settings() (settings, error) {
 	if c.PluginMemory < 1<<20 || c.PluginMemory > 4<<30 || c.PluginMemory%(64<<10) != 0 {
 		p.add("plugin-max-memory", "is %d; need a multiple of 65536 from 1 MiB to 4 GiB", c.PluginMemory)
 	}
+	if c.PluginFuel < 0 {
+		p.add("plugin-fuel", "is %d; need 1 or more, or 0 for the default", c.PluginFuel)
+	}
+	if c.PluginMaxFuel < 0 || c.PluginMaxFuel > 0 && c.PluginMaxFuel < c.PluginFuel {
+		p.add("plugin-max-fuel", "is %d; need --plugin-fuel or more, or 0 for the default", c.PluginMaxFuel)
+	}
 	if c.PluginModule < 1 || c.PluginModule > 128<<20 {
 		p.add("plugin-max-module", "is %d; need 1 to %d", c.PluginModule, 128<<20)
 	}
@@ -121,7 +135,21 @@ func (c *serverConfig) settings() (settings, error) {
 		}
 	}
 	s.derive(c)
+	if s.memory, err = c.nodeMemory(); err != nil {
+		p.add("plugin-node-memory", "is not given, and %v", err)
+	} else if need := s.defaults.Most().Reservation(); s.memory < need {
+		p.add("plugin-node-memory", "is %d; need %d for one call of --plugin-max-memory with its stack and tables", s.memory, need)
+	}
 	return s, p.err()
+}
+
+// nodeMemory is the memory for all plugin calls.
+func (c *serverConfig) nodeMemory() (int64, error) {
+	if c.PluginNode != 0 {
+		return c.PluginNode, nil
+	}
+	all, err := machineMemory()
+	return all / 2, err
 }
 
 // derive fills in what follows from the configuration and the machine.
@@ -143,6 +171,8 @@ func (s *settings) derive(c *serverConfig) {
 		Input:  16 << 20, // 200 candidates with a megabyte of text each are refused, 200 usual ones pass
 		Output: 1 << 20, MaxOutput: 8 << 20,
 		Logs: 16 << 10,
+		Fuel: c.PluginFuel, MaxFuel: c.PluginMaxFuel,
+		HostCalls: 100, MaxHostCalls: 1000,
 	}
 }
 

@@ -135,7 +135,7 @@ func TestKilledCell(t *testing.T) {
 // the time that its new cell takes to start and compile is not counted as its own.
 func TestScaledToZero(t *testing.T) {
 	t.Parallel()
-	s := start(t, pgtest.DB(t), "TARS_PLUGIN_IDLE=1s")
+	s := start(t, pgtest.DB(t), "TARS_PLUGIN_IDLE=1s", "TARS_PLUGIN_BLANKS=0")
 	client := s.tenant(t, "acme")
 	manifest := []byte(`{"abi":1,"name":"echo","capabilities":["rank"],"grants":["log"],"limits":{"wall_ms":200}}`)
 	if _, err := client.Upload(t.Context(), "/v1/plugins/echo/versions", manifest, vmhosttest.Guest(t, "echo"), nil); err != nil {

@@ -3,8 +3,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +27,7 @@ var mayImport = map[string][]string{
 // homes are the folders that may import a foreign package; tests of them too.
 var homes = map[string][]string{
 	"github.com/labstack/echo/":         {"api"},
+	"github.com/maypok86/otter/":        {"knowledge/tenancy", "plugins"},
 	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
 	"github.com/pgvector/":              {"knowledge/pgstore"},
 	"github.com/tetratelabs/wazero":     {"vmhost/wazerovm"},
@@ -42,6 +47,14 @@ var homes = map[string][]string{
 	"github.com/jackc/puddle/":          {},
 	"github.com/spf13/cobra":            {},
 	"github.com/elastic/go-seccomp-bpf": {},
+}
+
+// engines are the drivers without a sandbox around them, and who may build them
+// into what is shipped: the inside of a cell alone. So nothing that serve reads
+// can make it run guests in its own process.
+var engines = map[string][]string{
+	"vmhost/wazerovm": {"vmhost/cell"},
+	"vmhost/fakevm":   {},
 }
 
 // testOnly are packages that only tests, and packages of tests, may import.
@@ -93,10 +106,49 @@ func TestLayoutSeesPlantedImports(t *testing.T) {
 		{ImportPath: module + "plugins", TestImports: []string{"github.com/tetratelabs/wazero"}},
 		{ImportPath: module + "knowledge", Imports: []string{"testing"}},
 		{ImportPath: module + "util"},
+		{ImportPath: module + "cmd/tars", Imports: []string{module + "vmhost/wazerovm"}},
+		{ImportPath: module + "vmhost", Imports: []string{module + "vmhost/fakevm"}},
 	} {
 		if len(faults(planted)) == 0 {
 			t.Errorf("faults(%v) is empty, want one", planted)
 		}
+	}
+}
+
+// TestEngineIsInCellsAlone: in the package that has both sides of a cell, the
+// engine is made in the function that is the inside's whole life, and nowhere else.
+func TestEngineIsInCellsAlone(t *testing.T) {
+	const dir = "../../vmhost/cell"
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("Glob(%s) = %d files, %v", dir, len(files), err)
+	}
+	made := map[string]int{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if x, ok := s.X.(*ast.Ident); ok && x.Name == "wazerovm" {
+						made[f.Name.Name]++
+					}
+				}
+				return true
+			})
+		}
+	}
+	if len(made) != 1 || made["Main"] == 0 {
+		t.Errorf("the engine is used in the functions %v of %s, want Main alone", made, dir)
 	}
 }
 
@@ -130,6 +182,9 @@ func faults(p pkg) []string {
 		}
 	}
 	for _, imported := range p.Imports {
+		if users, engine := engines[strings.TrimPrefix(imported, module)]; engine && !slices.Contains(users, path) {
+			found = append(found, path+" imports "+imported+" outside tests")
+		}
 		if slices.Contains(testOnly, imported) && !strings.HasSuffix(path, "test") {
 			found = append(found, path+" imports "+imported+" outside tests")
 		}

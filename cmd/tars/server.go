@@ -30,12 +30,17 @@ import (
 
 // server is everything that a running TARS consists of, wired.
 type server struct {
-	config   *serverConfig
-	logger   *slog.Logger
-	pools    pools
-	store    *pgstore.Store
-	keys     *tenancy.Keys
+	config *serverConfig
+	logger *slog.Logger
+	pools  pools
+	store  *pgstore.Store
+	keys   *tenancy.Keys
+
+	directory *tenancy.Recent
+	catalog   *plugins.Recent
+
 	host     *vmhost.Host
+	cells    *cell.Driver // of the host, for its figures
 	loader   *plugins.Loader
 	api      *http.Server
 	metrics  *http.Server // nil without one
@@ -70,15 +75,16 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	if err != nil {
 		return srv, err
 	}
-	directory := pgtenancy.New(srv.pools.app, srv.pools.jobs)
-	if srv.keys, err = tenancy.NewKeys(directory, s.ring, s.adminKey); err != nil {
+	srv.directory = tenancy.NewRecent(pgtenancy.New(srv.pools.app, srv.pools.jobs))
+	if srv.keys, err = tenancy.NewKeys(srv.directory, s.ring, s.adminKey); err != nil {
 		return srv, err
 	}
 	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, pgstore.Options{})
-	catalog := pgcatalog.New(srv.pools.app)
+	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
-	runner := &plugins.Runner{Catalog: catalog, Loader: srv.loader, Policies: directory, Tier: srv.host.Tier()}
+	runner := &plugins.Runner{Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier()}
 	metrics := api.NewMetrics()
+	metrics.RegisterCells(srv.cellStats)
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
 		Tenants:     srv.keys,
@@ -87,9 +93,10 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Writer:      &ingest.Writer{Store: srv.store, Embedders: embedders},
 		Embedders:   embedders,
 		Engine:      &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
-		Registry:    &plugins.Registry{Catalog: catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
-		Catalog:     catalog,
+		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
+		Catalog:     srv.catalog,
 		Invoker:     runner,
+		Quarantine:  plugins.Quarantine{Host: srv.host},
 	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
 	if err != nil {
 		return srv, err
@@ -99,23 +106,37 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 
 // startHost starts what runs guests: cells, and the host above them.
 func (srv *server) startHost(c *serverConfig, s settings) error {
-	driver, err := cell.New(cell.Options{MinGrade: s.grade, MaxCells: c.PluginsLoaded, IdleTimeout: c.PluginIdle, Logger: srv.logger})
+	driver, err := cell.New(cell.Options{
+		MinGrade: s.grade, MaxCells: c.PluginsLoaded + c.PluginBlanks, Blanks: c.PluginBlanks, GuestMemory: c.PluginMemory,
+		QuarantineAfter: c.PluginDeaths, IdleTimeout: c.PluginIdle, Logger: srv.logger,
+	})
 	if err != nil {
 		return err
 	}
+	srv.cells = driver
 	srv.host, err = vmhost.New(driver, vmhost.Options{
-		Slots: s.slots, PerAccount: s.tenant,
-		MaxLimits: vmhost.Limits{
-			Wall: s.defaults.MaxWall, Memory: s.defaults.MaxMemory, Input: s.defaults.Input,
-			Output: s.defaults.MaxOutput, Logs: s.defaults.Logs, HostCalls: 1000,
-		},
-		WASM:   moduleLimits(c),
-		Logger: srv.logger,
+		Slots: s.slots, PerAccount: s.tenant, Memory: s.memory,
+		MaxLimits: s.defaults.Most(),
+		WASM:      moduleLimits(c),
+		Logger:    srv.logger,
 	})
 	if err != nil {
 		return errors.Join(err, driver.Close())
 	}
 	return nil
+}
+
+// cellStats are the figures of the cells, for the metrics.
+func (srv *server) cellStats() api.CellStats {
+	s := srv.cells.Stats()
+	stats := api.CellStats{
+		Cells: s.Cells, Blanks: s.Blanks, Quarantined: s.Quarantined,
+		Adoptions: s.Adoptions, ColdStarts: s.ColdStarts, BlankFailures: s.BlankFailures, Deaths: make(map[string]int64, len(s.Deaths)),
+	}
+	for cause, n := range s.Deaths {
+		stats.Deaths[string(cause)] = n
+	}
+	return stats
 }
 
 // moduleLimits are the caps on modules, the same at upload and at each load.
@@ -288,6 +309,12 @@ func (srv *server) close(ctx context.Context) {
 		if err := srv.keys.FlushUse(ctx); err != nil {
 			srv.logger.Warn("last use of keys", "error", err)
 		}
+	}
+	if srv.directory != nil {
+		srv.directory.Close()
+	}
+	if srv.catalog != nil {
+		srv.catalog.Close()
 	}
 	if srv.pools.app != nil {
 		srv.pools.close()

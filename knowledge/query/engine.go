@@ -240,5 +240,5 @@ func failed(ctx context.Context, i int, call PluginCall, err error, after time.D
 	case call.OnError == Fail:
 		return nil, err
 	}
-	return &Missing{Source: "plugin " + call.Name, Reason: plugin.Reason, Detail: plugin.Detail, After: after}, nil
+	return &Missing{Source: "plugin " + call.Name, Reason: plugin.Reason, Detail: plugin.Detail, Budget: plugin.Budget, After: after}, nil
 }

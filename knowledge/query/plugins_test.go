@@ -59,8 +59,11 @@ func failing(err error) plugin {
 }
 
 func trapped() error {
-	return fmt.Errorf("run: %w", &query.PluginError{Plugin: "bad", Reason: "trapped", Detail: "guest trapped"})
+	return fmt.Errorf("run: %w", &query.PluginError{Plugin: "bad", Reason: "trapped", Detail: "guest trapped", Budget: &spent})
 }
+
+// spent is the budget that the plugin of trapped is about.
+var spent = query.BudgetUse{Name: "memory", Used: 2, Allowed: 1, Unit: "bytes"}
 
 func TestRankPluginsAreAChain(t *testing.T) {
 	var seen []string
@@ -127,7 +130,7 @@ func TestPluginFails(t *testing.T) {
 			var fault *query.PluginError
 			switch {
 			case tc.want == nil:
-				want := query.Missing{Source: "plugin bad", Reason: "trapped", Detail: "guest trapped"}
+				want := query.Missing{Source: "plugin bad", Reason: "trapped", Detail: "guest trapped", Budget: &spent}
 				if err != nil || len(a.Missing) != 1 || a.Missing[0].After < 0 {
 					t.Errorf("%s, %s: Answer = %+v, %v, want one missing", tc.name, capability, a.Missing, err)
 					continue

@@ -125,7 +125,15 @@ type Missing struct {
 	Source string // "plugin NAME" or "leg N"
 	Reason string // a word of the list in docs and openapi.yaml, such as "deadline"
 	Detail string // for people; made by us, or by the tenant's own plugin
+	Budget *BudgetUse
 	After  time.Duration
+}
+
+// BudgetUse is a budget that a plugin call used up, or waited for in vain.
+type BudgetUse struct {
+	Name          string // such as "fuel"
+	Used, Allowed int64
+	Unit          string // "bytes", "us", "fuel" or "calls"
 }
 
 // Receipt is what one plugin call ran and cost.
@@ -138,9 +146,12 @@ type Receipt struct {
 	Grade      string // what it was really made of, such as "jail+cgroup"
 	Queue      time.Duration
 	VM         time.Duration
-	Fuel       int64 // what its instructions cost: the same for the same instructions, on any machine
-	PeakMemory int64 // bytes
+	CPU        time.Duration // in the VM, host calls excluded; 0 where it is not measured
+	Fuel       int64         // what its instructions cost: the same for the same instructions, on any machine
+	PeakMemory int64         // bytes of linear memory and tables
 	HostCalls  int
+	HostBytes  int64 // arguments and answers of host calls
+	HostTime   time.Duration
 	Logs       []string
 }
 
@@ -184,9 +195,10 @@ type DraftCitation struct {
 // budget's, and not the service's.
 type PluginError struct {
 	Plugin string
-	Reason string // a word: "deadline", "memory", "trapped", "output", "input", "refused", "error", "crashed", "busy", "unavailable"
-	Detail string // for the tenant's people
-	Err    error  // the cause
+	Reason string     // a word: "deadline", "cpu", "fuel", "memory", "trapped", "output", "input", "host-budget", "refused", "error", "crashed", "quarantined", "busy", "unavailable"
+	Detail string     // for the tenant's people
+	Budget *BudgetUse // what it is about; nil when it is about none
+	Err    error      // the cause
 }
 
 func (e *PluginError) Error() string { return "plugin " + e.Plugin + ": " + e.Reason + ": " + e.Detail }

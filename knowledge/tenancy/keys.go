@@ -188,6 +188,9 @@ func checkName(name string) error {
 	return knowledge.At("name", knowledge.CheckText(name))
 }
 
+// maxWeight is the most that a tenant weighs, as in vmhost.
+const maxWeight = 1000
+
 func (p Policy) validate() error {
 	switch {
 	case p.MinIsolation != "" && p.MinIsolation != "process" && p.MinIsolation != "microvm":
@@ -202,6 +205,10 @@ func (p Policy) validate() error {
 		return knowledge.Invalid("plugin_wall_ms", "is %s; need whole milliseconds, or none for the default", p.PluginWall)
 	case p.PluginSlots < 0:
 		return knowledge.Invalid("plugin_slots", "is %d; need 1 or more, or none for the default", p.PluginSlots)
+	case p.Memory < 0:
+		return knowledge.Invalid("memory_bytes", "is %d; need 1 or more, or none for the default", p.Memory)
+	case p.PluginWeight < 0 || p.PluginWeight > maxWeight:
+		return knowledge.Invalid("plugin_weight", "is %d; need 1 to %d, or none for the default", p.PluginWeight, maxWeight)
 	}
 	return nil
 }

@@ -307,6 +307,9 @@ func TestCreateTenantRefuses(t *testing.T) {
 		{policy(tenancy.Policy{PluginWall: -time.Second}), "policy.plugin_wall_ms"},
 		{policy(tenancy.Policy{PluginWall: time.Microsecond}), "policy.plugin_wall_ms"}, // kept as 0, it would lift the limit
 		{policy(tenancy.Policy{PluginSlots: -1}), "policy.plugin_slots"},
+		{policy(tenancy.Policy{Memory: -1}), "policy.memory_bytes"},
+		{policy(tenancy.Policy{PluginWeight: -1}), "policy.plugin_weight"},
+		{policy(tenancy.Policy{PluginWeight: 1001}), "policy.plugin_weight"},
 	} {
 		_, err := keys.CreateTenant(t.Context(), tc.tenant)
 		var invalid *knowledge.InvalidError

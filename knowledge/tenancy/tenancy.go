@@ -32,6 +32,8 @@ type Policy struct {
 	PluginMemory   int64         // most linear memory of one VM, bytes
 	PluginWall     time.Duration // longest call, whole milliseconds
 	PluginSlots    int           // calls at once
+	Memory         int64         // reserved by all its calls at once, bytes
+	PluginWeight   int           // share of the slots against other tenants when calls wait, up to 1,000
 }
 
 // Scope is one thing that a key may do.

@@ -52,6 +52,48 @@ func BenchmarkColdStart(b *testing.B) {
 	}
 }
 
+// BenchmarkFirstCall is from nothing to the first answer with a blank cell ready.
+func BenchmarkFirstCall(b *testing.B) {
+	for _, c := range []struct {
+		name, input string
+		src         vmhost.Source
+	}{{"small", "x", source(b, "echo")}, {"go", goDocument, goSource(b)}} {
+		b.Run(c.name, func(b *testing.B) {
+			d := withBlanks(b, binTars, 1, nil)
+			for b.Loop() {
+				p := load(b, d, c.src)
+				wantAnswer(b, p, c.input)
+				b.StopTimer()
+				if err := p.Close(); err != nil {
+					b.Fatal(err)
+				}
+				waitBlanks(b, d, 1)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(d.Stats().ColdStarts), "cold-starts")
+		})
+	}
+}
+
+// BenchmarkSpawn is from nothing to a cell that is adopted, set up and has loaded a
+// program of which there is nothing to compile: cold, and with a blank cell ready.
+func BenchmarkSpawn(b *testing.B) {
+	for _, blanks := range []int{0, 1} {
+		b.Run(map[int]string{0: "cold", 1: "blank"}[blanks], func(b *testing.B) {
+			d := withBlanks(b, binProbe, blanks, nil)
+			for b.Loop() {
+				p := load(b, d, probeSource("attempts"))
+				b.StopTimer()
+				if err := p.Close(); err != nil {
+					b.Fatal(err)
+				}
+				waitBlanks(b, d, blanks)
+				b.StartTimer()
+			}
+		})
+	}
+}
+
 // BenchmarkCall is a call of a cell that runs, one after the other. The probe
 // runs no WebAssembly: it shows what the process costs.
 func BenchmarkCall(b *testing.B) {

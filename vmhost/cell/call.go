@@ -121,6 +121,7 @@ func (s *session) expire(c *call) {
 	var cancelled sync.WaitGroup
 	defer cancelled.Wait()
 	cancelled.Go(func() { _ = s.w.Write(wire.OpCancel, 0, c.id) }) // blocks, at worst, until the kill
+	before, errBefore := s.proc.Usage()
 	timer := time.NewTimer(s.opts.Grace)
 	defer timer.Stop()
 	select {
@@ -128,6 +129,11 @@ func (s *session) expire(c *call) {
 	case <-s.dead:
 		return
 	case <-c.done:
+		return
+	}
+	after, err := s.proc.Usage()
+	if err == nil && errBefore == nil && after.CPU-before.CPU >= s.opts.Grace/2 {
+		s.end(errSpun) // not a machine that had no time for it
 		return
 	}
 	s.end(errKilled)
@@ -170,15 +176,17 @@ func (s *session) reply(c *call, u wire.Used, start time.Time) vmhost.Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limits := s.src.Limits
+	vm := min(max(u.VM, 0), time.Since(start))
 	return vmhost.Reply{
 		Logs: c.log.Logs(),
 		Usage: vmhost.Usage{
 			Tier:        vmhost.TierProcess,
 			Grade:       s.proc.Grade().String(),
-			VM:          min(max(u.VM, 0), time.Since(start)),
-			Restore:     min(max(u.Restore, 0), time.Since(start)),
+			VM:          vm,
+			CPU:         min(max(u.CPU, 0), vm),
+			Restore:     min(max(u.Restore, 0), vm),
 			Fuel:        max(u.Fuel, 0),
-			PeakMemory:  min(max(u.PeakMemory, 0), limits.Memory),
+			PeakMemory:  min(max(u.PeakMemory, 0), limits.Memory+limits.Tables),
 			HostCalls:   max(c.hostCalls, int(min(u.HostCalls, int64(limits.HostCalls)))),
 			LogsDropped: int(min(max(u.LogsDropped, 0), 1<<31-1)),
 		},

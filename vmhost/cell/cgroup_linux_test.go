@@ -60,15 +60,15 @@ func TestRemoveStale(t *testing.T) {
 	}
 	const beyond = 1 << 30 // no process has so high an id
 	for name, stays := range map[string]bool{
-		fmt.Sprintf("%s%d-%s-abc-0", cgroupPrefix, os.Getpid(), started):      true,
-		fmt.Sprintf("%s%d-%s-abc-1", cgroupPrefix, os.Getpid(), "1"):          false, // the id is in use again
-		fmt.Sprintf("%s%d-%s-abc-0", cgroupPrefix, beyond, "1"):               false,
+		fmt.Sprintf("%s%d-%s-abc", cgroupPrefix, os.Getpid(), started):        true,
+		fmt.Sprintf("%s%d-%s-abc", cgroupPrefix, os.Getpid(), "1"):            false, // the id is in use again
+		fmt.Sprintf("%s%d-%s-abc", cgroupPrefix, beyond, "1"):                 false,
 		cgroupPrefix + "of somebody else":                                     true,
 		"other":                                                               true,
 		fmt.Sprintf("%s%d-%s", cgroupPrefix, beyond, "an older name of ours"): true,
 	} {
 		dir := filepath.Join(root, name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dir, "account-1", "2"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		removeStale(root)

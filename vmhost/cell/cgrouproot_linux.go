@@ -26,7 +26,7 @@ func findCgroups(root string) (*cgroups, error) {
 	}
 	var instance [4]byte // drivers of one process do not know of each other
 	_, _ = rand.Read(instance[:])
-	own := fmt.Sprintf("%s%d-%s-%x-", cgroupPrefix, os.Getpid(), started, instance)
+	own := fmt.Sprintf("%s%d-%s-%x", cgroupPrefix, os.Getpid(), started, instance)
 	if root != "" {
 		c := &cgroups{v2: true, own: own, roots: []cgroupRoot{{dir: root}}}
 		if err := c.try(); err != nil {
@@ -121,30 +121,35 @@ func under(root, point, path string) string {
 	return point
 }
 
-// try makes the trees ready and proves it by making and removing a cgroup.
+// try makes the trees ready and proves it by making and removing the cgroup of a
+// cell.
 func (c *cgroups) try() error {
-	for _, root := range c.roots {
-		removeStale(root.dir)
-	}
 	if c.v2 {
 		if err := delegate(c.roots[0].dir); err != nil {
 			return err
 		}
 	}
-	const place = 0 // no cell runs yet
-	g, err := c.create(Spec{Place: place, Memory: 64 << 20, CPUs: 1})
-	if err != nil {
-		return err
+	if err := c.open(); err != nil {
+		return errors.Join(err, c.close())
 	}
-	return g.remove()
+	g, err := c.create(Adoption{Memory: 64 << 20, AccountMemory: 64 << 20, CPUs: 1})
+	if err == nil {
+		err = g.remove()
+	}
+	if err != nil {
+		return errors.Join(err, c.close())
+	}
+	return nil
 }
+
+// controllers are those of v2 that our groups need.
+const controllers = "+memory +pids +cpu"
 
 // delegate hands the controllers of a v2 cgroup down to its children. The
 // kernel allows that only while no process is in the cgroup itself; if it is
 // this process alone, it moves to a leaf, as a service with a delegated cgroup
 // should.
 func delegate(dir string) error {
-	const controllers = "+memory +pids +cpu"
 	control := filepath.Join(dir, "cgroup.subtree_control")
 	err := writeFile(control, controllers)
 	if !errors.Is(err, unix.EBUSY) {

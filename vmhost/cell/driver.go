@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/tars-project/tars/vmhost"
-	"github.com/tars-project/tars/vmhost/cell/wire"
 )
 
 // Driver runs each program in a cell of its own. Make it with [New]. Safe for
@@ -20,14 +17,18 @@ type Driver struct {
 	report   Report
 	places   chan int // those free for cells
 
+	quarantine *quarantine
+	blanks     *blanks
+	counts     counts
+
 	mu       sync.Mutex
 	closed   bool
 	programs map[*program]struct{}
 	sessions map[*session]struct{} // alive, or not yet gone
 	waiting  int                   // starts that wait for a place
 
-	janitor  sync.WaitGroup
-	stopping chan struct{}
+	work sync.WaitGroup     // the janitor, and who fills up the blanks
+	stop context.CancelFunc // of that work
 }
 
 var _ vmhost.Driver = (*Driver)(nil)
@@ -61,12 +62,21 @@ func newDriver(opts Options, launcher Launcher, report Report) *Driver {
 		opts: opts, launcher: launcher, report: report,
 		places:   make(chan int, opts.MaxCells),
 		programs: make(map[*program]struct{}), sessions: make(map[*session]struct{}),
-		stopping: make(chan struct{}),
+		quarantine: newQuarantine(opts.QuarantineAfter),
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop = stop
 	for place := range opts.MaxCells {
 		d.places <- place
 	}
-	d.janitor.Go(d.clean)
+	want := opts.Blanks
+	if want > 0 && !report.Blanks {
+		opts.Logger.Warn("no blank cells: this host cannot lower the limits of a running process")
+		want = 0
+	}
+	d.blanks = newBlanks(d, want)
+	d.work.Go(func() { d.clean(ctx) })
+	d.work.Go(func() { d.blanks.fill(ctx) })
 	return d
 }
 
@@ -79,16 +89,28 @@ func (d *Driver) Grade() string { return d.report.Grade.String() }
 // Report returns what was found out about this host.
 func (d *Driver) Report() Report { return d.report }
 
-// Cells returns how many cells there are.
-func (d *Driver) Cells() int {
+// Quarantined returns the programs that are not run because they kept killing
+// their cells.
+func (d *Driver) Quarantined() []vmhost.Quarantine { return d.quarantine.list() }
+
+// Release takes a program out of quarantine and reports whether it was in it. Its
+// next call starts a cell at once.
+func (d *Driver) Release(account vmhost.Account, digest vmhost.Digest) bool {
+	released := d.quarantine.release(account, digest)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.sessions)
+	for p := range d.programs {
+		if released && p.src.Account == account && p.src.Digest == digest {
+			p.pardon()
+		}
+	}
+	return released
 }
 
 // Load implements [vmhost.Driver]. It starts the program's cell, which is kept
 // for its first calls.
 func (d *Driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, error) {
+	src.Limits = src.Limits.WithDefaults()
 	p := newProgram(d, src)
 	d.mu.Lock()
 	closed := d.closed
@@ -116,168 +138,6 @@ func (d *Driver) forget(p *program) {
 	delete(d.programs, p)
 }
 
-// start starts a cell and loads the program into it.
-func (d *Driver) start(ctx context.Context, p *program) (*session, error) {
-	place, err := d.place(ctx)
-	if err != nil {
-		return nil, err
-	}
-	memory := d.opts.memory(p.src.Limits.Memory)
-	begun, cancel := context.WithTimeout(ctx, d.opts.StartTimeout)
-	defer cancel()
-	proc, err := d.launcher.Start(begun, Spec{Place: place, Memory: memory, Procs: d.opts.procs(), CPUs: d.opts.CPUs})
-	if err != nil {
-		d.places <- place
-		return nil, fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
-	}
-	s := newSession(proc, p.src, d.opts, func(s *session, exit Exit) {
-		p.died(s, exit)
-		d.mu.Lock()
-		delete(d.sessions, s)
-		d.mu.Unlock()
-		d.places <- place
-	})
-	d.mu.Lock()
-	d.sessions[s] = struct{}{}
-	d.mu.Unlock()
-	if err := d.ready(begun, ctx, s, memory); err != nil {
-		s.stop(errStopped)
-		return nil, err
-	}
-	return s, nil
-}
-
-// ready takes a cell from its hello to the loaded program.
-func (d *Driver) ready(begun, ctx context.Context, s *session, memory int64) error {
-	hello, err := s.awaitHello(begun)
-	if err != nil {
-		return err
-	}
-	if got := gradeOf(s.proc.Grade(), hello); got < d.report.Grade {
-		return fmt.Errorf("%w: the cell's isolation is %v, this host's was %v", vmhost.ErrUnavailable, got, d.report.Grade)
-	}
-	if err := s.setUp(memory); err != nil {
-		return fmt.Errorf("%w: set up: %w", vmhost.ErrUnavailable, err)
-	}
-	return s.load(ctx)
-}
-
-// gradeOf is what a machine's grade comes down to when its worker has closed
-// its seal without namespaces.
-func gradeOf(g Grade, hello wire.Hello) Grade {
-	if !hello.Namespaces {
-		return GradeJailLite
-	}
-	return g
-}
-
-// probe starts a blank cell, hears that it is sealed, and ends it.
-func probe(ctx context.Context, l Launcher, opts Options) (wire.Hello, Grade, error) {
-	ctx, cancel := context.WithTimeout(ctx, opts.StartTimeout)
-	defer cancel()
-	proc, err := l.Start(ctx, Spec{Memory: opts.Overhead, Procs: opts.procs(), CPUs: opts.CPUs})
-	if err != nil {
-		return wire.Hello{}, 0, err
-	}
-	s := newSession(proc, vmhost.Source{}, opts, func(*session, Exit) {})
-	hello, err := s.awaitHello(ctx)
-	s.stop(errStopped)
-	return hello, gradeOf(proc.Grade(), hello), err
-}
-
-// place reserves one of the places for cells. If none is free, the cell that
-// has been idle longest gives way; if none is idle, it waits for one.
-func (d *Driver) place(ctx context.Context) (int, error) {
-	d.mu.Lock()
-	d.waiting++
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		d.waiting--
-		d.mu.Unlock()
-	}()
-	again := time.NewTicker(100 * time.Millisecond)
-	defer again.Stop()
-	for {
-		select {
-		case place := <-d.places:
-			return place, nil
-		default:
-		}
-		if s := d.longestIdle(); s != nil {
-			s.retire()
-			continue
-		}
-		select {
-		case place := <-d.places:
-			return place, nil
-		case <-again.C: // a cell may have become idle
-		case <-ctx.Done():
-			return 0, fmt.Errorf("%w: all %d cells are in use", vmhost.ErrBusy, d.opts.MaxCells)
-		}
-	}
-}
-
-// longestIdle returns the idle cell whose last call is longest ago, or nil.
-func (d *Driver) longestIdle() *session {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var oldest *session
-	var since time.Time
-	for s := range d.sessions {
-		if t, idle := s.idleSince(); idle && (oldest == nil || t.Before(since)) {
-			oldest, since = s, t
-		}
-	}
-	return oldest
-}
-
-// release gives back a pinned session. If somebody waits for a place, the cell
-// goes as soon as it is idle.
-func (d *Driver) release(s *session) {
-	s.unpin()
-	d.mu.Lock()
-	wanted := d.waiting > 0 && len(d.places) == 0
-	d.mu.Unlock()
-	if wanted {
-		s.retire()
-	}
-}
-
-// pingPatience is how long an idle worker may take to answer.
-const pingPatience = 2 * time.Second
-
-// clean ends cells that have been idle for long, or that are idle and do not
-// answer.
-func (d *Driver) clean() {
-	tick := time.NewTicker(max(d.opts.IdleTimeout/4, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-d.stopping:
-			return
-		case <-tick.C:
-		}
-		d.mu.Lock()
-		sessions := make([]*session, 0, len(d.sessions))
-		for s := range d.sessions {
-			sessions = append(sessions, s)
-		}
-		d.mu.Unlock()
-		for _, s := range sessions {
-			since, idle := s.idleSince()
-			switch {
-			case !idle:
-			case time.Since(since) >= d.opts.IdleTimeout:
-				s.retire()
-			case !s.ping(pingPatience):
-				d.opts.Logger.Error("idle cell does not answer", slog.String("program", s.src.Digest.String()))
-				s.end(errKilled) // a call that has come in between is tried again
-			}
-		}
-	}
-}
-
 // Close implements [vmhost.Driver].
 func (d *Driver) Close() error {
 	d.mu.Lock()
@@ -291,13 +151,14 @@ func (d *Driver) Close() error {
 		programs = append(programs, p)
 	}
 	d.mu.Unlock()
-	close(d.stopping)
+	d.stop()
 	var closing sync.WaitGroup
 	for _, p := range programs {
 		closing.Go(func() { _ = p.Close() }) // never fails
 	}
 	closing.Wait()
-	d.janitor.Wait()
+	d.work.Wait()
+	d.blanks.end()
 	for range d.opts.MaxCells { // until the last cell is gone, whoever ended it
 		<-d.places
 	}

@@ -35,12 +35,9 @@ func TestHostTask(t *testing.T) {
 	case "loop":
 		hostLoop(t)
 	case "escapes":
-		d := newDriver(t, binProbe, func(o *cell.Options) { o.MinGrade = 0 })
-		if d.Grade() != "jail-lite" {
-			t.Errorf("Grade() = %q, want jail-lite", d.Grade())
-		}
-		testEscapes(t, d)
-		fmt.Println(taskDone)
+		hostEscapes(t, "jail")
+	case "escapes without namespaces":
+		hostEscapes(t, "jail-lite")
 	case "floor":
 		_, err := cell.New(cell.Options{Executable: filepath.Join(binaries, binTars), MinGrade: cell.GradeJail})
 		if !errors.Is(err, vmhost.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), "jail-lite") {
@@ -52,6 +49,18 @@ func TestHostTask(t *testing.T) {
 	}
 }
 
+// hostEscapes makes every attempt on a host that reaches the grade, with a cgroup or
+// without one.
+func hostEscapes(t testing.TB, grade string) {
+	d := newDriver(t, binProbe, func(o *cell.Options) { o.MinGrade = 0 })
+	if got := strings.TrimSuffix(d.Grade(), "+cgroup"); got != grade {
+		t.Errorf("Grade() = %q, want %s", d.Grade(), grade)
+	}
+	testEscapes(t, d)
+	fmt.Println(d.Report())
+	fmt.Println(taskDone)
+}
+
 // Lines that a host process says.
 const (
 	looping  = "looping"   // its guest has begun to
@@ -61,7 +70,9 @@ const (
 // hostLoop has a guest loop without end, says when it does, and waits to be
 // killed.
 func hostLoop(t testing.TB) {
-	p := load(t, newDriver(t, binTars, nil), source(t, "searchloop"))
+	d := withBlanks(t, binTars, 2, nil)
+	p := load(t, d, source(t, "searchloop"))
+	waitBlanks(t, d, 2)
 	req := request("!")
 	req.Host = func(context.Context, vmhost.HostCall) ([]byte, error) {
 		fmt.Println(looping)
@@ -92,6 +103,27 @@ func withoutNamespaces(cmd *exec.Cmd) {
 	}
 }
 
+// ordinaryUser is a user without any privilege.
+const ordinaryUser = 12345
+
+// asUser makes a host process an ordinary user's.
+func asUser(cmd *exec.Cmd) {
+	cmd.Path = "/proc/self/fd/3"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinaryUser, Gid: ordinaryUser}}
+}
+
+// asUserWithoutNamespaces makes a host process an ordinary user's in a user
+// namespace that has used up its number of namespaces, as a container is that runs
+// as one.
+func asUserWithoutNamespaces(cmd *exec.Cmd) {
+	withoutNamespaces(cmd)
+	cmd.Args[2] = strings.Replace(cmd.Args[2], `exec "$0"`, fmt.Sprintf(`exec setpriv --reuid=%d --regid=%[1]d --clear-groups "$0"`, ordinaryUser), 1)
+	const ids = 65536
+	cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: ids}}
+	cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: ids}}
+	cmd.SysProcAttr.GidMappingsEnableSetgroups = true
+}
+
 // runHost runs a host process to its end, which must be good.
 func runHost(t *testing.T, task string, change func(*exec.Cmd)) {
 	t.Helper()
@@ -103,16 +135,18 @@ func runHost(t *testing.T, task string, change func(*exec.Cmd)) {
 	cmd := hostCommand(task)
 	cmd.ExtraFiles = []*os.File{self} // it is 3, since the shell's own /proc/self/exe is the shell
 	change(cmd)
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), taskDone) {
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), taskDone) {
 		t.Errorf("host process %q: %v\n%s", task, err, out)
 	}
+	t.Logf("%s", out)
 }
 
 // TestFloor: below the least grade there is no driver.
 func TestFloor(t *testing.T) { runHost(t, "floor", withoutNamespaces) }
 
 // TestHostKilled: cells do not outlive a host that is killed, even while their
-// guest loops.
+// guest loops, or before they have one.
 func TestHostKilled(t *testing.T) {
 	// What the host leaves behind becomes a child of this process.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -136,8 +170,8 @@ func TestHostKilled(t *testing.T) {
 		}
 	}
 	cells := children(cmd.Process.Pid)
-	if len(cells) != 1 {
-		t.Errorf("%d cells, want 1", len(cells))
+	if len(cells) != 3 {
+		t.Errorf("%d cells, want one that loops and two blank ones", len(cells))
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -70,7 +70,11 @@ func (j *jail) Name() string { return "jail" }
 // Close implements [Launcher].
 func (j *jail) Close() error {
 	j.thread.close()
-	return j.exe.Close()
+	err := j.exe.Close()
+	if j.cgroups != nil {
+		err = errors.Join(err, j.cgroups.close())
+	}
+	return err
 }
 
 // Probe implements [Launcher]. It must come before the first Start: it decides
@@ -83,9 +87,13 @@ func (j *jail) Probe(ctx context.Context) (Report, error) {
 	var errs []error
 	for _, namespaces := range []bool{true, false} {
 		j.namespaces = namespaces
-		hello, grade, err := probe(ctx, j, j.opts)
+		found, err := probe(ctx, j, j.opts)
 		if err == nil {
-			report.Grade, report.LandlockABI, report.Seal = grade, int(hello.LandlockABI), hello.Took
+			report.Grade, report.LandlockABI, report.Seal = found.grade, int(found.hello.LandlockABI), found.hello.Took
+			report.Blanks = found.adopted == nil
+			if !report.Blanks {
+				report.Missing = append(report.Missing, "blank cells: "+found.adopted.Error())
+			}
 			return report, nil
 		}
 		report.Missing = append(report.Missing, "namespaces: "+err.Error())
@@ -130,7 +138,7 @@ func (j *jail) Start(ctx context.Context, spec Spec) (Process, error) {
 	return p, nil
 }
 
-// startIn starts the process and puts it into its cgroup.
+// startIn starts the process among the blank ones.
 func (j *jail) startIn(p *process, spec Spec, child *os.File) error {
 	cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(int(j.exe.Fd())))
 	cmd.Args = append([]string{"tars", "cell"}, j.plan(spec).Args()...)
@@ -142,25 +150,21 @@ func (j *jail) startIn(p *process, spec Spec, child *os.File) error {
 	cmd.Stderr = &p.stderr // by a pipe: the worker may write no file, and should have none of ours
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = j.attributes(spec.Place)
-	p.cmd, p.grade = cmd, GradeJailLite
+	p.cmd, p.grade, p.space = cmd, GradeJailLite, addressSpace(spec.Memory)
 	if j.namespaces {
 		p.grade = GradeJail
 	}
 	if j.cgroups == nil {
 		return j.thread.start(p)
 	}
-	group, err := j.cgroups.create(spec)
-	if err != nil {
-		return fmt.Errorf("cgroup: %w", err)
-	}
-	p.group = group
-	if group.fd != nil { // v2: born inside
-		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.fd.Fd())
+	p.tree = j.cgroups
+	if born := j.cgroups.born; born != nil { // v2
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(born.Fd())
 	}
 	if err := j.thread.start(p); err != nil {
-		return errors.Join(err, group.remove())
+		return err
 	}
-	if err := group.join(cmd.Process.Pid); err != nil { // v1: has not read a tenant's byte yet
+	if err := j.cgroups.join(cmd.Process.Pid); err != nil { // v1
 		p.Kill()
 		if exit := p.Wait(); errors.Is(err, unix.ESRCH) { // it had ended by itself
 			return fmt.Errorf("the cell died: %s", exit)

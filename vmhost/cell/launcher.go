@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tars-project/tars/vmhost"
 )
 
 // Launcher starts machines for cells. Safe for concurrent use.
@@ -16,9 +18,8 @@ type Launcher interface {
 	// Probe finds out what isolation this host gives, by starting a blank
 	// machine and ending it. An error means that there is none to be had.
 	Probe(ctx context.Context) (Report, error)
-	// Start starts a machine whose worker closes its seal and says hello.
-	// The machine is in its limits before Start returns. ctx bounds the
-	// start, not the machine's life.
+	// Start starts a machine that belongs to nobody yet, whose worker closes
+	// its seal and says hello. ctx bounds the start, not the machine's life.
 	Start(ctx context.Context, spec Spec) (Process, error)
 	// Close lets go of what the launcher holds. All processes must have
 	// ended.
@@ -30,11 +31,25 @@ type Spec struct {
 	// Place numbers the machine among those that run at once, from 0. No
 	// two that run have the same.
 	Place int
-	// Memory is the most bytes of real memory, the guests' included.
+	// Memory is the most bytes of real memory that the machine will ever be
+	// adopted with, the guests' included.
 	Memory int64
-	// Procs is how many threads of the worker may run at once, CPUs how many
-	// processors all of them together may keep busy.
-	Procs, CPUs int
+	// Procs is how many threads of the worker may run at once.
+	Procs int
+}
+
+// Adoption is whose a machine becomes, and what it may use from then on.
+type Adoption struct {
+	Account vmhost.Account
+	// AccountMemory is the most bytes of memory of all guests of the account
+	// together; 0 means no limit at that level. Its machines together may have
+	// Overhead each besides.
+	AccountMemory int64
+	Overhead      int64
+	// Memory is the most bytes of real memory of this one.
+	Memory int64
+	// CPUs is how many processors it may keep busy.
+	CPUs int
 }
 
 // Process is a running machine. Safe for concurrent use.
@@ -45,6 +60,10 @@ type Process interface {
 	// Grade is what the machine is isolated by, apart from what its worker
 	// reports.
 	Grade() Grade
+	// Adopt puts the machine under the limits of the account that it belongs to
+	// from now on. It must come before the worker is told anything of that,
+	// and once. A machine that it fails for must be killed.
+	Adopt(Adoption) error
 	// Kill ends the machine without its co-operation. It does not wait.
 	Kill()
 	// Wait waits until the machine has ended and everything that was held
@@ -123,6 +142,9 @@ type Report struct {
 	LandlockABI int
 	Cgroup      string        // "v2", "v1" or "" for none
 	Seal        time.Duration // what the probe took to close its seal
+	// Blanks says that machines can be started before it is known for whom:
+	// that their limits can be lowered later.
+	Blanks bool
 	// Missing says, for each step up that could not be had, why.
 	Missing []string
 }

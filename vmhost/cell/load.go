@@ -10,8 +10,8 @@ import (
 	"github.com/tars-project/tars/vmhost/cell/wire"
 )
 
-// cpuWatch is how often the CPU time of a load is looked at.
-const cpuWatch = 50 * time.Millisecond
+// loadWatch is how often the CPU time of a load is looked at.
+const loadWatch = 50 * time.Millisecond
 
 // load has the worker compile the session's module and try one instance, within
 // the limits of a load. A module that passes the limit on CPU time or memory,
@@ -31,7 +31,7 @@ func (s *session) load(ctx context.Context) error {
 	}
 	_ = s.w.Write(wire.OpLoad, 0, 0, m.Append(nil), s.src.Module) // a failed write means a dying cell, seen below
 
-	tick := time.NewTicker(cpuWatch)
+	tick := time.NewTicker(loadWatch)
 	defer tick.Stop()
 	var used time.Duration
 	for {

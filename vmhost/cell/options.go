@@ -27,6 +27,17 @@ type Options struct {
 	// Overhead is what a cell may use besides the memory of its guests,
 	// which is mostly for compiling; default 512 MiB.
 	Overhead int64
+	// Blanks is how many cells are kept that are sealed and belong to nobody,
+	// so that a program's first call does not wait for one to start. They
+	// count among MaxCells and give way to all others. Default none.
+	Blanks int
+	// GuestMemory is the most linear memory of a guest that a blank cell is
+	// made for, bytes; programs that have more start cells of their own.
+	// Default 1 GiB.
+	GuestMemory int64
+	// QuarantineAfter is how many cells in a row a program may kill before it
+	// is not run any more; default 5. A forbidden system call is enough.
+	QuarantineAfter int
 	// IdleTimeout is how long a cell without calls is kept; default 60 s.
 	// The next call starts it again.
 	IdleTimeout time.Duration
@@ -61,6 +72,8 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.CallsPerCell, 4)
 	setDefault(&o.CPUs, runtime.NumCPU())
 	setDefault(&o.Overhead, 512<<20)
+	setDefault(&o.GuestMemory, 1<<30)
+	setDefault(&o.QuarantineAfter, 5)
 	setDefault(&o.IdleTimeout, time.Minute)
 	setDefault(&o.StartTimeout, 10*time.Second)
 	setDefault(&o.LoadTimeout, 20*time.Second)
@@ -68,7 +81,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Grace, 20*time.Millisecond)
 	setDefault(&o.UIDBase, 1_900_000_000)
 	setDefault(&o.Logger, slog.New(slog.DiscardHandler))
-	if min(o.MaxCells, o.CallsPerCell, o.CPUs, o.UIDBase) < 0 || o.Overhead < 0 ||
+	if min(o.MaxCells, o.CallsPerCell, o.CPUs, o.UIDBase, o.Blanks, o.QuarantineAfter) < 0 || min(o.Overhead, o.GuestMemory) < 0 ||
 		min(o.IdleTimeout, o.StartTimeout, o.LoadTimeout, o.LoadCPU, o.Grace) < 0 {
 		return o, fmt.Errorf("cell: a negative option: %+v", o)
 	}

@@ -4,6 +4,7 @@ package cell
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,12 +22,14 @@ import (
 type process struct {
 	cmd    *exec.Cmd
 	wire   *os.File
-	group  *cgroup // nil when there is none
+	tree   *cgroups // nil when there is none
+	space  uint64   // the limit on its address space when it was started
 	grade  Grade
 	stderr head
 
 	mu     sync.Mutex
-	reaped bool // the process id may be somebody else's from here on
+	group  *cgroup // nil before it is adopted, and without a tree
+	reaped bool    // the process id may be somebody else's from here on
 	exit   Exit
 	ended  chan struct{}
 }
@@ -40,6 +43,37 @@ func (p *process) Grade() Grade { return p.grade }
 // Kill implements [Process]. It goes by pidfd where the kernel has one.
 func (p *process) Kill() { _ = p.cmd.Process.Kill() } // fails only when it has ended
 
+// errFixedLimits: this host may not lower the limits of a process that runs.
+var errFixedLimits = errors.New("the limits of a running process cannot be lowered")
+
+// Adopt implements [Process].
+func (p *process) Adopt(a Adoption) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped { // until then the process id is its own, dead or alive
+		return os.ErrProcessDone
+	}
+	pid := p.cmd.Process.Pid
+	if space := addressSpace(a.Memory); space < p.space {
+		limit := unix.Rlimit{Cur: space, Max: space}
+		if err := unix.Prlimit(pid, unix.RLIMIT_AS, &limit, nil); err != nil {
+			return fmt.Errorf("%w: address space: %w", errFixedLimits, err)
+		}
+	}
+	if p.tree == nil {
+		return nil
+	}
+	group, err := p.tree.create(a)
+	if err != nil {
+		return fmt.Errorf("cgroup: %w", err)
+	}
+	p.group = group // removed when the process is gone
+	if err := group.join(pid); err != nil {
+		return fmt.Errorf("cgroup: %w", err)
+	}
+	return nil
+}
+
 // Wait implements [Process].
 func (p *process) Wait() Exit {
 	<-p.ended
@@ -49,18 +83,31 @@ func (p *process) Wait() Exit {
 // reap waits for the process and releases what was held for it.
 func (p *process) reap() {
 	defer close(p.ended)
-	_ = p.cmd.Wait() // the state below says more
+	p.awaitEnd()
 	p.mu.Lock()
 	p.reaped = true
+	group := p.group
 	p.mu.Unlock()
+	_ = p.cmd.Wait() // the state below says more
 	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	p.exit = Exit{Code: p.cmd.ProcessState.ExitCode(), Stderr: p.stderr.String()}
 	if status.Signaled() {
 		p.exit.Signal = status.Signal()
 	}
-	p.exit.OutOfMemory = p.group.outOfMemory() || (p.exit.Signal == 0 && p.exit.Code != 0 && ranOut(p.exit.Stderr))
-	_ = p.group.remove() // retried when the next server starts
-	_ = p.wire.Close()   // unblocks who reads and writes
+	p.exit.OutOfMemory = group.outOfMemory() || (p.exit.Signal == 0 && p.exit.Code != 0 && ranOut(p.exit.Stderr))
+	_ = group.remove() // retried when the next server starts
+	_ = p.wire.Close() // unblocks who reads and writes
+}
+
+// awaitEnd waits until the process has ended and leaves it unreaped, so that its
+// id is nobody else's before reaped is set.
+func (p *process) awaitEnd() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return // nil: an own child that nobody else waits for is always found
+		}
+	}
 }
 
 // ranOut recognises what the Go runtime says when the kernel refuses it memory.

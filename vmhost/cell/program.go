@@ -23,6 +23,7 @@ type program struct {
 	starting *starting // nil when none is being started
 	proven   bool      // was loaded once
 	deaths   int       // one after the other, without a good call between
+	spotless bool      // the quarantine knows of no deaths since the last good call
 	retryAt  time.Time // no start before
 	work     sync.WaitGroup
 	stop     context.CancelFunc // ends a start
@@ -116,10 +117,19 @@ func (p *program) session(ctx context.Context) (*session, error) {
 			p.mu.Unlock()
 			return nil, errStopped
 		}
-		if p.live != nil && p.live.pin() {
-			s := p.live
+		last := p.live
+		if last != nil && last.pin() {
 			p.mu.Unlock()
-			return s, nil
+			return last, nil
+		}
+		if last != nil && !errors.Is(last.why(), errRetired) {
+			p.mu.Unlock() // what it died of decides whether there is another
+			select {
+			case <-last.ended:
+				continue
+			case <-ctx.Done():
+				return nil, waited(ctx, "its cell to end")
+			}
 		}
 		st, err := p.startLocked()
 		p.mu.Unlock()
@@ -138,10 +148,14 @@ func (p *program) session(ctx context.Context) (*session, error) {
 }
 
 // startLocked begins to start a cell, or joins a start under way. It refuses
-// while the program is kept back because its cells died. The caller holds mu.
+// while the program is kept back because its cells died, or in quarantine. The
+// caller holds mu.
 func (p *program) startLocked() (*starting, error) {
 	if p.starting != nil {
 		return p.starting, nil
+	}
+	if err := p.d.quarantine.check(p.src.Account, p.src.Digest); err != nil {
+		return nil, err
 	}
 	if wait := time.Until(p.retryAt); wait > 0 {
 		return nil, fmt.Errorf("%w: %d cells of the program died in a row, the next may start in %v",
@@ -166,7 +180,8 @@ func (p *program) startLocked() (*starting, error) {
 				err = fmt.Errorf("%w: a module that was taken before is refused: %v", vmhost.ErrUnavailable, err) //nolint:errorlint // it is this machine's fault
 			}
 			st.err = err
-			if !errors.Is(err, vmhost.ErrRefused) && !errors.Is(err, vmhost.ErrBusy) && p.ctx.Err() == nil {
+			blamed := errors.Is(err, vmhost.ErrRefused) || errors.Is(err, vmhost.ErrQuarantined) || errors.Is(err, vmhost.ErrBusy)
+			if !blamed && p.ctx.Err() == nil {
 				p.countDeath()
 			}
 		}
@@ -194,18 +209,40 @@ func (p *program) countDeath() {
 // died is told by the driver that a cell of the program is gone.
 func (p *program) died(s *session, exit Exit) {
 	cause := s.why()
-	crashed := errors.Is(cause, vmhost.ErrCrashed)
+	death, unnatural := deathOf(cause, exit)
 	p.mu.Lock()
-	if p.live == s {
-		p.live = nil
-	}
-	if crashed && s.served { // otherwise it is the start that failed
+	guilty := unnatural && (death == DeathSyscall || death.blames() && s.served) // else it is the start that failed
+	if guilty {
+		p.spotless = false
 		p.countDeath()
 	}
 	p.mu.Unlock()
-	if crashed {
-		p.d.opts.Logger.Error("cell died", slog.String("program", p.src.Digest.String()), slog.String("account", string(p.src.Account)),
-			slog.Any("cause", cause), slog.String("stderr", exit.Stderr))
+	if unnatural {
+		p.log("cell died", slog.Any("cause", cause), slog.String("exit", exit.String()), slog.String("stderr", exit.Stderr))
+	}
+	if guilty && p.d.quarantine.strike(p.src.Account, p.src.Digest, reasonOf(death, cause, exit), death == DeathSyscall) {
+		p.log("program put into quarantine", slog.String("death", string(death)))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.live == s { // not before all is known of it: see session
+		p.live = nil
+	}
+}
+
+func (p *program) log(message string, attrs ...any) {
+	p.d.opts.Logger.With(slog.String("program", p.src.Digest.String()), slog.String("account", string(p.src.Account))).Error(message, attrs...)
+}
+
+// reasonOf says what a cell died of, without anything that comes from inside.
+func reasonOf(death Death, cause error, exit Exit) string {
+	switch death {
+	case DeathProtocol:
+		return "killed for breaking the protocol"
+	case DeathCPU:
+		return fmt.Sprintf("killed: %v", cause)
+	default:
+		return exit.String()
 	}
 }
 
@@ -213,9 +250,21 @@ func (p *program) died(s *session, exit Exit) {
 func (p *program) served(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.live == s {
-		p.deaths = 0
+	if p.live != s {
+		return
 	}
+	p.deaths = 0
+	if !p.spotless {
+		p.d.quarantine.acquit(p.src.Account, p.src.Digest)
+		p.spotless = true
+	}
+}
+
+// pardon lets the next cell start at once.
+func (p *program) pardon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaths, p.retryAt = 0, time.Time{}
 }
 
 // Close implements [vmhost.Program]. It waits until nothing is left of the

@@ -3,24 +3,12 @@ package cell
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/tars-project/tars/vmhost"
 	"github.com/tars-project/tars/vmhost/cell/wire"
-)
-
-// Reasons for which the host itself ends a cell.
-var (
-	// errKilled: because of one of its calls, which was not to blame of
-	// those that see it.
-	errKilled = errors.New("the cell was killed for another call")
-	// errRetired: because nobody has used it for a while.
-	errRetired = errors.New("the cell was idle")
-	// errStopped: because its program is closed.
-	errStopped = fmt.Errorf("%w: the program is closed", vmhost.ErrUnavailable)
 )
 
 // session is the host's end of one cell: it sends calls and matches what comes
@@ -30,11 +18,13 @@ type session struct {
 	w    *wire.Writer
 	opts Options
 
-	src vmhost.Source // what runs in the cell
-
-	served bool // has been its program's cell; guarded by the program
+	place  int      // among the driver's
+	served bool     // has been its program's cell; guarded by the program
+	watch  cpuWatch // of the janitor alone
 
 	mu     sync.Mutex
+	owner  *program        // nil as long as it belongs to nobody
+	src    vmhost.Source   // what runs in the cell; set with owner
 	hello  chan wire.Hello // one, buffered
 	hailed bool            // hello came
 	loaded chan error      // one, buffered; nil when no load is under way
@@ -50,11 +40,11 @@ type session struct {
 	ended chan struct{}  // the process is reaped and all is released
 }
 
-// newSession takes over a process and returns its session, pinned. onEnd is told, once, when it is gone and
-// nothing of it is left.
-func newSession(proc Process, src vmhost.Source, opts Options, onEnd func(s *session, exit Exit)) *session {
+// newSession takes over a process that belongs to nobody and returns its session,
+// pinned. onEnd is told, once, when it is gone and nothing of it is left.
+func newSession(proc Process, place int, opts Options, onEnd func(s *session, exit Exit)) *session {
 	s := &session{
-		proc: proc, w: wire.NewWriter(proc.Wire()), opts: opts, src: src,
+		proc: proc, w: wire.NewWriter(proc.Wire()), opts: opts, place: place,
 		hello: make(chan wire.Hello, 1), calls: make(map[uint32]*call),
 		dead: make(chan struct{}), ended: make(chan struct{}), idle: time.Now(), pins: 1,
 	}
@@ -70,8 +60,28 @@ func newSession(proc Process, src vmhost.Source, opts Options, onEnd func(s *ses
 	return s
 }
 
-// crash is the error of calls whose cell ended by itself.
-func crash(exit Exit) error { return fmt.Errorf("%w: %v", vmhost.ErrCrashed, exit) }
+// adopt makes the session, of which the worker has been told nothing, a program's
+// for the rest of its life. memory is the limit on the process's real memory. On
+// an error the session must be stopped.
+func (s *session) adopt(p *program, memory int64) error {
+	err := s.proc.Adopt(Adoption{
+		Account: p.src.Account, AccountMemory: p.src.AccountMemory, Overhead: s.opts.Overhead, Memory: memory, CPUs: s.opts.CPUs,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: adopt a cell: %w", vmhost.ErrUnavailable, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owner, s.src = p, p.src
+	return nil
+}
+
+// program returns whose the session is, nil if nobody's.
+func (s *session) program() *program {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owner
+}
 
 // end makes the session dead for the reason given, if it is not yet, and kills
 // the process.

@@ -18,6 +18,10 @@ type fakeProcess struct {
 	host, cell net.Conn
 	end        sync.Once
 	ended      chan struct{}
+
+	mu              sync.Mutex
+	heard           []wire.Op // what the host has said
+	heardAtAdoption []wire.Op
 }
 
 func newFakeProcess() *fakeProcess {
@@ -29,6 +33,7 @@ func newFakeProcess() *fakeProcess {
 func (p *fakeProcess) Wire() io.ReadWriteCloser { return p.host }
 func (p *fakeProcess) Grade() Grade             { return GradeJail }
 func (p *fakeProcess) Usage() (Usage, error)    { return Usage{}, nil }
+func (p *fakeProcess) Adopt(Adoption) error     { return nil }
 
 func (p *fakeProcess) Kill() {
 	p.end.Do(func() {
@@ -52,7 +57,10 @@ func newFakeSession(t testing.TB) (*session, *fakeProcess) {
 	}
 	p := newFakeProcess()
 	limits := vmhost.Limits{Wall: time.Minute, Memory: 1 << 20, Input: 100, Output: 100, Logs: 100, HostCalls: 1}
-	s := newSession(p, vmhost.Source{Limits: limits}, opts, func(*session, Exit) {})
+	s := newSession(p, 0, opts, func(*session, Exit) {})
+	s.mu.Lock()
+	s.src = vmhost.Source{Limits: limits}
+	s.mu.Unlock()
 	t.Cleanup(func() {
 		p.Kill()
 		<-s.ended

@@ -64,7 +64,8 @@ func (c *Call) ask(ctx context.Context, granted bool, call vmhost.HostCall) ([]b
 		c.ended = fmt.Errorf("%w: %s is not granted", vmhost.ErrTrapped, call.Func)
 		return nil, c.ended
 	case c.hostCalls >= c.src.Limits.HostCalls:
-		return nil, &vmhost.GuestError{Code: vmhost.CodeOverBudget, Message: fmt.Sprintf("at most %d calls of host functions", c.src.Limits.HostCalls)}
+		spent := vmhost.BudgetError{Budget: vmhost.BudgetHostCalls, Used: int64(c.hostCalls) + 1, Allowed: int64(c.src.Limits.HostCalls)}
+		return nil, &vmhost.GuestError{Code: vmhost.CodeOverBudget, Message: spent.Error()}
 	case c.host == nil:
 		return nil, &vmhost.GuestError{Code: vmhost.CodeUnavailable, Message: "nothing answers host functions in this call"}
 	}

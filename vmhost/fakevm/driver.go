@@ -17,8 +17,8 @@ import (
 
 // Func is a program. It gets a fresh [Call] each time and must obey ctx. The
 // error may be a *[vmhost.GuestError] or wrap what a call can give: ErrTrapped,
-// ErrMemory, ErrOutput, ErrCrashed or ErrUnavailable of package vmhost. Another
-// one, and a panic, counts as ErrTrapped.
+// ErrMemory, ErrOutput, ErrCrashed or ErrUnavailable of package vmhost, or be a
+// *[vmhost.BudgetError]. Another one, and a panic, counts as ErrTrapped.
 type Func func(ctx context.Context, call *Call) (output []byte, err error)
 
 // Driver runs functions. Make it with [New]. Safe for concurrent use.
@@ -161,7 +161,7 @@ func (p *program) run(ctx context.Context, call *Call) (output []byte, err error
 	if err == nil || errors.As(err, &refusal) {
 		return output, err
 	}
-	for _, kind := range []error{vmhost.ErrTrapped, vmhost.ErrMemory, vmhost.ErrOutput, vmhost.ErrCrashed, vmhost.ErrUnavailable} {
+	for _, kind := range []error{vmhost.ErrTrapped, vmhost.ErrMemory, vmhost.ErrOutput, vmhost.ErrFuel, vmhost.ErrCPU, vmhost.ErrCrashed, vmhost.ErrUnavailable} {
 		if errors.Is(err, kind) {
 			return nil, err
 		}

@@ -9,7 +9,8 @@ import (
 )
 
 // ExactGuest returns one of the exact guests of the suite: echo, with a twist that
-// its name says and that an input beginning with "!" sets off.
+// its name says and that an input beginning with "!" sets off; or "canary", which
+// leaves traces and looks for them (see canaryReport and what follows).
 func ExactGuest(t testing.TB, name string) []byte {
 	t.Helper()
 	p, ok := exactGuests()[name]
@@ -30,6 +31,7 @@ const (
 func exactGuests() map[string]Plugin {
 	return map[string]Plugin{
 		"echo":    {Handle: echo()},
+		"canary":  canary(8, false),
 		"trap":    {Handle: when(Unreachable())},
 		"loop":    {Handle: when(forever())},
 		"recurse": {Handle: when(Get(0), Get(1), Get(2), Get(3), Call(handleNoFuncs), Drop())},

@@ -29,6 +29,7 @@ func (h Harness) native() bool { return h.Module != nil }
 func Run(t *testing.T, h Harness) {
 	t.Run("calls", func(t *testing.T) { testCalls(t, h) })
 	t.Run("limits", func(t *testing.T) { testLimits(t, h) })
+	t.Run("budgets", func(t *testing.T) { testBudgets(t, h) })
 	t.Run("ends", func(t *testing.T) { testEnds(t, h) })
 	t.Run("host functions", func(t *testing.T) { testHostFunctions(t, h) })
 	if h.native() {

@@ -47,6 +47,9 @@ func PluginExports() map[string]ExportNeed {
 		"cabi_realloc":     {Kind: KindFunc, Type: sig("iiii", "i")},
 		"cabi_post_handle": {Kind: KindFunc, Type: sig("i", ""), Optional: true},
 		"_initialize":      {Kind: KindFunc, Optional: true},
+		// Called before an image is taken, and not otherwise: makes ready what
+		// every call needs, such as allocators and tables of decoders.
+		"warm_up": {Kind: KindFunc, Optional: true},
 	}
 }
 

@@ -60,6 +60,9 @@ type Metered struct {
 	Unrestorable string
 	// LargestFrame is the largest stack frame of a function, bytes.
 	LargestFrame int64
+	// TableEntries are those that the module's tables may come to have
+	// together.
+	TableEntries int64
 }
 
 // RestoreGlobal is a mutable global of the guest.
@@ -95,6 +98,9 @@ func Meter(module []byte, options MeterOptions) (*Metered, error) {
 		return nil, err
 	}
 	metered := &Metered{Module: out, Version: MeterVersion, Unrestorable: m.unrestorable, LargestFrame: m.largest}
+	for _, t := range w.tables {
+		metered.TableEntries += int64(max(t.Min, t.Max))
+	}
 	if m.unrestorable == "" {
 		metered.Globals = m.mutable
 	}

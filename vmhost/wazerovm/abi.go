@@ -52,17 +52,17 @@ func pair(b []byte) (ptr, n uint32) {
 }
 
 // liftHandle reads what handle returned: the guest's output as a copy of at
-// most limit bytes of UTF-8, or its error as a *[vmhost.GuestError]. Other
+// most so many bytes of UTF-8 as it may have, or its error as a *[vmhost.GuestError]. Other
 // errors are [vmhost.ErrOutput] for an output that is over the limit or not
 // UTF-8, and [vmhost.ErrTrapped] for a guest that left the ABI.
-func liftHandle(mem view, ptr uint32, limit int64) ([]byte, error) {
+func liftHandle(mem view, ptr uint32, limits *vmhost.Limits) ([]byte, error) {
 	place, err := mem.result(ptr)
 	if err != nil {
 		return nil, fmt.Errorf("%w: handle returned %w", vmhost.ErrTrapped, err)
 	}
 	switch place[0] {
 	case caseOK:
-		return liftOutput(mem, place[4:], limit)
+		return liftOutput(mem, place[4:], limits)
 	case caseError:
 		return nil, liftError(mem, place[4:])
 	default:
@@ -70,14 +70,14 @@ func liftHandle(mem view, ptr uint32, limit int64) ([]byte, error) {
 	}
 }
 
-func liftOutput(mem view, at []byte, limit int64) ([]byte, error) {
+func liftOutput(mem view, at []byte, limits *vmhost.Limits) ([]byte, error) {
 	ptr, n := pair(at)
 	b, err := mem.span(ptr, n)
 	if err != nil {
 		return nil, fmt.Errorf("%w: output: %w", vmhost.ErrTrapped, err)
 	}
-	if int64(n) > limit {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", vmhost.ErrOutput, n, limit)
+	if int64(n) > limits.Output {
+		return nil, limits.OverBudget(vmhost.BudgetOutput, int64(n))
 	}
 	if !utf8.Valid(b) {
 		return nil, fmt.Errorf("%w: not UTF-8", vmhost.ErrOutput)

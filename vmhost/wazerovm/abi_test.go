@@ -67,7 +67,7 @@ func FuzzLiftHandle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mem []byte, ptr uint32) {
 		const limit = 16
 		before := bytes.Clone(mem)
-		output, err := liftHandle(mem, ptr, limit)
+		output, err := liftHandle(mem, ptr, &vmhost.Limits{Output: limit})
 		if !bytes.Equal(before, mem) {
 			t.Errorf("liftHandle(%x, %d) wrote to memory", before, ptr)
 		}

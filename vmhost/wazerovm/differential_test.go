@@ -1,6 +1,7 @@
 package wazerovm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/tars-project/tars/vmhost/vmhosttest"
 	"github.com/tars-project/tars/vmhost/wasm"
+	wt "github.com/tars-project/tars/vmhost/wasm/wasmtest"
 )
 
 // judge asks the engine whether a module is valid. The interpreter validates as
@@ -148,11 +150,25 @@ func TestParserAgreesWithEngine(t *testing.T) {
 	}
 }
 
+// withShortData gives a random program data segments of one byte, so that it is
+// the code that is mutated.
+func withShortData(module []byte) []byte {
+	data := func(segments ...[]byte) []byte {
+		for i, s := range segments {
+			segments[i] = append([]byte{1}, wt.Sized(s)...)
+		}
+		return wt.Section(wt.Data, wt.Vec(segments...))
+	}
+	large, small := segments()
+	code := bytes.TrimSuffix(module, data(large, small))
+	return append(code, data([]byte{1}, []byte{2})...)
+}
+
 // FuzzMeterKeepsValidity: what the engine takes, it takes with the meter in it,
 // and what it refuses it refuses.
 func FuzzMeterKeepsValidity(f *testing.F) {
 	for seed := range uint64(20) {
-		f.Add(newProgram(seed).encodeWith(nil, nil))
+		f.Add(withShortData(newProgram(seed).encode()))
 	}
 	j := newJudge(f)
 	limits := openLimits(nil)

@@ -14,12 +14,11 @@ const (
 	// work. At the end of each the guest is in Go's hands for a moment, so that
 	// a deadline is kept and the garbage collector gets its turn.
 	fuelSlice = 1_000_000
-	// stackBytes is the most stack of a guest, by the meter's upper estimate:
-	// enough for Go's encoding/json at a nesting of 3,000.
-	stackBytes = 16 << 20
-	// stackSlice is how much of it a call may use unseen. The engine's stacks
-	// grow and never shrink, so that those of a call that used more are given up
-	// after it.
+	// tableEntry is what the engine keeps of a table for an entry, in bytes.
+	tableEntry = 8
+	// stackSlice is how much of its stack a call may use unseen. The engine's
+	// stacks grow and never shrink, so that those of a call that used more are
+	// given up after it.
 	stackSlice = 256 << 10
 )
 
@@ -29,13 +28,16 @@ func metered(src vmhost.Source) (*wasm.Metered, error) {
 	limits := wasm.DefaultLimits()
 	limits.Size = max(limits.Size, int64(len(src.Module)))
 	limits.MemoryPages = uint32(src.Limits.Memory / pageSize)
-	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: stackSlice})
+	m, err := wasm.Meter(src.Module, wasm.MeterOptions{Limits: limits, Stack: min(stackSlice, src.Limits.Stack)})
 	var bad *wasm.Error
 	if errors.As(err, &bad) {
 		return nil, &vmhost.RefusedError{Section: bad.Section, Offset: bad.Offset, Detail: bad.Detail}
 	}
 	if err != nil {
 		return nil, refuse("%s", err)
+	}
+	if need := m.TableEntries * tableEntry; need > src.Limits.Tables {
+		return nil, refuse("the tables may need %d bytes, at most %d are allowed", need, src.Limits.Tables)
 	}
 	return m, nil
 }
@@ -45,18 +47,30 @@ func meterFunctions() map[string]hostFunction {
 	return map[string]hostFunction{wasm.RefuelImport: refuel, wasm.OverflowImport: overflow}
 }
 
-// refuel grants the next slice, or ends the guest whose time is over.
+// refuel grants the next slice, or ends the guest whose time, processor time or
+// fuel is over. What the guest's code was charged before it asked counts: of a
+// limit of n it is ended when it owes more than n, to the unit.
 func refuel(ctx context.Context, v *vm, stack []uint64) {
 	v.endIfDone(ctx)
-	v.granted += fuelSlice
-	stack[0] = uint64(int64(stack[0]) + fuelSlice)
+	limits := &v.program.src.Limits
+	if used := v.cpu.lap(); used > limits.CPU {
+		v.end(limits.OverBudget(vmhost.BudgetCPU, used.Microseconds()))
+	}
+	left := int64(stack[0]) // below zero
+	grant := min(max(fuelSlice, fuelSlice-left), v.allowed-v.granted)
+	if left+grant < 0 {
+		v.end(limits.OverBudget(vmhost.BudgetFuel, v.granted-left))
+	}
+	v.granted += grant
+	stack[0] = uint64(left + grant)
 }
 
 // overflow grants the rest of the stack, once, or ends a guest that used it up.
 func overflow(_ context.Context, v *vm, _ []uint64) {
 	if !v.deep {
 		v.deep = true
-		left := int64(v.stackLeft.Get()) + stackBytes - stackSlice
+		stack := v.program.src.Limits.Stack
+		left := int64(v.stackLeft.Get()) + stack - min(stackSlice, stack)
 		v.stackLeft.Set(uint64(left))
 		if left >= 0 {
 			return
@@ -70,9 +84,9 @@ func (v *vm) supply() {
 	if v.fuelLeft == nil {
 		return // not instantiated yet, or not metered: a test's
 	}
-	v.granted = fuelSlice
-	v.fuelLeft.Set(fuelSlice)
-	v.stackLeft.Set(stackSlice)
+	v.granted = min(fuelSlice, v.allowed)
+	v.fuelLeft.Set(uint64(v.granted))
+	v.stackLeft.Set(uint64(min(stackSlice, v.program.src.Limits.Stack)))
 }
 
 // fuel is what the guest has used so far.

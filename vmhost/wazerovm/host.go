@@ -156,16 +156,19 @@ func (v *vm) serve(ctx context.Context, ret, align uint32, read func(view) (vmho
 	}
 }
 
-// ask hands a call to the host. The budget counts calls that are let through.
-func (v *vm) ask(ctx context.Context, call vmhost.HostCall) ([]byte, error) {
+// ask hands a call to the host. The budget counts calls that are let through; of
+// their size and their time the host itself keeps account.
+func (v *vm) ask(ctx context.Context, call vmhost.HostCall) (answer []byte, err error) {
 	switch limit := v.program.src.Limits.HostCalls; {
 	case v.hostCalls >= limit:
-		return nil, &vmhost.GuestError{Code: vmhost.CodeOverBudget, Message: fmt.Sprintf("at most %d calls of host functions", limit)}
+		spent := vmhost.BudgetError{Budget: vmhost.BudgetHostCalls, Used: int64(v.hostCalls) + 1, Allowed: int64(limit)}
+		return nil, &vmhost.GuestError{Code: vmhost.CodeOverBudget, Message: spent.Error()}
 	case v.host == nil:
 		return nil, &vmhost.GuestError{Code: vmhost.CodeUnavailable, Message: "nothing answers host functions in this call"}
 	}
 	v.hostCalls++
-	return v.host(ctx, call)
+	v.cpu.without(func() { answer, err = v.host(ctx, call) })
+	return answer, err
 }
 
 // checkAnswer holds the host to the types of the world.

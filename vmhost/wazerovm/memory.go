@@ -1,8 +1,10 @@
 package wazerovm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/tetratelabs/wazero/experimental"
 	"golang.org/x/sys/unix"
@@ -21,6 +23,7 @@ type memory struct {
 	region []byte // limit bytes once allocated; nil before and after
 	size   int64  // bytes that the guest has grown to; stays after Free
 	denied bool   // the guest asked for more than limit
+	asked  int64  // how much it then wanted in all, at the last time
 	err    error  // why the region could not be mapped
 }
 
@@ -44,7 +47,7 @@ func (m *memory) Reallocate(size uint64) []byte {
 		return nil
 	}
 	if size > uint64(m.limit) {
-		m.denied = true
+		m.denied, m.asked = true, int64(size)
 		return nil
 	}
 	m.size = int64(size)
@@ -97,14 +100,40 @@ func (m *memory) restore(f *frozen, pages *scanner) error {
 		if kept += end - start; kept > residentBytes {
 			return drop(m.region[start:end])
 		}
-		copy(m.region[start:end], f.view[start:end])
-		return nil
+		return refresh(m.region[start:end], f.view[start:end])
 	})
 	if errors.Is(err, errNoScan) {
 		return drop(m.region[:m.size])
 	}
 	return err
 }
+
+// refresh makes pages what the image has. Those that are so already were kept for
+// this call and not written in it: they are dropped, or one call that wrote to
+// much would make the restores of all later ones slow.
+func refresh(pages, contents []byte) error {
+	size := pageSizeOfSystem
+	cold := 0 // where the pages begin that are to be dropped
+	for at := 0; at < len(pages); at += size {
+		if bytes.Equal(pages[at:at+size], contents[at:at+size]) {
+			continue
+		}
+		copy(pages[at:at+size], contents[at:at+size])
+		if at > cold {
+			if err := drop(pages[cold:at]); err != nil {
+				return err
+			}
+		}
+		cold = at + size
+	}
+	if cold < len(pages) {
+		return drop(pages[cold:])
+	}
+	return nil
+}
+
+// pageSizeOfSystem is the unit in which the kernel tracks writes, bytes.
+var pageSizeOfSystem = os.Getpagesize()
 
 // trim gives up the pages that a memory on an image keeps. What they held must
 // have been restored.

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
@@ -145,7 +143,7 @@ func benchmarkFewCalls(b *testing.B, p *program, req vmhost.Request) {
 		if err := v.ready(ctx); err != nil {
 			b.Fatal(err)
 		}
-		before := threadTime(b)
+		before := threadTime()
 		b.StartTimer()
 		for range few {
 			if _, err := v.handle(ctx, req.Capability, req.Input); err != nil {
@@ -153,20 +151,11 @@ func benchmarkFewCalls(b *testing.B, p *program, req vmhost.Request) {
 			}
 		}
 		b.StopTimer()
-		spent += threadTime(b) - before
+		spent += threadTime() - before
 		v.close()
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N*few), "cpu-ns/call")
-}
-
-// threadTime is the processor time of this thread.
-func threadTime(b *testing.B) time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(t.Nano())
 }
 
 // benchmarkCalls measures handle in one instance.

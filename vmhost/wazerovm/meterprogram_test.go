@@ -287,10 +287,11 @@ func (g *generator) bulk() []node {
 
 // encode returns the program as a module that exports its functions' first as
 // "run", its memory and its globals.
-func (p program) encode() []byte { return p.encodeWith(segments()) }
+func (p program) encode() []byte { return p.encodeWith(nil, nil, nil, nil) }
 
-// encodeWith is encode with data segments of the caller's.
-func (p program) encodeWith(large, small []byte) []byte {
+// encodeWith adds types (from number 2 on), functions by their types' numbers,
+// their bodies, and exports.
+func (p program) encodeWith(addTypes, addFunctions, addBodies, addExports [][]byte) []byte {
 	const i32, mutable, end = 0x7f, 1, wt.End
 	var types, bodies, functions [][]byte
 	types = append(types, wt.FuncType("\x7f\x7f", "\x7f"), wt.FuncType("\x7f", "\x7f"))
@@ -298,7 +299,8 @@ func (p program) encodeWith(large, small []byte) []byte {
 		functions = append(functions, []byte{typeBinary})
 		bodies = append(bodies, wt.BodyWithLocals(programLocals, encodeNodes(f)...))
 	}
-	exports := [][]byte{wt.ExportOf("run", 0, 0), wt.ExportOf("memory", 2, 0)}
+	types, functions, bodies = append(types, addTypes...), append(functions, addFunctions...), append(bodies, addBodies...)
+	exports := append([][]byte{wt.ExportOf("run", 0, 0), wt.ExportOf("memory", 2, 0)}, addExports...)
 	var globals, entries [][]byte
 	for i := range programGlobals {
 		globals = append(globals, []byte{i32, mutable, opConst, byte(i), end})
@@ -307,6 +309,7 @@ func (p program) encodeWith(large, small []byte) []byte {
 	for i := range p.funcs {
 		entries = append(entries, wt.U32(i))
 	}
+	large, small := segments()
 	return wt.Module(
 		wt.Section(wt.Type, wt.Vec(types...)), wt.Section(wt.Function, wt.Vec(functions...)),
 		wt.Section(wt.Table, wt.Vec([]byte{0x70, 1, programFuncs, 100})),

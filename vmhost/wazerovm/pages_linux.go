@@ -98,7 +98,7 @@ func rewrite(fd int, contents []byte) error {
 			return fmt.Errorf("size of an image: %w", err)
 		}
 	}
-	page := os.Getpagesize()
+	page := pageSizeOfSystem
 	for at := 0; at < len(contents); {
 		end := at
 		for end < len(contents) && !allZero(contents[end:end+page]) {

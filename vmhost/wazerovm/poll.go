@@ -48,7 +48,7 @@ func poll(ctx context.Context, v *vm, args []uint64) errno {
 	ready := due(subscriptions, 0)
 	if len(ready) == 0 {
 		wait := shortest(subscriptions)
-		v.clock.sleep(ctx, wait)
+		v.cpu.without(func() { v.clock.sleep(ctx, wait) })
 		v.endIfDone(ctx)
 		ready = due(subscriptions, wait)
 	}

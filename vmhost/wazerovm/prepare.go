@@ -40,45 +40,19 @@ func (p *program) prepare(ctx context.Context, files *Files) error {
 	if err := p.open(files); err != nil {
 		return fmt.Errorf("%w: files for images: %w", vmhost.ErrUnavailable, err)
 	}
-	samples := p.src.Samples
-	if p.globals == nil {
-		samples = nil // there is no image for them to be part of
-	}
-	failed, err := p.prepareWith(ctx, samples)
-	if err != nil && failed != nil && failed.Guess && ctx.Err() == nil {
-		_, err = p.prepareWith(ctx, nil)
-	}
-	return err
-}
-
-// open finds files for the image.
-func (p *program) open(files *Files) (err error) {
-	p.files = files
-	if files == nil && p.globals != nil {
-		if p.files, err = ownFiles(); errors.Is(err, errNoScan) {
-			p.globals, err = nil, nil // this system has none: every call gets a new instance
-			return nil
-		}
-		p.owned = err == nil
-	}
-	return err
-}
-
-// prepareWith is prepare with some samples. It says which of them failed.
-func (p *program) prepareWith(ctx context.Context, samples []vmhost.Sample) (failed *vmhost.Sample, err error) {
 	limited, cancel := context.WithTimeoutCause(ctx, p.src.Limits.Wall, vmhost.ErrDeadline)
 	defer cancel()
 	limited, e, err := p.enter(limited)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer p.leave(e)
 	v := p.newVM()
 	v.spoilt = true // unless it ends up on an image
 	defer p.keep(v)
-	v.begin(p.rehearsal())
+	v.rehearse()
 	limited = withVM(limited, v)
-	var img *image
+	what := "the module does not initialise"
 	err = v.guarded(func() error {
 		if err := v.instantiate(limited); err != nil {
 			return err
@@ -86,94 +60,136 @@ func (p *program) prepareWith(ctx context.Context, samples []vmhost.Sample) (fai
 		if err := v.initialize(limited); err != nil {
 			return err
 		}
+		if p.globals == nil {
+			return nil // there will be no image
+		}
+		what = "a sample call fails"
 		for range primings {
-			if failed, err = v.perform(limited, samples, nil); err != nil {
+			if err := v.perform(limited, nil); err != nil {
 				return err
 			}
 		}
-		img, failed, err = v.freeze(limited, samples)
+		p.image, err = v.freeze(limited)
 		return err
 	})
 	switch {
 	case err == nil:
-		p.image, v.spoilt = img, img == nil
-		return nil, nil
+		v.spoilt = p.image == nil
+		return nil
 	case ctx.Err() != nil:
-		return failed, ctx.Err()
+		return ctx.Err()
 	case v.memory.err != nil:
-		return nil, fmt.Errorf("%w: map linear memory: %w", vmhost.ErrUnavailable, v.memory.err)
+		return fmt.Errorf("%w: map linear memory: %w", vmhost.ErrUnavailable, v.memory.err)
 	case errors.Is(err, vmhost.ErrUnavailable):
-		return nil, err
-	case failed != nil:
-		return failed, refuse("the sample call for %q fails: %s", failed.Capability, firstLine(err.Error()))
+		return err
 	default:
-		return nil, refuse("the module does not initialise: %s", firstLine(err.Error()))
+		return refuse("%s: %s", what, firstLine(err.Error()))
 	}
 }
 
-// rehearsal is a request under which a guest does the same everywhere.
-func (p *program) rehearsal() vmhost.Request {
-	return vmhost.Request{Deterministic: true, Seed: p.src.Digest}
+// open finds files for the image.
+func (p *program) open(files *Files) (err error) {
+	p.files = files
+	if files == nil && p.globals != nil {
+		if p.files, err = ownFiles(); errors.Is(err, errNoScan) {
+			p.globals = nil // this system has none: every call gets a new instance
+			return nil
+		}
+		p.owned = err == nil
+	}
+	return err
+}
+
+// rehearse makes the VM ready for what is run once for all calls: the guest does
+// the same everywhere. It may cost as much as a program may that names no limit
+// of fuel, however little its calls may.
+func (v *vm) rehearse() {
+	v.begin(vmhost.Request{Deterministic: true, Seed: v.program.src.Digest})
+	v.allowed = max(v.allowed, vmhost.Limits{Wall: v.program.src.Limits.Wall}.WithDefaults().Fuel)
 }
 
 // errNoRoom: a sample needs more memory than an image has.
 var errNoRoom = errors.New("a sample grew the memory")
 
-// perform makes the sample calls and says which one failed. That a guest answers
-// with an error of its own is its own affair. With an image, each call starts
-// from it, and one that grew the memory fails with errNoRoom.
-func (v *vm) perform(ctx context.Context, samples []vmhost.Sample, img *image) (failed *vmhost.Sample, err error) {
-	for i := range samples {
-		v.begin(v.program.rehearsal())
-		_, err := v.handle(ctx, samples[i].Capability, samples[i].Input)
-		var refusal *vmhost.GuestError
-		if err != nil && !errors.As(err, &refusal) {
-			return &samples[i], err
+// perform does what an image should be ready for: it warms the guest up and makes
+// the sample calls. That a guest answers with an error of its own is its own
+// affair. With an image, each step starts from it, and one that grew the memory
+// fails with errNoRoom.
+func (v *vm) perform(ctx context.Context, img *image) error {
+	if v.entries.warmUp != nil {
+		v.rehearse()
+		if _, err := v.call(ctx, v.entries.warmUp); err != nil {
+			return err
 		}
-		if img == nil {
-			continue
-		}
-		if err := v.restore(img); errors.Is(err, errGrew) {
-			return nil, errNoRoom
-		} else if err != nil {
-			return nil, fmt.Errorf("%w: restore: %w", vmhost.ErrUnavailable, err)
+		if err := v.rewind(img); err != nil {
+			return err
 		}
 	}
-	return nil, nil
+	for _, sample := range v.program.src.Samples {
+		v.rehearse()
+		_, err := v.handle(ctx, sample.Capability, sample.Input)
+		var refusal *vmhost.GuestError
+		if err != nil && !errors.As(err, &refusal) {
+			return fmt.Errorf("%q: %w", sample.Capability, err)
+		}
+		if err := v.rewind(img); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewind puts the VM back at an image, if there is one yet.
+func (v *vm) rewind(img *image) error {
+	if img == nil {
+		return nil
+	}
+	err := v.restore(img)
+	switch {
+	case errors.Is(err, errGrew):
+		return errNoRoom
+	case err != nil:
+		return fmt.Errorf("%w: restore: %w", vmhost.ErrUnavailable, err)
+	default:
+		return nil
+	}
 }
 
 // freeze takes the program's image from a VM that is ready, and leaves the VM on
-// it. It is nil for a program that gets a new instance for each call.
-func (v *vm) freeze(ctx context.Context, samples []vmhost.Sample) (img *image, failed *vmhost.Sample, err error) {
-	if v.program.globals == nil {
-		return nil, nil, nil
-	}
-	unavailable := func(err error) error { return fmt.Errorf("%w: image: %w", vmhost.ErrUnavailable, err) }
-	if img, err = newImage(v, v.program.files.Images); err != nil {
-		return nil, nil, unavailable(err)
-	}
+// it.
+func (v *vm) freeze(ctx context.Context) (img *image, err error) {
 	defer func() {
 		if err != nil {
 			_ = img.close() // the reason for failing matters more
+			img = nil
 		}
 	}()
+	if img, err = newImage(v, v.program.files.Images); err != nil {
+		return nil, unavailable(err)
+	}
 	for range rehearsals {
 		if err := img.take(v); err != nil {
-			return nil, nil, unavailable(err)
+			return img, unavailable(err)
 		}
-		if failed, err = v.perform(ctx, samples, img); !errors.Is(err, errNoRoom) {
+		if err = v.perform(ctx, img); !errors.Is(err, errNoRoom) {
 			break
 		}
 	}
 	if errors.Is(err, errNoRoom) { // the memory grows with every call
-		err = img.take(v)
-	}
-	if err != nil {
-		return nil, failed, err
+		if err := img.take(v); err != nil {
+			return img, unavailable(err)
+		}
+	} else if err != nil {
+		return img, err
 	}
 	if err := img.seal(); err != nil {
-		return nil, nil, unavailable(err)
+		return img, unavailable(err)
 	}
 	v.lookUp() // with stacks that are small again
-	return img, nil, nil
+	if err := v.trim(); err != nil {
+		return img, unavailable(err)
+	}
+	return img, nil
 }
+
+func unavailable(err error) error { return fmt.Errorf("%w: image: %w", vmhost.ErrUnavailable, err) }

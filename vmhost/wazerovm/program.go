@@ -32,6 +32,7 @@ type program struct {
 	files   *Files   // for images
 	owned   bool     // files are the program's own
 	image   *image   // nil: every call gets a new instance
+	tables  int64    // most bytes of its tables
 	forget  func()   // tells the driver that the program is gone
 
 	pool   pool
@@ -54,6 +55,7 @@ type engine struct {
 // compile makes a program of a module. What goes wrong in it is the module's
 // fault, or the engine's in face of the module: both refuse the module.
 func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err error) {
+	src.Limits = src.Limits.WithDefaults()
 	if src.Limits.Memory <= 0 || src.Limits.Memory%pageSize != 0 || src.Limits.Memory > maxMemory {
 		return nil, refuse("memory limit of %d bytes: need a multiple of %d, at most %d", src.Limits.Memory, pageSize, int64(maxMemory))
 	}
@@ -79,7 +81,7 @@ func compile(ctx context.Context, e engine, src vmhost.Source) (p *program, err 
 		if err != nil {
 			return p, err
 		}
-		module = m.Module
+		module, p.tables = m.Module, m.TableEntries*tableEntry
 		p.restorable(m)
 	}
 	p.runtime = wazero.NewRuntimeWithConfig(background, config)
@@ -139,6 +141,8 @@ func (p *program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, e
 	defer p.keep(v)
 	v.begin(req)
 	ctx = withVM(ctx, v)
+	v.cpu.start()
+	defer v.cpu.stop() // before somebody else has the VM
 	var output []byte
 	err = v.guarded(func() error {
 		if err := v.ready(ctx); err != nil {

@@ -3,9 +3,11 @@ package wazerovm
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -147,6 +149,98 @@ func TestScanFindsWrites(t *testing.T) {
 	v.pages.pagemap = -1
 	if err := v.restore(p.image); err != nil || !bytes.Equal(v.memory.view(), p.image.parts[0].memory.view) {
 		t.Errorf("restore without a scan: %v, or the memory differs from its image", err)
+	}
+}
+
+// TestOneHeavyCallDoesNotStay: pages that a call did not write are not kept for
+// the next, whatever calls before it wrote.
+func TestOneHeavyCallDoesNotStay(t *testing.T) {
+	n, get := wasmbuild.I32, wasmbuild.Get
+	const first, pages = 64 << 10, 8
+	guest := wasmbuild.Plugin{
+		Pages: pages,
+		Handle: wasmbuild.Code(
+			get(2), wasmbuild.Load8(0), n('h'), wasmbuild.Eq(), wasmbuild.If(
+				n(first), wasmbuild.Set(4),
+				wasmbuild.Loop(
+					get(4), n(1), wasmbuild.Store(0),
+					get(4), n(4096), wasmbuild.Add(), wasmbuild.Tee(4), n(pages<<16), wasmbuild.Ne(), wasmbuild.BranchIf(0),
+				),
+			),
+			wasmbuild.ReturnOK(n(0), n(0)),
+		),
+	}
+	p := preparedProgram(t, guestSource(guest.Encode()))
+	kept := func(input string) (n int) {
+		if _, err := p.Call(t.Context(), vmhost.Request{Capability: "rank", Input: []byte(input)}); err != nil {
+			t.Fatal(err)
+		}
+		v := p.pool.take()
+		defer p.keep(v)
+		if err := v.pages.written(v.memory.view(), func(start, end int) error { n += end - start; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	light := kept("l")
+	if heavy := kept("h"); heavy < (pages-1)<<16 {
+		t.Errorf("a call that writes everywhere keeps %d bytes, want at least %d", heavy, (pages-1)<<16)
+	}
+	kept("l")
+	if after := kept("l"); after != light {
+		t.Errorf("a light call after a heavy one keeps %d bytes, want %d as before it", after, light)
+	}
+	wantExact(t, p)
+}
+
+// TestWarmUpAndSamplesArePartOfTheImage: what they leave in memory and globals is
+// there in each call, once.
+func TestWarmUpAndSamplesArePartOfTheImage(t *testing.T) {
+	n := wasmbuild.I32
+	// Adds to a count that handle returns as a letter, from 'a' on.
+	count := func(by int32) []byte {
+		return wasmbuild.Code(wasmbuild.GlobalGet(1), n(by), wasmbuild.Add(), wasmbuild.GlobalSet(1))
+	}
+	guest := wasmbuild.Plugin{
+		Globals: []int32{'a'},
+		Handle: wasmbuild.Code(
+			count(1), n(2048), wasmbuild.GlobalGet(1), wasmbuild.Store8(0),
+			wasmbuild.ReturnOK(n(2048), n(1)),
+		),
+		Funcs: []wasmbuild.Func{{Body: count(5)}},
+	}
+	m := guest.Module()
+	m.Exports = append(m.Exports, wasmbuild.Export{Name: "warm_up", Kind: wasm.KindFunc, Index: 4})
+	src := guestSource(m.Encode())
+	src.Samples = []vmhost.Sample{{Capability: "rank", Input: []byte("x")}}
+	for _, c := range []struct {
+		name string
+		want string
+	}{
+		{"image", string(rune('a' + primings*(5+1) + 1))},
+		{"fresh", "b"},
+	} {
+		src.Fresh = c.name == "fresh"
+		p := preparedProgram(t, src)
+		for range 3 {
+			reply, err := p.Call(t.Context(), vmhost.Request{Capability: "rank", Input: []byte("x")})
+			if err != nil || string(reply.Output) != c.want {
+				t.Errorf("%s: Call = %q, %v, want %q", c.name, reply.Output, err, c.want)
+			}
+		}
+	}
+}
+
+// TestSampleThatTraps: a plugin that does not return from its own sample is
+// refused, with the capability.
+func TestSampleThatTraps(t *testing.T) {
+	guest := wasmbuild.Plugin{Handle: wasmbuild.Unreachable()}
+	src := guestSource(guest.Encode())
+	src.Samples = []vmhost.Sample{{Capability: "rank", Input: []byte("x")}}
+	p := plainProgram(t, src, engine{metered: true})
+	err := p.prepare(t.Context(), nil)
+	if !errors.Is(err, vmhost.ErrRefused) || !strings.Contains(err.Error(), `"rank"`) {
+		t.Errorf("prepare = %v, want ErrRefused that names the capability", err)
 	}
 }
 

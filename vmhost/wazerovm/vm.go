@@ -23,6 +23,7 @@ const (
 	exportRealloc    = "cabi_realloc"
 	exportHandle     = "handle"
 	exportPost       = "cabi_post_handle"
+	exportWarmUp     = "warm_up"
 )
 
 // signature is a function that a module must or may export.
@@ -55,7 +56,7 @@ func valueTypes(types []wasm.ValueType) []api.ValueType {
 type phase int
 
 const (
-	phaseInit  phase = iota // _initialize
+	phaseInit  phase = iota // _initialize, warm_up
 	phaseLower              // cabi_realloc, before handle or inside a host function
 	phaseRun                // handle
 	phasePost               // cabi_post_handle
@@ -87,7 +88,7 @@ type core struct {
 // entries are the exported functions, looked up once. One that is running must
 // not be entered again, so that a host function has an allocator of its own.
 type entries struct {
-	handle, realloc, reenter, post api.Function // post is nil when there is none
+	handle, realloc, reenter, post, warmUp api.Function // the last two are nil where there is none
 }
 
 // callState is what belongs to one call: clock, random numbers, log, counts.
@@ -100,7 +101,9 @@ type callState struct {
 	streams streams
 
 	hostCalls int
-	granted   int64 // fuel, see refuel
+	allowed   int64 // fuel
+	granted   int64 // of it, see refuel
+	cpu       cpuMeter
 	deep      bool  // used more stack than a slice, see overflow
 	ended     error // why a host function ended the call
 }
@@ -115,6 +118,7 @@ func (v *vm) begin(req vmhost.Request) {
 	v.memory.denied = false
 	v.callState = callState{
 		host:    req.Host,
+		allowed: limits.Fuel,
 		clock:   newClock(v.program.src.Grants.Clock && !req.Deterministic),
 		random:  newRandom(req),
 		log:     log,
@@ -160,6 +164,7 @@ func (v *vm) lookUp() {
 		realloc: v.instance.ExportedFunction(exportRealloc),
 		reenter: v.instance.ExportedFunction(exportRealloc),
 		post:    v.instance.ExportedFunction(exportPost),
+		warmUp:  v.instance.ExportedFunction(exportWarmUp),
 	}
 }
 
@@ -189,7 +194,7 @@ func (v *vm) handle(ctx context.Context, capability string, input []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	output, err := liftHandle(v.memory.view(), uint32(ret), v.program.src.Limits.Output)
+	output, err := liftHandle(v.memory.view(), uint32(ret), &v.program.src.Limits)
 	if guest := new(vmhost.GuestError); err != nil && !errors.As(err, &guest) {
 		return nil, err
 	}
@@ -206,7 +211,7 @@ func (v *vm) handle(ctx context.Context, capability string, input []byte) ([]byt
 // where.
 func (v *vm) lower(ctx context.Context, align uint32, b []byte) (uint32, error) {
 	if int64(len(b)) > v.program.src.Limits.Memory {
-		return 0, fmt.Errorf("%w: %d bytes to hand over, the limit is %d", vmhost.ErrMemory, len(b), v.program.src.Limits.Memory)
+		return 0, fmt.Errorf("%w: to hand over", v.program.src.Limits.OverBudget(vmhost.BudgetMemory, int64(len(b))))
 	}
 	before := v.phase
 	allocator := v.entries.realloc
@@ -264,11 +269,11 @@ func (v *vm) fault(ctx context.Context, err error) error {
 // refused memory before, then that is what it stopped for, as far as can be
 // known: language runtimes answer a refusal with a trap or with proc_exit.
 func (v *vm) trap(format string, args ...any) error {
-	kind := vmhost.ErrTrapped
+	err := vmhost.ErrTrapped
 	if v.memory.denied {
-		kind = vmhost.ErrMemory
+		err = v.program.src.Limits.OverBudget(vmhost.BudgetMemory, v.memory.asked)
 	}
-	return fmt.Errorf("%w: %s", kind, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", err, fmt.Sprintf(format, args...))
 }
 
 // end stops the guest from inside a host function: the engine unwinds it, and
@@ -289,7 +294,8 @@ func (v *vm) reply() vmhost.Reply {
 			Tier:        vmhost.TierInProc,
 			Grade:       "none",
 			Fuel:        v.fuel(),
-			PeakMemory:  v.memory.size,
+			CPU:         v.cpu.lap(),
+			PeakMemory:  v.memory.size + v.program.tables,
 			HostCalls:   v.hostCalls,
 			LogsDropped: v.log.Dropped(),
 		},

@@ -193,11 +193,14 @@ type policy struct {
 	PluginMemory   int64  `json:"plugin_memory_bytes,omitempty"`
 	PluginWallMS   int64  `json:"plugin_wall_ms,omitempty"`
 	PluginSlots    int    `json:"plugin_slots,omitempty"`
+	Memory         int64  `json:"memory_bytes,omitempty"`
+	PluginWeight   int    `json:"plugin_weight,omitempty"`
 }
 
 func encodePolicy(p tenancy.Policy) ([]byte, error) {
 	data, err := json.Marshal(policy{
 		p.MinIsolation, p.MaxCollections, p.MaxPlugins, p.PluginMemory, p.PluginWall.Milliseconds(), p.PluginSlots,
+		p.Memory, p.PluginWeight,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode policy: %w", err)
@@ -213,5 +216,6 @@ func decodePolicy(data []byte) (tenancy.Policy, error) {
 	return tenancy.Policy{
 		MinIsolation: p.MinIsolation, MaxCollections: p.MaxCollections, MaxPlugins: p.MaxPlugins,
 		PluginMemory: p.PluginMemory, PluginWall: time.Duration(p.PluginWallMS) * time.Millisecond, PluginSlots: p.PluginSlots,
+		Memory: p.Memory, PluginWeight: p.PluginWeight,
 	}, nil
 }

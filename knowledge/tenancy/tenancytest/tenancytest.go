@@ -95,6 +95,7 @@ func testPolicies(t *testing.T, d tenancy.Directory) {
 		"all": {
 			MinIsolation: "microvm", MaxCollections: 7, MaxPlugins: 3,
 			PluginMemory: 1 << 40, PluginWall: 90 * time.Millisecond, PluginSlots: 2,
+			Memory: 1 << 41, PluginWeight: 1000,
 		},
 	} {
 		made, err := d.CreateTenant(t.Context(), tenancy.Tenant{ID: id, Policy: p})

@@ -22,6 +22,12 @@ func handle(capability, capabilityLen, input, inputLen uint32) uint32 {
 	return uint32(shared.lower(plugin.call(string(name), document)))
 }
 
+// warmUp lets the host make the module ready before it takes the image that
+// every call starts from.
+//
+//go:wasmexport warm_up
+func warmUp() { plugin.warmUp() }
+
 // cabiPostHandle ends a call: the host has read the result.
 //
 //go:wasmexport cabi_post_handle

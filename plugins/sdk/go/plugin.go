@@ -22,6 +22,7 @@ var plugin registry
 // package variables are initialised, and panics if rank has a function
 // already.
 func Rank(fn func(ctx *Context, in RankInput) (RankOutput, error)) Registered {
+	plugin.warm = append(plugin.warm, warmRank)
 	return Handle("rank", rankHandler(fn))
 }
 
@@ -29,6 +30,7 @@ func Rank(fn func(ctx *Context, in RankInput) (RankOutput, error)) Registered {
 // called while package variables are initialised, and panics if synthesize has
 // a function already.
 func Synthesize(fn func(ctx *Context, in SynthesizeInput) (SynthesizeOutput, error)) Registered {
+	plugin.warm = append(plugin.warm, warmSynthesize)
 	return Handle("synthesize", synthesizeHandler(fn))
 }
 
@@ -45,7 +47,10 @@ func Handle(capability string, h Handler) Registered {
 const anyCapability = "*"
 
 // registry holds the handlers of a plugin by capability.
-type registry struct{ handlers map[string]Handler }
+type registry struct {
+	handlers map[string]Handler
+	warm     []func() // what warms up for their documents
+}
 
 func (r *registry) add(capability string, h Handler) {
 	if _, ok := r.handlers[capability]; ok {

@@ -258,3 +258,19 @@ func FuzzCall(f *testing.F) {
 		}
 	})
 }
+
+// TestWarmUp: it goes through the documents of what is registered and calls no
+// handler.
+func TestWarmUp(t *testing.T) {
+	called := false
+	var r registry
+	r.add("rank", rankHandler(func(*Context, RankInput) (RankOutput, error) {
+		called = true
+		return RankOutput{}, nil
+	}))
+	r.warm = append(r.warm, warmRank, warmSynthesize)
+	r.warmUp()
+	if called {
+		t.Error("warmUp called a handler")
+	}
+}

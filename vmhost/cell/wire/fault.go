@@ -12,6 +12,7 @@ const (
 	maxSection = 64
 	maxCode    = 64
 	maxText    = 4 << 10
+	maxBudget  = 32
 )
 
 // ErrHostFailed is what a cell reports for a call that ended because the host
@@ -39,12 +40,14 @@ const (
 	methodRefused = 1
 	methodCrashed = 7
 	methodGuest   = 100
+	methodBudget  = 101
 )
 
 // Fault is why a load or a call failed.
 type Fault struct {
 	Used Used
 	// Err is, on both sides, of one of the kinds of vmhost, or a
+	// *vmhost.BudgetError of a budget that a VM keeps, or a
 	// *vmhost.GuestError, or [ErrHostFailed], or an error of a context.
 	Err error
 }
@@ -62,6 +65,12 @@ func (m Fault) Encode() (method uint16, body []byte) {
 		b = appendText(b, refused.Section, maxSection)
 		b = appendI64(b, refused.Offset)
 		return methodRefused, appendText(b, refused.Detail, maxText)
+	}
+	var budget *vmhost.BudgetError
+	if errors.As(m.Err, &budget) && budget.Budget.InVM() {
+		b = appendText(b, string(budget.Budget), maxBudget)
+		b = appendI64(b, budget.Used)
+		return methodBudget, appendI64(b, budget.Allowed)
 	}
 	method = methodCrashed
 	for i, kind := range faultKinds {
@@ -85,6 +94,12 @@ func DecodeFault(method uint16, body []byte) (Fault, error) {
 		m.Err = &vmhost.GuestError{Code: f.text(maxCode), Message: f.text(maxText)}
 	case method == methodRefused:
 		m.Err = &vmhost.RefusedError{Section: f.text(maxSection), Offset: f.i64(), Detail: f.text(maxText)}
+	case method == methodBudget:
+		budget := &vmhost.BudgetError{Budget: vmhost.Budget(f.text(maxBudget)), Used: f.i64(), Allowed: f.i64()}
+		if !budget.Budget.InVM() || budget.Used <= budget.Allowed {
+			f.bad = true
+		}
+		m.Err = budget
 	case int(method) < len(faultKinds) && faultKinds[method] != nil:
 		m.Err = &remoteError{kind: faultKinds[method], text: f.text(maxText)}
 	default:

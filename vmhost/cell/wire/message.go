@@ -86,7 +86,10 @@ type Load struct {
 func (m Load) Append(b []byte) []byte {
 	b = appendI64(b, int64(m.Remaining))
 	l := m.Limits
-	for _, v := range [...]int64{int64(l.Wall), l.Memory, l.Input, l.Output, l.Logs, int64(l.HostCalls)} {
+	for _, v := range [...]int64{
+		int64(l.Wall), l.Memory, l.Input, l.Output, l.Logs, int64(l.HostCalls),
+		l.Fuel, int64(l.CPU), l.HostBytes, int64(l.HostTime), l.Tables, l.Stack,
+	} {
 		b = appendI64(b, v)
 	}
 	g := m.Grants
@@ -97,7 +100,7 @@ func (m Load) Append(b []byte) []byte {
 	b = appendBool(b, m.Fresh)
 	b = appendU32(b, uint32(len(m.Samples)))
 	for _, s := range m.Samples {
-		b = appendBool(appendText(b, s.Capability, MaxCapability), s.Guess)
+		b = appendText(b, s.Capability, MaxCapability)
 		b = append(appendU32(b, uint32(len(s.Input))), s.Input...)
 	}
 	return b
@@ -109,6 +112,7 @@ func DecodeLoad(body []byte) (Load, error) {
 	m := Load{Remaining: time.Duration(f.i64())}
 	m.Limits = vmhost.Limits{
 		Wall: time.Duration(f.i64()), Memory: f.i64(), Input: f.i64(), Output: f.i64(), Logs: f.i64(), HostCalls: int(f.i64()),
+		Fuel: f.i64(), CPU: time.Duration(f.i64()), HostBytes: f.i64(), HostTime: time.Duration(f.i64()), Tables: f.i64(), Stack: f.i64(),
 	}
 	m.Grants = vmhost.Grants{Search: f.bool(), Embed: f.bool(), Vectors: f.bool(), Log: f.bool(), Clock: f.bool()}
 	copy(m.Digest[:], f.take(len(m.Digest)))
@@ -116,7 +120,7 @@ func DecodeLoad(body []byte) (Load, error) {
 	n := f.u32()
 	f.bad = f.bad || n > vmhost.MaxSamples
 	for i := uint32(0); i < n && !f.bad; i++ {
-		s := vmhost.Sample{Capability: f.text(MaxCapability), Guess: f.bool()}
+		s := vmhost.Sample{Capability: f.text(MaxCapability)}
 		s.Input = f.take(int(f.u32()))
 		m.Samples = append(m.Samples, s)
 	}
@@ -156,6 +160,7 @@ func DecodeCall(body []byte) (Call, error) {
 // Used is what a call cost, as the cell tells it: untrusted.
 type Used struct {
 	VM, Restore time.Duration
+	CPU         time.Duration
 	Fuel        int64
 	PeakMemory  int64
 	HostCalls   int64
@@ -165,6 +170,7 @@ type Used struct {
 func (u Used) append(b []byte) []byte {
 	b = appendI64(b, int64(u.VM))
 	b = appendI64(b, int64(u.Restore))
+	b = appendI64(b, int64(u.CPU))
 	b = appendI64(b, u.Fuel)
 	b = appendI64(b, u.PeakMemory)
 	b = appendI64(b, u.HostCalls)
@@ -172,7 +178,10 @@ func (u Used) append(b []byte) []byte {
 }
 
 func (f *fields) used() Used {
-	return Used{VM: time.Duration(f.i64()), Restore: time.Duration(f.i64()), Fuel: f.i64(), PeakMemory: f.i64(), HostCalls: f.i64(), LogsDropped: f.i64()}
+	return Used{
+		VM: time.Duration(f.i64()), Restore: time.Duration(f.i64()), CPU: time.Duration(f.i64()), Fuel: f.i64(),
+		PeakMemory: f.i64(), HostCalls: f.i64(), LogsDropped: f.i64(),
+	}
 }
 
 // Result is what a call gave.

@@ -103,7 +103,7 @@ func TestBrokenStreams(t *testing.T) {
 // TestMessages: each message is the same after a round trip, and not itself when
 // it is cut off or has more to it.
 func TestMessages(t *testing.T) {
-	limits := vmhost.Limits{Wall: time.Second, Memory: 1 << 20, Input: 2, Output: 3, Logs: 4, HostCalls: 5}
+	limits := vmhost.Limits{Wall: time.Second, Memory: 1 << 20, Input: 2, Output: 3, Logs: 4, HostCalls: 5, Fuel: 6, CPU: 7, HostBytes: 8, HostTime: 9, Tables: 10, Stack: 11}
 	for _, c := range []struct {
 		want   any
 		body   []byte
@@ -121,8 +121,8 @@ func TestMessages(t *testing.T) {
 			decode: func(b []byte) (any, error) { return DecodeSetup(b) },
 		},
 		{
-			want:   Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}"), Guess: true}}, Module: []byte("m")},
-			body:   append(Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}"), Guess: true}}}.Append(nil), 'm'),
+			want:   Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}")}}, Module: []byte("m")},
+			body:   append(Load{Remaining: 1, Limits: limits, Grants: vmhost.Grants{Embed: true, Clock: true}, Digest: vmhost.Digest{7}, Fresh: true, Samples: []vmhost.Sample{{Capability: "rank", Input: []byte("{}")}}}.Append(nil), 'm'),
 			decode: func(b []byte) (any, error) { return DecodeLoad(b) }, open: true,
 		},
 		{
@@ -187,7 +187,7 @@ func TestHostCalls(t *testing.T) {
 
 // TestFaults: errors keep their kind and their words over the wire.
 func TestFaults(t *testing.T) {
-	used := Used{VM: 1, PeakMemory: 2}
+	used := Used{VM: 1, CPU: 3, PeakMemory: 2}
 	for _, sent := range []error{
 		&vmhost.RefusedError{Section: "code", Offset: 7, Detail: "too long"},
 		fmt.Errorf("%w: alone", vmhost.ErrRefused),
@@ -195,6 +195,8 @@ func TestFaults(t *testing.T) {
 		vmhost.ErrDeadline, vmhost.ErrMemory, vmhost.ErrOutput, vmhost.ErrInput, vmhost.ErrCrashed, vmhost.ErrBusy, vmhost.ErrUnavailable,
 		ErrHostFailed, context.Canceled, context.DeadlineExceeded,
 		fmt.Errorf("rank: %w", &vmhost.GuestError{Code: "bad", Message: "no"}),
+		fmt.Errorf("rank: %w", &vmhost.BudgetError{Budget: vmhost.BudgetFuel, Used: 8, Allowed: 7}),
+		&vmhost.BudgetError{Budget: vmhost.BudgetMemory, Used: 1 << 40, Allowed: 0},
 		errors.New("of no kind"),
 	} {
 		method, body := Fault{Used: used, Err: sent}.Encode()
@@ -213,9 +215,24 @@ func TestFaults(t *testing.T) {
 		if errors.As(sent, &sentGuest) && (!errors.As(got.Err, &guest) || *guest != *sentGuest) {
 			t.Errorf("Fault(%v) arrives as %v, want the same guest error", sent, got.Err)
 		}
+		var budget, sentBudget *vmhost.BudgetError
+		if errors.As(sent, &sentBudget) && (!errors.As(got.Err, &budget) || *budget != *sentBudget) {
+			t.Errorf("Fault(%v) arrives as %v, want the same budget", sent, got.Err)
+		}
 		var refused, sentRefused *vmhost.RefusedError
 		if errors.As(sent, &sentRefused) && (!errors.As(got.Err, &refused) || *refused != *sentRefused) {
 			t.Errorf("Fault(%v) arrives as %v, want the same refusal", sent, got.Err)
+		}
+	}
+	for _, b := range []vmhost.BudgetError{
+		{Budget: vmhost.BudgetWall, Used: 2, Allowed: 1},          // the host's own
+		{Budget: vmhost.BudgetAccountMemory, Used: 2, Allowed: 1}, // too
+		{Budget: "fuel ", Used: 2, Allowed: 1},
+		{Budget: vmhost.BudgetFuel, Used: 1, Allowed: 1}, // not used up
+	} {
+		body := appendI64(appendI64(appendText(used.append(nil), string(b.Budget), maxBudget), b.Used), b.Allowed)
+		if got, err := DecodeFault(methodBudget, body); !errors.Is(err, ErrProtocol) {
+			t.Errorf("DecodeFault of %+v = %v, %v, want ErrProtocol", b, got, err)
 		}
 	}
 	for _, method := range []uint16{0, uint16(len(faultKinds)), 99, 1<<16 - 1} {

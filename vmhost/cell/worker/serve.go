@@ -193,7 +193,8 @@ func (s *server) run(ctx context.Context, id uint32, c *call, m wire.Call) {
 		_ = s.w.Write(wire.OpLog, uint16(l.Level), id, []byte(l.Text))
 	}
 	used := wire.Used{
-		VM: reply.Usage.VM, Restore: reply.Usage.Restore, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
+		VM: reply.Usage.VM, Restore: reply.Usage.Restore, CPU: reply.Usage.CPU,
+		Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
 		HostCalls: int64(reply.Usage.HostCalls), LogsDropped: int64(reply.Usage.LogsDropped),
 	}
 	if err != nil {

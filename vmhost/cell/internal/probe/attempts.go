@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -92,14 +93,17 @@ func attempts(left seal.Report) map[string]attempt {
 		"memory":       memory,
 		"stderr-flood": flood,
 	}
-	for name, family := range map[string]uintptr{
-		"unix": unix.AF_UNIX, "inet": unix.AF_INET, "inet6": unix.AF_INET6, "netlink": unix.AF_NETLINK,
-		"packet": unix.AF_PACKET, "vsock": unix.AF_VSOCK, "alg": unix.AF_ALG, "bluetooth": unix.AF_BLUETOOTH,
-	} {
-		m["socket-"+name] = call(unix.SYS_SOCKET, family, unix.SOCK_STREAM, 0)
+	maps.Copy(m, kernelAttempts())
+	maps.Copy(m, processAttempts())
+	for family := range uintptr(socketFamilies) {
+		m[fmt.Sprintf("socket-%d", family)] = call(unix.SYS_SOCKET, family, unix.SOCK_STREAM, 0)
+		m[fmt.Sprintf("socket-datagram-%d", family)] = call(unix.SYS_SOCKET, family, unix.SOCK_DGRAM, 0)
 	}
 	return m
 }
+
+// socketFamilies is how many families of sockets the kernel numbers, and a few more.
+const socketFamilies = 50
 
 // call makes one system call.
 func call(number uintptr, args ...uintptr) attempt {

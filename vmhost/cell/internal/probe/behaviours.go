@@ -30,6 +30,8 @@ func behaviours() map[string]behaviour {
 		"close-wire":  closeWire,
 		"panic":       func(context.Context, vmhost.Request) (vmhost.Reply, error) { return vmhost.Reply{}, panicElsewhere() },
 		"false-usage": falseUsage,
+		"burn-on":     burnOn,
+		"spin":        func(context.Context, vmhost.Request) (vmhost.Reply, error) { return vmhost.Reply{}, atLoad("spin") },
 	}
 }
 
@@ -77,8 +79,18 @@ func falseUsage(_ context.Context, req vmhost.Request) (vmhost.Reply, error) {
 	const lie = 1 << 62
 	return vmhost.Reply{
 		Output: req.Input,
-		Usage:  vmhost.Usage{VM: -lie, PeakMemory: lie, HostCalls: lie, LogsDropped: -lie},
+		Usage:  vmhost.Usage{VM: -lie, CPU: lie, PeakMemory: lie, HostCalls: lie, LogsDropped: -lie},
 	}, nil
+}
+
+// burnOn answers and goes on computing.
+func burnOn(_ context.Context, req vmhost.Request) (vmhost.Reply, error) {
+	go func() {
+		for {
+			spin()
+		}
+	}()
+	return vmhost.Reply{Output: req.Input}, nil
 }
 
 // atLoad does what a module does to the one who compiles it. The module's text
