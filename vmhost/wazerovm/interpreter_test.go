@@ -182,10 +182,10 @@ func (c *cursor) skip(op byte) {
 	case op >= opBr && op <= opBrIf || op == opCall || op >= opGet && op <= opGlobalSet || op == opMemorySize || op == opMemoryGrow:
 		c.number()
 	case op == 0xfc:
-		switch sub := c.number(); {
-		case sub == 8 || sub == 10:
+		switch c.number() {
+		case 8, 10:
 			c.bytes(2)
-		case sub == 11 || sub == 9:
+		case 9, 11:
 			c.byte()
 		}
 	}
@@ -262,8 +262,8 @@ func (m *interpreter) run(f *refFunction, locals []uint64) {
 	for going := true; going; {
 		op := c.byte()
 		m.used += refPrice(op)
-		switch {
-		case op == opBlock || op == opLoop || op == opIf:
+		switch op {
+		case opBlock, opLoop, opIf:
 			t := m.blockArity(c)
 			b := refBlock{target: f.ends[c.at], arity: t.results, loop: op == opLoop, start: c.at}
 			if b.loop {
@@ -278,35 +278,35 @@ func (m *interpreter) run(f *refFunction, locals []uint64) {
 				continue
 			}
 			blocks = append(blocks, b)
-		case op == 0x05: // the first half is over
+		case 0x05: // the first half is over
 			c.at = f.ends[blocks[len(blocks)-1].start]
 			blocks = blocks[:len(blocks)-1]
-		case op == 0x0b:
+		case 0x0b:
 			blocks = blocks[:len(blocks)-1]
 			going = len(blocks) > 0
-		case op == opBr:
+		case opBr:
 			going = branch(c.number())
-		case op == opBrIf:
+		case opBrIf:
 			if label := c.number(); uint32(m.pop()) != 0 {
 				going = branch(label)
 			}
-		case op == opBrTable:
+		case opBrTable:
 			var labels []int
 			c.list(func(int) { labels = append(labels, c.number()) })
 			labels = append(labels, c.number())
 			going = branch(labels[min(int(uint32(m.pop())), len(labels)-1)])
-		case op == opReturn:
+		case opReturn:
 			going = branch(len(blocks) - 1)
-		case op == opCall:
+		case opCall:
 			m.call(c.number())
-		case op == opCallIndirect:
+		case opCallIndirect:
 			c.skip(op)
 			m.call(m.table[uint32(m.pop())])
-		case op == opGet:
+		case opGet:
 			m.push(locals[c.number()])
-		case op == opSet:
+		case opSet:
 			locals[c.number()] = m.pop()
-		case op == opTee:
+		case opTee:
 			locals[c.number()] = m.stack[len(m.stack)-1]
 		default:
 			m.simple(op, c)

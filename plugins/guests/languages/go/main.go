@@ -120,7 +120,7 @@ func stress(_ *tars.Context, input []byte) ([]byte, error) {
 	case "dive":
 		return fmt.Append(nil, dive(uint32(n))), nil
 	case "spin":
-		for {
+		for { //nolint:staticcheck // is what it is for
 		}
 	}
 	return nil, &tars.Error{Code: tars.CodeBadInput, Message: "no such work"}
