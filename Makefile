@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
-# Needs Go and make; everything else is found or installed, and said.
+# `make run` needs Go and make, `make test` npm besides; everything else is found or installed, and said.
 
 export CGO_ENABLED ?= 0
 BIN := bin

@@ -94,6 +94,8 @@ func TestRefusesImportsAndExports(t *testing.T) {
 	code := wt.Section(wt.Code, wt.Vec(wt.Body(0x41, 0), wt.Body(0x41, 0)))
 	runRefusals(t, []refusalTest{
 		{"unknown module", imports(wt.ImportFunc("env", "abort", 1)), "import", `no module of that name`},
+		{"host of another system", imports(wt.ImportFunc("extism:host/env", "input_length", 1)), "import", `no module of that name`},
+		{"WASI before preview 1", imports(wt.ImportFunc("wasi_unstable", "fd_write", 1)), "import", `no module of that name`},
 		{"empty module name", imports(wt.ImportFunc("", "", 1)), "import", `no module of that name`},
 		{"unknown name", imports(wt.ImportFunc(wasm.HostModule, "exec", 1)), "import", "no function of that name"},
 		{"wrong type", imports(wt.ImportFunc(wasm.HostModule, "search", 1)), "import", "with the type () -> (), but has (i32, i32, i32) -> ()"},

@@ -39,6 +39,7 @@ func languageCalls() []languageCall {
 		{"stress", "sort 5000", "2205089686", ""},
 		{"stress", "hold 5000", "43890", ""},
 		{"stress", "recurse 15", "610", ""},
+		{"stress", "dive 50", "50", ""},
 		{"stress", "dance 1", "bad-input: no such work", ""},
 		{"dance", "", "unsupported: no such capability", ""},
 	}
@@ -56,24 +57,34 @@ func told(reply vmhost.Reply, err error) string {
 	return string(reply.Output)
 }
 
+// TestLanguages runs the sample plugin of each language, as it is and as a cell
+// runs it. Compiling is what takes time, so each is compiled once for all tests.
 func TestLanguages(t *testing.T) {
 	for _, language := range vmhosttest.Languages() {
 		t.Run(language, func(t *testing.T) {
-			module := vmhosttest.Language(t, language)
-			if _, err := wasm.Check(module, wasm.DefaultLimits()); err != nil {
+			src := guestSource(vmhosttest.Language(t, language))
+			if _, err := wasm.Check(src.Module, wasm.DefaultLimits()); err != nil {
 				t.Fatalf("Check = %v, want no error", err)
 			}
-			plain := plainProgram(t, guestSource(module), engine{})
-			for _, c := range languageCalls() {
-				if c.not == language {
-					continue
-				}
-				got := told(plain.Call(t.Context(), vmhost.Request{Capability: c.capability, Input: []byte(c.input)}))
-				if got != c.want {
-					t.Errorf("%s %.80q = %.200q, want %.200q", c.capability, c.input, got, c.want)
-				}
-			}
+			plain, metered := plainProgram(t, src, engine{}), languageProgram(t, src)
+			t.Run("answers", func(t *testing.T) { testAnswers(t, plain, language) })
+			t.Run("metered", func(t *testing.T) { testMetered(t, plain, metered) })
+			t.Run("endless loop", func(t *testing.T) { testEndlessLoop(t, metered) })
+			t.Run("endless recursion", func(t *testing.T) { testEndlessRecursion(t, metered) })
 		})
+	}
+}
+
+// testAnswers: the plugin does what its kind does in all languages.
+func testAnswers(t *testing.T, plain vmhost.Program, language string) {
+	for _, c := range languageCalls() {
+		if c.not == language {
+			continue
+		}
+		got := told(plain.Call(t.Context(), vmhost.Request{Capability: c.capability, Input: []byte(c.input)}))
+		if got != c.want {
+			t.Errorf("%s %.80q = %.200q, want %.200q", c.capability, c.input, got, c.want)
+		}
 	}
 }
 

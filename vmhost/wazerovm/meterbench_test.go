@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -100,6 +103,59 @@ func BenchmarkMeterGo(b *testing.B) {
 			benchmarkCalls(b, p, vmhost.Request{Capability: "synthesize", Input: document})
 		})
 	}
+}
+
+// BenchmarkMeterLanguage compares the sample plugins of all languages as they
+// rank fifty candidates, plain and metered.
+func BenchmarkMeterLanguage(b *testing.B) {
+	var input strings.Builder
+	input.WriteString(`{"abi":1,"query":{"text":"What is the capital of France?"},"candidates":[`)
+	for i := range 50 {
+		if i > 0 {
+			input.WriteByte(',')
+		}
+		fmt.Fprintf(&input, `{"index":%d,"id":"r%d","collection":"cities","text":"Paris is the capital of France. It is city %d on the Seine, and other rivers flow elsewhere.","score":0.5}`, i, i, i)
+	}
+	input.WriteString("]}")
+	req := vmhost.Request{Capability: "rank", Input: []byte(input.String())}
+	for _, language := range vmhosttest.Languages() {
+		src := guestSource(vmhosttest.Language(b, language))
+		metered, _ := meteredProgram(b, src, engine{}, 1<<60)
+		plain := plainProgram(b, src, engine{})
+		b.Run(language+"/plain", func(b *testing.B) { benchmarkFewCalls(b, plain, req) })
+		b.Run(language+"/metered", func(b *testing.B) { benchmarkFewCalls(b, metered, req) })
+	}
+}
+
+// benchmarkFewCalls measures handle in instances that serve a few calls each:
+// MicroPython frees nothing, and a restored VM serves one. It tells the thread's
+// own time besides, which a busy machine does not lengthen.
+func benchmarkFewCalls(b *testing.B, p *program, req vmhost.Request) {
+	const few = 8
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var spent time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		v := p.newVM()
+		v.begin(req)
+		ctx := withVM(b.Context(), v)
+		if err := v.ready(ctx); err != nil {
+			b.Fatal(err)
+		}
+		before := threadTime()
+		b.StartTimer()
+		for range few {
+			if _, err := v.handle(ctx, req.Capability, req.Input); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StopTimer()
+		spent += threadTime() - before
+		v.close()
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N*few), "cpu-ns/call")
 }
 
 // benchmarkCalls measures handle in one instance.

@@ -47,8 +47,8 @@ func meteredProgram(tb testing.TB, src vmhost.Source, opts engine, fuel int64) (
 	i64 := []api.ValueType{api.ValueTypeI64}
 	_, err = p.runtime.NewHostModuleBuilder(wasm.MeterModule).
 		NewFunctionBuilder().WithGoFunction(fuelFor(fuel), i64, i64).Export(wasm.RefuelImport).
-		NewFunctionBuilder().WithGoFunction(api.GoFunc(func(context.Context, []uint64) {
-		panic(errors.New("stack used up"))
+		NewFunctionBuilder().WithGoFunction(api.GoFunc(func(ctx context.Context, stack []uint64) {
+		overflow(ctx, vmOf(ctx), stack)
 	}), nil, nil).Export(wasm.OverflowImport).
 		Instantiate(tb.Context())
 	if err != nil {

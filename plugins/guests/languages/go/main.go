@@ -90,7 +90,12 @@ func fibonacci(n uint32) uint32 {
 	return fibonacci(n-1) + fibonacci(n-2)
 }
 
-func dive(n uint32) uint32 { return dive(n+1) + 1 }
+func dive(n uint32) uint32 {
+	if n == 0 {
+		return 0
+	}
+	return dive(n-1) + 1
+}
 
 func sum(n uint32) string {
 	sum := 0.0
@@ -115,7 +120,7 @@ func stress(_ *tars.Context, input []byte) ([]byte, error) {
 	case "dive":
 		return fmt.Append(nil, dive(uint32(n))), nil
 	case "spin":
-		for {
+		for { //nolint:staticcheck // is what it is for
 		}
 	}
 	return nil, &tars.Error{Code: tars.CodeBadInput, Message: "no such work"}

@@ -52,7 +52,7 @@ def fibonacci(n):
 
 
 def dive(n):
-    return dive(n + 1) + 1
+    return dive(n - 1) + 1 if n else 0
 
 
 def float_sum(n):

@@ -44,7 +44,7 @@ function fibonacci(n) {
 }
 
 function dive(n) {
-  return dive(n + 1) + 1;
+  return n === 0 ? 0 : dive(n - 1) + 1;
 }
 
 function float(n) {

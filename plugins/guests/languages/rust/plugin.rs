@@ -59,10 +59,9 @@ fn fibonacci(n: u32) -> u32 {
 }
 
 /// black_box keeps the compiler from doing without the calls.
-#[allow(unconditional_recursion)]
 #[inline(never)]
 fn dive(n: u32) -> u32 {
-    black_box(dive(n.wrapping_add(1))).wrapping_add(1)
+    if n == 0 { 0 } else { black_box(dive(n - 1)) + 1 }
 }
 
 fn spin() -> String {

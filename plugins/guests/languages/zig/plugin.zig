@@ -82,19 +82,17 @@ fn float(n: u32) f64 {
     return sum;
 }
 
-var one: u32 = 1; // is read in each round, so that no compiler does without the rounds
-
-noinline fn dive(n: u32) u32 {
-    const step: *volatile u32 = &one;
-    const deep = dive(n +% step.*);
-    return deep +% step.*;
+fn dive(n: u32) u32 {
+    return if (n == 0) 0 else @call(.never_tail, dive, .{n - 1}) + 1;
 }
 
+var going = true;
+
+/// Reads `going` in each round, so that the compiler does not do without them.
 fn spin(n: u32) u32 {
-    const step: *volatile u32 = &one;
-    var rounds = n;
-    while (step.* == 1) rounds +%= 1;
-    return rounds;
+    const on: *volatile bool = &going;
+    while (on.*) {}
+    return n;
 }
 
 fn stress(arena: Allocator, task: []const u8) ![]const u8 {
