@@ -192,7 +192,7 @@ func listen(conn io.Reader) error {
 	for {
 		v, hungUp := r.Next() // perhaps in the middle of a value
 		if hungUp != nil {
-			return nil
+			return nil //nolint:nilerr // what does not decode has no module to load
 		}
 		var err error
 		switch v.Op {

@@ -28,7 +28,7 @@ func (driver) Grade() string     { return "none" }
 func (driver) Close() error      { return nil }
 
 func (d driver) Load(_ context.Context, src vmhost.Source) (vmhost.Program, error) {
-	return program{d.left}, atLoad(string(src.Module))
+	return program(d), atLoad(string(src.Module))
 }
 
 // Compile does what the module's text says, and gives the text.
