@@ -132,6 +132,8 @@ func (g *Guest) run(caller, bounded context.Context, req Request) (Reply, error)
 		return reply, failure
 	case hostErr != nil:
 		return reply, hostErr
+	case errors.Is(err, ErrDeadline) && endsBefore(caller, start.Add(g.src.Limits.Wall)):
+		return reply, context.DeadlineExceeded // the machine's clock was ahead of the caller's
 	case err != nil:
 		return reply, g.kindOf(calls.overBudget(err), reply.Usage)
 	}
@@ -139,6 +141,12 @@ func (g *Guest) run(caller, bounded context.Context, req Request) (Reply, error)
 		return reply, g.src.Limits.OverBudget(BudgetFuel, used)
 	}
 	return g.checkOutput(reply, raw.Output)
+}
+
+// endsBefore reports whether ctx has a deadline before a moment.
+func endsBefore(ctx context.Context, moment time.Time) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && deadline.Before(moment)
 }
 
 // endOf returns why a call's context ended, nil if it did not: what its caller

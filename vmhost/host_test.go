@@ -50,6 +50,45 @@ func loadGuest(t *testing.T, host *vmhost.Host, account vmhost.Account) *vmhost.
 	return guest
 }
 
+// hasty is a driver whose machine's clock is ahead: it ends every call at once for
+// its deadline.
+type hasty struct{ vmhost.Driver }
+
+func (hasty) Load(context.Context, vmhost.Source) (vmhost.Program, error) { return hastyProgram{}, nil }
+
+type hastyProgram struct{}
+
+func (hastyProgram) Close() error { return nil }
+
+func (hastyProgram) Call(context.Context, vmhost.Request) (vmhost.Reply, error) {
+	return vmhost.Reply{}, vmhost.ErrDeadline
+}
+
+// TestWhoseDeadline: a machine that is the first to see a deadline does not know
+// whose it was: the caller's is told as the caller's, the guest's limit as a budget.
+func TestWhoseDeadline(t *testing.T) {
+	guest := loadGuest(t, newHost(t, hasty{fakevm.New(nil)}, vmhost.Options{Slots: 1}), "a")
+	for _, c := range []struct {
+		name     string
+		deadline time.Duration
+		want     error
+	}{
+		{"the caller's", limits().Wall / 2, context.DeadlineExceeded},
+		{"the guest's", limits().Wall * 2, vmhost.ErrDeadline},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+		_, err := guest.Call(ctx, request("x"))
+		cancel()
+		other := context.DeadlineExceeded
+		if c.want == other {
+			other = vmhost.ErrDeadline
+		}
+		if !errors.Is(err, c.want) || errors.Is(err, other) {
+			t.Errorf("%s: Call = %v, want %v alone", c.name, err, c.want)
+		}
+	}
+}
+
 func request(input string) vmhost.Request {
 	return vmhost.Request{Capability: "rank", Input: []byte(input)}
 }

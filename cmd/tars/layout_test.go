@@ -139,7 +139,8 @@ func TestEngineIsInCellsAlone(t *testing.T) {
 			}
 			ast.Inspect(f, func(n ast.Node) bool {
 				if s, ok := n.(*ast.SelectorExpr); ok {
-					if x, ok := s.X.(*ast.Ident); ok && x.Name == "wazerovm" {
+					// Its version is a word; everything else runs.
+					if x, ok := s.X.(*ast.Ident); ok && x.Name == "wazerovm" && s.Sel.Name != "EngineVersion" {
 						made[f.Name.Name]++
 					}
 				}

@@ -91,6 +91,18 @@ func TestDropped(t *testing.T) {
 	}
 }
 
+// backendLives reports whether the server has a process of the number.
+func backendLives(t *testing.T, c *cluster, pid uint32) (lives bool) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	const sql = "select exists (select from pg_stat_activity where pid = $1)"
+	if err := c.conn.QueryRow(t.Context(), sql, int64(pid)).Scan(&lives); err != nil {
+		t.Fatal(err)
+	}
+	return lives
+}
+
 func has(t *testing.T, c *cluster, database string) bool {
 	t.Helper()
 	c.mu.Lock()
@@ -160,8 +172,12 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pid := dead.conn.PgConn().PID()
 	if err := dead.conn.Close(t.Context()); err != nil { // as the server sees a killed process
 		t.Fatal(err)
+	}
+	for alive := true; alive; { // its locks go with its backend, a moment later
+		alive = backendLives(t, living, pid)
 	}
 	next, err := connect(t.Context(), living.url.String())
 	if err != nil {
