@@ -32,7 +32,7 @@ type serverConfig struct {
 	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM."`
 
 	MinGrade      string        `env:"TARS_MIN_GRADE" default:"jail" placeholder:"GRADE" help:"Weakest isolation of plugins to start with: jail-lite (no namespaces), jail, or jail+cgroup."`
-	PluginSlots   int           `env:"TARS_PLUGIN_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once on this node; 0 means four for each core."`
+	PluginSlots   int           `env:"TARS_PLUGIN_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once on this node; 0 means eight for each core."`
 	PluginTenant  int           `name:"plugin-tenant-slots" env:"TARS_PLUGIN_TENANT_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once of one tenant; 0 means half of the node's."`
 	PluginsLoaded int           `env:"TARS_PLUGINS_LOADED" default:"64" placeholder:"N" help:"Plugin versions kept ready; the one not used longest gives way."`
 	PluginIdle    time.Duration `env:"TARS_PLUGIN_IDLE" default:"60s" help:"How long a cell without calls is kept."`
@@ -167,7 +167,7 @@ func (s *settings) derive(c *serverConfig) {
 		s.conns = max(8, 4*cores)
 	}
 	if s.slots == 0 {
-		s.slots = 4 * cores
+		s.slots = 8 * cores
 	}
 	if s.tenant == 0 {
 		s.tenant = max(1, s.slots/2)

@@ -21,7 +21,7 @@ type Options struct {
 	// idle longest gives way to another.
 	MaxCells int
 	// CallsPerCell is the most calls at once in one cell; more wait.
-	// Default 4. A cell's memory limit is made for them.
+	// Default 8. A cell's memory limit is made for them.
 	CallsPerCell int
 	// CPUs is how many processors a cell may keep busy, where a cgroup can
 	// hold it to that; default all of the machine.
@@ -89,7 +89,7 @@ type Options struct {
 func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Executable, "/proc/self/exe")
 	setDefault(&o.MaxCells, 64)
-	setDefault(&o.CallsPerCell, 4)
+	setDefault(&o.CallsPerCell, 8)
 	setDefault(&o.CPUs, runtime.NumCPU())
 	setDefault(&o.Overhead, 512<<20)
 	setDefault(&o.GuestMemory, 1<<30)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 	"sync/atomic"
 
 	"github.com/tars-project/tars/vmhost"
@@ -163,9 +164,13 @@ func (s *server) load(id uint32, m wire.Load) {
 	s.mu.Lock()
 	s.program = program
 	s.mu.Unlock()
-	debug.FreeOSMemory() // compiling leaves much behind, and most cells then wait
 	_ = s.w.Write(wire.OpLoaded, 0, id)
+	time.AfterFunc(settleAfter, debug.FreeOSMemory) // loading leaves much behind, and most cells then wait
 }
+
+// settleAfter is how long after its load a cell gives back the memory that it took.
+// Before, it would take its first callers' time.
+const settleAfter = 500 * time.Millisecond
 
 // make makes the program of a load.
 func (s *server) make(ctx context.Context, m wire.Load) (vmhost.Program, error) {
