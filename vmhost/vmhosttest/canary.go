@@ -99,6 +99,9 @@ func canary(pages int32, lasting bool) wasmbuild.Plugin {
 	return p
 }
 
+// loopFuel is less fuel than a loop uses until its deadline.
+const loopFuel = 10_000_000
+
 // shiftRight is i32.shr_u.
 func shiftRight() []byte { return []byte{0x76} }
 
@@ -110,6 +113,11 @@ func testCanaries(t *testing.T, h Harness) {
 		src := sourceOf(canary(2, false).Encode())
 		src.Fresh = true
 		testInterleavedOf(t, h, src, 400)
+	})
+	t.Run("ends of fuel", func(t *testing.T) {
+		src := sourceOf(canary(2, false).Encode())
+		src.Limits.Fuel = 2_000_000 // of which leaving traces and finding some take a small part
+		testInterleavedOf(t, h, src, 2_000)
 	})
 	t.Run("thousands of pages", func(t *testing.T) { testInterleaved(t, h, canary(512, false), 60) }) // 4,088 pages apart
 }
@@ -169,9 +177,13 @@ func wantReport(t *testing.T, h Harness, src vmhost.Source) string {
 	return string(reply.Output)
 }
 
-// canaryCall makes one call and says what is wrong with it.
+// canaryCall makes one call and says what is wrong with it. A loop ends at a deadline
+// of its own, unless the guest has a limit on fuel.
 func canaryCall(ctx context.Context, g *vmhost.Guest, command, mark byte, want string) error {
-	if command == canaryLoop {
+	wantLoop := context.DeadlineExceeded
+	if g.Limits().Fuel < loopFuel {
+		wantLoop = vmhost.ErrFuel
+	} else if command == canaryLoop {
 		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 		defer cancel()
 		ctx = short
@@ -187,8 +199,8 @@ func canaryCall(ctx context.Context, g *vmhost.Guest, command, mark byte, want s
 			return fmt.Errorf("ended with %w, want ErrTrapped", err)
 		}
 	case canaryLoop:
-		if !errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("ended with %w, want its deadline", err)
+		if !errors.Is(err, wantLoop) {
+			return fmt.Errorf("ended with %w, want %w", err, wantLoop)
 		}
 	default:
 		return err

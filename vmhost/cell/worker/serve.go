@@ -8,8 +8,8 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
-	"time"
 	"sync/atomic"
+	"time"
 
 	"github.com/tars-project/tars/vmhost"
 	"github.com/tars-project/tars/vmhost/cell/wire"
