@@ -53,7 +53,9 @@ func meterFunctions() map[string]hostFunction {
 func refuel(ctx context.Context, v *vm, stack []uint64) {
 	v.endIfDone(ctx)
 	limits := &v.program.src.Limits
-	if used := v.cpu.lap(); used > limits.CPU {
+	// A guest has one processor: a limit that is not below the wall clock's says
+	// nothing, and must not be told in its place.
+	if used := v.cpu.lap(); used > limits.CPU && limits.CPU < limits.Wall {
 		v.end(limits.OverBudget(vmhost.BudgetCPU, used.Microseconds()))
 	}
 	left := int64(stack[0]) // below zero
