@@ -14,7 +14,7 @@ import (
 const maxCapability = 64
 
 // Guest is a loaded program. Safe for concurrent use; each call runs in a VM
-// that no other call has touched.
+// in which no other call has left a trace.
 type Guest struct {
 	host    *Host
 	program Program

@@ -176,7 +176,8 @@ type Driver interface {
 }
 
 // Program is a loaded module. Safe for concurrent use; each call runs in a
-// fresh VM that no other call has touched. A program whose machine comes and
+// VM that is new or put back at the program's image, so that no other call has left
+// a trace in it. A program whose machine comes and
 // goes has besides a method Ready(ctx) error, which Host calls before it sets
 // the deadline of a call.
 type Program interface {

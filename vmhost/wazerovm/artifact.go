@@ -13,19 +13,18 @@ import (
 type description struct {
 	file         string // of the code, relative to the folder that the engine gets
 	unrestorable string // as in wasm.Metered
-	largestFrame int64  // the same
 	tableEntries int64  // the same
 	globals      []wasm.RestoreGlobal
 }
 
 // describe takes over from a metered module what its loader needs.
 func describe(m *wasm.Metered, file string) description {
-	return description{file: file, unrestorable: m.Unrestorable, largestFrame: m.LargestFrame, tableEntries: m.TableEntries, globals: m.Globals}
+	return description{file: file, unrestorable: m.Unrestorable, tableEntries: m.TableEntries, globals: m.Globals}
 }
 
 // headerVersion is the first byte of a header. A change to the format changes it
 // and [EngineVersion], which names it.
-const headerVersion = 1
+const headerVersion = 2
 
 // Bounds of a header's parts, above all that the meter gives.
 const (
@@ -56,7 +55,6 @@ func (d description) encode() ([]byte, error) {
 	}
 	b = appendHeaderText(b, d.file)
 	b = appendHeaderText(b, d.unrestorable)
-	b = binary.LittleEndian.AppendUint64(b, uint64(d.largestFrame))
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.tableEntries))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(d.globals)))
 	for _, g := range d.globals {
@@ -75,7 +73,7 @@ func decodeDescription(header []byte) (description, error) {
 	if r.take(1)[0] != headerVersion {
 		return description{}, errHeader
 	}
-	d := description{file: r.text(), unrestorable: r.text(), largestFrame: r.number(), tableEntries: r.number()}
+	d := description{file: r.text(), unrestorable: r.text(), tableEntries: r.number()}
 	count := int(binary.LittleEndian.Uint16(r.take(2)))
 	if r.bad || count > maxHeaderGlobals || count*minHeaderGlobal > len(r.b) {
 		return description{}, errHeader

@@ -24,7 +24,7 @@ import (
 // how it is handed on, besides the engine's own version and the processor: the
 // settings of runtimeConfig, the format of the header. A change to either
 // changes it.
-const engineConfig = "tars-engine/1"
+const engineConfig = "tars-engine/2"
 
 // EngineVersion names all that an artifact of this process depends on besides its
 // source and its limits: the engine, its configuration, the meter, the

@@ -2,8 +2,7 @@
 //
 // It is the inside of a cell (vmhost/cell): there, one process holds one
 // program, the kernel holds the process, and an endless loop ends because the
-// cell is killed. In tests it is a driver of its own, then with
-// [Options.Interruptible] set.
+// cell is killed. In tests it is a driver of its own.
 //
 // The package gives a guest its memory, a small stateless part of
 // WASI preview 1 and the host functions that its [vmhost.Grants] name, and

@@ -31,17 +31,15 @@ func (p *program) restorable(about description) {
 	}
 }
 
-// prepare runs what a program runs before its first call, under the limits of a
-// call, and takes its image if there can be one. The guest sees a fixed clock and
+// prepare runs what a program runs before its first call, each step under the
+// limits of a call, and takes its image if there can be one. The guest sees a fixed clock and
 // random numbers that depend on the module alone, so that the image is the same
 // wherever it is made.
 func (p *program) prepare(ctx context.Context, files *Files) error {
 	if err := p.open(files); err != nil {
 		return fmt.Errorf("%w: files for images: %w", vmhost.ErrUnavailable, err)
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, p.src.Limits.Wall, vmhost.ErrDeadline)
-	defer cancel()
-	limited, e, err := p.enter(limited)
+	running, e, err := p.enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -49,14 +47,13 @@ func (p *program) prepare(ctx context.Context, files *Files) error {
 	v := p.newVM()
 	v.spoilt = true // unless it ends up on an image
 	defer p.keep(v)
-	v.rehearse()
-	limited = withVM(limited, v)
+	running = withVM(running, v)
 	what := "the module does not initialise"
 	err = v.guarded(func() error {
-		if err := v.instantiate(limited); err != nil {
+		if err := v.step(running, v.instantiate); err != nil {
 			return err
 		}
-		if err := v.initialize(limited); err != nil {
+		if err := v.step(running, v.initialize); err != nil {
 			return err
 		}
 		if p.globals == nil {
@@ -64,11 +61,11 @@ func (p *program) prepare(ctx context.Context, files *Files) error {
 		}
 		what = "a sample call fails"
 		for range primings {
-			if err := v.perform(limited, nil); err != nil {
+			if err := v.perform(running, nil); err != nil {
 				return err
 			}
 		}
-		p.image, err = v.freeze(limited)
+		p.image, err = v.freeze(running)
 		return err
 	})
 	switch {
@@ -99,6 +96,15 @@ func (p *program) open(files *Files) (err error) {
 	return err
 }
 
+// step runs one step under the wall-clock limit of a call, of its own: that there
+// are many of them is not the guest's doing.
+func (v *vm) step(ctx context.Context, do func(context.Context) error) error {
+	limited, cancel := context.WithTimeoutCause(ctx, v.program.src.Limits.Wall, vmhost.ErrDeadline)
+	defer cancel()
+	v.rehearse()
+	return do(limited)
+}
+
 // rehearse makes the VM ready for what is run once for all calls: the guest does
 // the same everywhere. It may cost as much as a program may that names no limit
 // of fuel, however little its calls may.
@@ -116,8 +122,11 @@ var errNoRoom = errors.New("a sample grew the memory")
 // fails with errNoRoom.
 func (v *vm) perform(ctx context.Context, img *image) error {
 	if warmUp := v.instance.ExportedFunction(exportWarmUp); warmUp != nil {
-		v.rehearse()
-		if _, err := v.call(ctx, warmUp); err != nil {
+		err := v.step(ctx, func(ctx context.Context) error {
+			_, err := v.call(ctx, warmUp)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		if err := v.rewind(img); err != nil {
@@ -125,8 +134,10 @@ func (v *vm) perform(ctx context.Context, img *image) error {
 		}
 	}
 	for _, sample := range v.program.src.Samples {
-		v.rehearse()
-		_, err := v.handle(ctx, sample.Capability, sample.Input)
+		err := v.step(ctx, func(ctx context.Context) error {
+			_, err := v.handle(ctx, sample.Capability, sample.Input)
+			return err
+		})
 		var refusal *vmhost.GuestError
 		if err != nil && !errors.As(err, &refusal) {
 			return fmt.Errorf("%q: %w", sample.Capability, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tars-project/tars/vmhost"
 	"github.com/tars-project/tars/vmhost/vmhosttest/wasmbuild"
@@ -230,6 +231,29 @@ func TestWarmUpAndSamplesArePartOfTheImage(t *testing.T) {
 				t.Errorf("%s: Call = %q, %v, want %q", c.name, reply.Output, err, c.want)
 			}
 		}
+	}
+}
+
+// TestStepsHaveTheirOwnTime: samples that each stay far within the wall-clock limit
+// and pass it together are accepted.
+func TestStepsHaveTheirOwnTime(t *testing.T) {
+	const rounds = 10_000_000 // some 10 ms
+	n := wasmbuild.I32
+	guest := wasmbuild.Plugin{Handle: wasmbuild.Code(
+		n(rounds), wasmbuild.Set(4),
+		wasmbuild.Loop(wasmbuild.Get(4), n(1), wasmbuild.Sub(), wasmbuild.Tee(4), wasmbuild.BranchIf(0)),
+		wasmbuild.ReturnOK(n(0), n(0)),
+	)}
+	src := guestSource(guest.Encode())
+	for range vmhost.MaxSamples {
+		src.Samples = append(src.Samples, vmhost.Sample{Capability: "rank", Input: []byte("x")})
+	}
+	start := time.Now()
+	preparedProgram(t, src)
+	// Half of what all 48 calls took: each has some 24 times what it needs.
+	src.Limits.Wall = time.Since(start) / 2
+	if p := preparedProgram(t, src); p.image == nil {
+		t.Error("no image")
 	}
 }
 
