@@ -2,29 +2,19 @@ package plugins
 
 import (
 	"context"
-	"time"
-
-	"github.com/maypok86/otter/v2"
 
 	"github.com/tars-project/tars/knowledge"
-)
-
-// Stale is how old what [Recent] answers may be: where another node has pointed an
-// alias is seen after so long at most.
-const Stale = time.Second
-
-const (
-	recentVersions = 10_000
-	recentTimeout  = 10 * time.Second // of a look-up that several callers wait for
+	"github.com/tars-project/tars/knowledge/recent"
 )
 
 // Recent is a catalog that remembers which versions were asked for in the last
-// second, so that a call of a plugin does not cost a statement. What is changed
-// through it is seen at once. Make it with [NewRecent] and end it with Close. Safe for concurrent use;
-// what it returns is shared and must not be changed.
+// second ([recent.Stale]), so that a call of a plugin does not cost a statement. What
+// is changed through it is seen at once; where another node has pointed an alias,
+// after so long at most. Make it with [NewRecent] and end it with Close. Safe for
+// concurrent use; what it returns is shared and must not be changed.
 type Recent struct {
 	Catalog
-	versions *otter.Cache[recentKey, Version]
+	versions recent.Answers[recentKey, Version]
 }
 
 // recentKey is a reference of one tenant to a version.
@@ -40,13 +30,11 @@ var _ Catalog = (*Recent)(nil)
 
 // NewRecent returns a catalog that remembers what c answers.
 func NewRecent(c Catalog) *Recent {
-	return &Recent{Catalog: c, versions: otter.Must(&otter.Options[recentKey, Version]{
-		MaximumSize: recentVersions, ExpiryCalculator: otter.ExpiryWriting[recentKey, Version](Stale),
-	})}
+	return &Recent{Catalog: c, versions: recent.New[recentKey, Version]()}
 }
 
 // Close ends what forgets in the background. The catalog behind stays as it is.
-func (r *Recent) Close() { r.versions.StopAllGoroutines() }
+func (r *Recent) Close() { r.versions.Close() }
 
 // Version implements [Catalog]. What is not found is not remembered.
 func (r *Recent) Version(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref) (Version, error) {
@@ -54,12 +42,7 @@ func (r *Recent) Version(ctx context.Context, tenant knowledge.TenantID, name Na
 	if ref.Digest != nil {
 		key.digest = *ref.Digest
 	}
-	return r.versions.Get(ctx, key, otter.LoaderFunc[recentKey, Version](func(ctx context.Context, _ recentKey) (Version, error) {
-		// For all who want the same: no single one ends it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recentTimeout)
-		defer cancel()
-		return r.Catalog.Version(ctx, tenant, name, ref)
-	}))
+	return r.versions.Get(ctx, key, func(ctx context.Context) (Version, error) { return r.Catalog.Version(ctx, tenant, name, ref) })
 }
 
 // PutVersion implements [Catalog].
@@ -76,9 +59,5 @@ func (r *Recent) SetAlias(ctx context.Context, tenant knowledge.TenantID, name N
 
 // forget drops what is remembered of a plugin.
 func (r *Recent) forget(tenant knowledge.TenantID, name Name) {
-	for key := range r.versions.Keys() {
-		if key.tenant == tenant && key.name == name {
-			r.versions.Invalidate(key)
-		}
-	}
+	r.versions.Forget(func(k recentKey, _ Version) bool { return k.tenant == tenant && k.name == name })
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/recent"
 	"github.com/tars-project/tars/plugins"
 	"github.com/tars-project/tars/plugins/catalogtest"
 	"github.com/tars-project/tars/plugins/memcatalog"
@@ -69,7 +70,7 @@ func TestRecentVersions(t *testing.T) {
 		if err := memory.SetAlias(ctx, "t", "p", plugins.Live, 2); err != nil { // another node's doing
 			t.Fatal(err)
 		}
-		time.Sleep(plugins.Stale + time.Millisecond)
+		time.Sleep(recent.Stale + time.Millisecond)
 		wantLive(2)
 	})
 }

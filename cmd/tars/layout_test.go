@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 // homes are the folders that may import a foreign package; tests of them too.
 var homes = map[string][]string{
 	"github.com/labstack/echo/":         {"api"},
-	"github.com/maypok86/otter/":        {"knowledge/tenancy", "plugins"},
+	"github.com/maypok86/otter/":        {"knowledge/recent"},
 	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
 	"github.com/pgvector/":              {"knowledge/pgstore"},
 	"github.com/tetratelabs/wazero":     {"vmhost/wazerovm"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/recent"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/knowledge/tenancy/tenancytest"
 )
@@ -93,7 +94,7 @@ func TestRecentRemembersForASecond(t *testing.T) {
 		if err := memory.RevokeKey(ctx, "t", "b"); err != nil { // another node's doing
 			t.Fatal(err)
 		}
-		time.Sleep(tenancy.Stale + time.Millisecond)
+		time.Sleep(recent.Stale + time.Millisecond)
 		if !revoked("pb") {
 			t.Error("a key that another node revoked is still good after a second")
 		}
