@@ -4,6 +4,8 @@ package knowledge
 const (
 	MaxLimit = 1000 // matches of one search
 	MaxEf    = 1000 // pgvector's limit of hnsw.ef_search
+
+	MaxScan = 1_000_000 // tuples that a filtered search by an index may look at
 )
 
 // Search is one retrieval from one collection.
@@ -14,6 +16,9 @@ type Search struct {
 	Filter     Filter
 	Exact      bool // compare all vectors even where there is an index
 	Ef         int  // HNSW: candidates kept while searching, 1 to [MaxEf]; 0 means a default of at least Limit
+	MaxScan    int  // HNSW: entries of the index looked at until it gives up, 1 to [MaxScan]; 0 means a default
+	Vectors    bool // give the vector of each match as well
+	Explain    bool // say in the plan what was estimated and what it took
 }
 
 // Validate checks the search for collection c; it returns an [InvalidError].
@@ -23,6 +28,9 @@ func (s Search) Validate(c Collection) error {
 	}
 	if s.Ef < 0 || s.Ef > MaxEf {
 		return Invalid("ef", "is %d; need 1 to %d, or none for the default", s.Ef, MaxEf)
+	}
+	if s.MaxScan < 0 || s.MaxScan > MaxScan {
+		return Invalid("max_scan", "is %d; need 1 to %d, or none for the default", s.MaxScan, MaxScan)
 	}
 	if err := CheckVector(s.Vector, c); err != nil {
 		return At("vector", err)
@@ -38,6 +46,7 @@ type Match struct {
 	Text       string
 	Metadata   map[string]any
 	Version    int64
+	Vector     []float32 // when the search asked for it
 }
 
 // Found is what a search gave.

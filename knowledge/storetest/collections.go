@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -29,14 +30,14 @@ func testPutCollection(t *testing.T, s suite) {
 		}
 		want := c
 		want.Created = stored.Created
-		if stored != want {
+		if !reflect.DeepEqual(stored, want) {
 			t.Errorf("PutCollection(%s) = %+v, want %+v", c.Name, stored, want)
 		}
 		again, created, err := s.Store.PutCollection(ctx, alice, c)
-		if again != stored || created || err != nil {
+		if !reflect.DeepEqual(again, stored) || created || err != nil {
 			t.Errorf("PutCollection(%s) again = %+v, created %v, %v, want %+v, not created", c.Name, again, created, err, stored)
 		}
-		if got, err := s.Store.Collection(ctx, alice, c.Name); got != stored || err != nil {
+		if got, err := s.Store.Collection(ctx, alice, c.Name); !reflect.DeepEqual(got, stored) || err != nil {
 			t.Errorf("Collection(%s) = %+v, %v, want %+v", c.Name, got, err, stored)
 		}
 		testPutConflicts(t, s, c)
