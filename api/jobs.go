@@ -106,10 +106,10 @@ func (s *Server) follow(ctx context.Context, tenant knowledge.TenantID, j jobs.J
 	for !j.State.Final() {
 		beat, cancel := context.WithTimeout(ctx, s.heartbeat)
 		changed, err := s.services.Jobs.Watch(beat, tenant, j)
-		quiet := err != nil && beat.Err() != nil
+		quiet := err != nil && over(beat)
 		cancel()
 		switch {
-		case ctx.Err() != nil:
+		case over(ctx):
 			return nil // the client has gone, or must ask again
 		case quiet:
 			err = to.comment("heartbeat")
@@ -123,3 +123,5 @@ func (s *Server) follow(ctx context.Context, tenant knowledge.TenantID, j jobs.J
 	}
 	return nil
 }
+
+func over(ctx context.Context) bool { return ctx.Err() != nil }

@@ -2,6 +2,7 @@ package pgjobs
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -184,6 +185,40 @@ func TestDetailThatTheDatabaseRefuses(t *testing.T) {
 	if got, err := New(db.AppPool(t)).Get(t.Context(), "alice", j.ID); err != nil || got.Error != "a?b?" || string(got.Detail) != "{}" {
 		t.Errorf("job = %+v, %v, want its text fit to be kept", got, err)
 	}
+}
+
+// TestUnreachable: a worker whose lease cannot be renewed is stopped before another may
+// take its job over.
+func TestUnreachable(t *testing.T) {
+	db := pgtest.DB(t)
+	addTenants(t, db)
+	pool := db.JobsPool(t)
+	r, err := NewRunner(pool, Options{Lease: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _, err := r.Enqueue(t.Context(), "alice", "import", nil, EnqueueOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := note{Tenant: "alice", Job: j.ID}
+	if j, _, err = r.claim(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	l := &lease{runner: r, note: n, before: j, good: time.Now()}
+	pool.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		l.keep(ctx, stop, cancel)
+	}()
+	<-ctx.Done()
+	if cause := context.Cause(ctx); !errors.Is(cause, errLost) {
+		t.Errorf("the worker's context ended by %v, want %v", cause, errLost)
+	}
+	close(stop)
+	<-stopped
 }
 
 // TestSweepEnded deletes what ended long ago, and nothing else.

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -43,9 +45,11 @@ const patience = 30 * time.Second
 // EnqueueOptions say more about a job. The zero value is good.
 type EnqueueOptions struct {
 	// UniqueKey: while a job of the tenant, the kind and this key waits or runs there
-	// is no second one. Empty: none; at most 512 bytes of UTF-8 without NUL.
+	// is no second one. Empty: none; else up to 512 bytes of UTF-8 without NUL.
 	UniqueKey string
 }
+
+const maxUniqueKey = 512
 
 const insertSQL = `
 INSERT INTO jobs (tenant_id, job_id, kind, state, args, unique_key, due_at)
@@ -67,6 +71,9 @@ const noteSQL = `UPDATE jobs SET river_id = @river WHERE tenant_id = @tenant AND
 // has as many jobs waiting or running as it may, and [knowledge.ErrNotFound] when
 // there is no such tenant.
 func (r *Runner) Enqueue(ctx context.Context, tenant knowledge.TenantID, kind jobs.Kind, args any, o EnqueueOptions) (job jobs.Job, created bool, err error) {
+	if len(o.UniqueKey) > maxUniqueKey || !utf8.ValidString(o.UniqueKey) || strings.Contains(o.UniqueKey, "\x00") {
+		return jobs.Job{}, false, knowledge.Invalid("unique_key", "is not UTF-8 of up to %d bytes without NUL", maxUniqueKey)
+	}
 	encoded, err := json.Marshal(args)
 	if err != nil {
 		return jobs.Job{}, false, fmt.Errorf("enqueue %s: %w", kind, err)

@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/tars-project/tars/knowledge/jobs"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // schema is where River's tables are; see migrations.
@@ -128,8 +131,12 @@ func (r *Runner) Every(name string, interval time.Duration, do func(context.Cont
 	r.periodic[name] = periodic{interval: interval, do: do}
 }
 
-// Start begins to work. ctx bounds only the start.
+// Start begins to work. ctx bounds only the start. It returns an error when River's
+// tables are not those of this River.
 func (r *Runner) Start(ctx context.Context) error {
+	if err := r.checkTables(ctx); err != nil {
+		return err
+	}
 	workers := river.NewWorkers()
 	for kind, worker := range r.workers {
 		river.AddWorkerArgs(workers, note{Work: kind}, &noteWorker{runner: r, worker: worker})
@@ -172,6 +179,22 @@ func (r *Runner) Start(ctx context.Context) error {
 	working, r.end = context.WithCancel(working)
 	r.ended = make(chan struct{})
 	go r.watch(working)
+	return nil
+}
+
+// checkTables looks whether the migrations have been run that this River needs.
+func (r *Runner) checkTables(ctx context.Context) error {
+	migrator, err := rivermigrate.New(riverpgxv5.New(r.pool), &rivermigrate.Config{Schema: schema, Logger: quiet(r.log)})
+	if err != nil {
+		return fmt.Errorf("background work: %w", err)
+	}
+	found, err := migrator.Validate(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("background work: look at its tables: %w", pgtx.Kind(ctx, err))
+	}
+	if !found.OK {
+		return fmt.Errorf("the tables of background work are not complete (%s): run tars migrate up", strings.Join(found.Messages, "; "))
+	}
 	return nil
 }
 

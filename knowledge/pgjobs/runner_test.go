@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -279,6 +280,11 @@ func TestMostPending(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.enqueue(r, "import", nil)
+	for _, bad := range []string{"a\x00", "\xff", strings.Repeat("x", 513)} {
+		if _, _, err := r.Enqueue(t.Context(), "bob", "import", nil, pgjobs.EnqueueOptions{UniqueKey: bad}); !errors.Is(err, knowledge.ErrInvalid) {
+			t.Errorf("Enqueue with the key %.10q = %v, want an InvalidError", bad, err)
+		}
+	}
 	if _, _, err := r.Enqueue(t.Context(), "nobody", "import", nil, pgjobs.EnqueueOptions{}); !errors.Is(err, knowledge.ErrNotFound) {
 		t.Errorf("Enqueue of an unknown tenant = %v, want ErrNotFound", err)
 	}
@@ -306,6 +312,36 @@ func TestCancel(t *testing.T) {
 	t.Logf("the worker was told after %s", wait(t, "the end of its context", told).Sub(asked))
 	if j := w.untilState(id, jobs.Cancelled); j.Done != 1 || j.Error != "" {
 		t.Errorf("cancelled job = %+v, want what it had done", j)
+	}
+}
+
+// TestLost: a worker whose job another has taken over is stopped, and what it says
+// changes nothing.
+func TestLost(t *testing.T) {
+	w := newWorld(t)
+	r := w.node(pgjobs.Options{})
+	began, ended := make(chan struct{}), make(chan struct{})
+	r.Register("import", func(ctx context.Context, _ knowledge.TenantID, _ json.RawMessage, p jobs.Progress) error {
+		close(began)
+		<-ctx.Done()
+		p.Report(77, 77, nil)
+		close(ended)
+		return nil
+	})
+	w.start(r)
+	id := w.enqueue(r, "import", nil)
+	wait(t, "the worker", began)
+	const take = "UPDATE tars.jobs SET runner = 'another', attempt = 2, due_at = now() + interval '1 hour'"
+	if _, err := w.db.OwnerPool(t).Exec(t.Context(), take); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the end of its context", ended)
+	w.stop(r)
+	if j := w.untilState(id, jobs.Running); j.Done != 0 || j.Attempt != 2 {
+		t.Errorf("job = %+v, want it as the other has it", j)
+	}
+	if s := r.Stats(); len(s) == 0 || !slices.Contains(s, pgjobs.Stat{Kind: "import", Outcome: "lost", N: 1}) {
+		t.Errorf("Stats = %v, want one that was lost", s)
 	}
 }
 

@@ -45,9 +45,10 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-func get(t *testing.T, f Fixture, tenant knowledge.TenantID, id jobs.ID) jobs.Job {
+// get returns a job of alice's.
+func get(t *testing.T, f Fixture, id jobs.ID) jobs.Job {
 	t.Helper()
-	j, err := f.Jobs.Get(t.Context(), tenant, id)
+	j, err := f.Jobs.Get(t.Context(), "alice", id)
 	if err != nil {
 		t.Fatalf("Get = %v, want the job", err)
 	}
@@ -56,19 +57,19 @@ func get(t *testing.T, f Fixture, tenant knowledge.TenantID, id jobs.ID) jobs.Jo
 
 func testLife(t *testing.T, f Fixture) {
 	id := f.Add("alice", "import").ID
-	j := get(t, f, "alice", id)
+	j := get(t, f, id)
 	if j.ID != id || j.Kind != "import" || j.State != jobs.Queued || j.Done != 0 || j.Total != jobs.NoTotal || string(j.Detail) != "{}" ||
 		j.Attempt != 0 || j.Created.IsZero() || !j.Started.IsZero() || !j.Finished.IsZero() || j.Updated.IsZero() {
 		t.Errorf("new job = %+v, want it queued, with nothing done", j)
 	}
 	f.Begin("alice", id)
 	f.Report("alice", id, 3, 10)
-	j = get(t, f, "alice", id)
+	j = get(t, f, id)
 	if j.State != jobs.Running || j.Done != 3 || j.Total != 10 || j.Attempt != 1 || j.Started.IsZero() || !j.Finished.IsZero() {
 		t.Errorf("job that runs = %+v, want 3 of 10 done", j)
 	}
 	f.End("alice", id)
-	j = get(t, f, "alice", id)
+	j = get(t, f, id)
 	if j.State != jobs.Succeeded || !j.State.Final() || j.Finished.IsZero() || j.Done != 3 {
 		t.Errorf("job that has ended = %+v, want it succeeded", j)
 	}
@@ -127,7 +128,7 @@ func testForeign(t *testing.T, f Fixture) {
 	if list, err := f.Jobs.List(t.Context(), "bob", jobs.Selection{}, 10); len(list) > 0 || err != nil {
 		t.Errorf("List of another tenant = %v, %v, want none", list, err)
 	}
-	if got := get(t, f, "alice", j.ID); got.CancelRequested || got.State != jobs.Queued {
+	if got := get(t, f, j.ID); got.CancelRequested || got.State != jobs.Queued {
 		t.Errorf("the job = %+v, want it untouched", got)
 	}
 }
@@ -152,7 +153,7 @@ func testCancel(t *testing.T, f Fixture) {
 			t.Errorf("Cancel of a job that has ended = %v, want ErrConflict", err)
 		}
 	}
-	if j := get(t, f, "alice", ended); j.State != jobs.Succeeded || j.CancelRequested {
+	if j := get(t, f, ended); j.State != jobs.Succeeded || j.CancelRequested {
 		t.Errorf("the job that had ended = %+v, want it succeeded", j)
 	}
 }
