@@ -205,7 +205,7 @@ func TestUnreachable(t *testing.T) {
 	if j, _, err = r.claim(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
-	l := &lease{runner: r, note: n, before: j, good: time.Now()}
+	l := &lease{runner: r, note: n, before: j, renewed: time.Now()}
 	pool.Close()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop, stopped := make(chan struct{}), make(chan struct{})

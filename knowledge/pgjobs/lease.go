@@ -25,7 +25,7 @@ type lease struct {
 	note   note
 	before jobs.Job
 
-	good time.Time // when the last statement began that found it ours; of keep alone
+	renewed time.Time // when the statement began that renewed it last; of keep alone
 
 	mu          sync.Mutex
 	done, total int64
@@ -63,15 +63,16 @@ const (
 	checkInterval = 500 * time.Millisecond // whether it was cancelled
 )
 
-// keep writes what the worker reports, renews the lease, and ends the worker's context
-// by cancel when the job was cancelled or is not ours any more, or when that cannot be
-// said for so long that somebody else may be about to take it. It returns when stop is
-// closed.
+// keep writes what the worker reports, renews the lease each third of it, and ends the
+// worker's context by cancel when the job was cancelled or is not ours any more. It
+// does so too when half of the lease has gone without, and the try that is under way
+// then may take a quarter: after a whole one another may begin. It returns when stop
+// is closed.
 func (l *lease) keep(ctx context.Context, stop <-chan struct{}, cancel context.CancelCauseFunc) {
 	ctx = context.WithoutCancel(ctx) // a worker that takes its time to end keeps its lease
 	tick := time.NewTicker(writeInterval)
 	defer tick.Stop()
-	checked, renewed := l.good, l.good
+	checked := l.renewed
 	for {
 		select {
 		case <-stop:
@@ -79,7 +80,7 @@ func (l *lease) keep(ctx context.Context, stop <-chan struct{}, cancel context.C
 		case <-tick.C:
 		}
 		now := time.Now()
-		renew := l.isDirty() || now.Sub(renewed) >= l.runner.options.Lease/3
+		renew := l.isDirty() || now.Sub(l.renewed) >= l.runner.options.Lease/3
 		if !renew && now.Sub(checked) < checkInterval {
 			continue
 		}
@@ -87,7 +88,7 @@ func (l *lease) keep(ctx context.Context, stop <-chan struct{}, cancel context.C
 		switch {
 		case err != nil:
 			l.runner.log.Warn("keep a job's lease", slog.String("job", string(l.note.Job)), slog.Any("error", err))
-			if time.Since(l.good) > l.runner.options.Lease*3/4 {
+			if time.Since(l.renewed) > l.runner.options.Lease/2 {
 				cancel(errLost)
 			}
 			continue
@@ -97,9 +98,8 @@ func (l *lease) keep(ctx context.Context, stop <-chan struct{}, cancel context.C
 		case cancelled:
 			cancel(errCancelled)
 		}
-		l.good, checked = now, now
-		if renew {
-			renewed = now
+		if checked = now; renew {
+			l.renewed = now
 		}
 	}
 }

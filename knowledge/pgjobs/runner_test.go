@@ -415,6 +415,45 @@ func TestStop(t *testing.T) {
 	w.untilState(long, jobs.Succeeded)
 }
 
+// TestConnectionsLost: the server of the database ends every connection, again and
+// again, and jobs go on.
+func TestConnectionsLost(t *testing.T) {
+	w := newWorld(t)
+	r := w.node(pgjobs.Options{})
+	release := make(chan struct{})
+	r.Register("import", func(ctx context.Context, _ knowledge.TenantID, _ json.RawMessage, p jobs.Progress) error {
+		for i := int64(1); ; i++ {
+			p.Report(i, jobs.NoTotal, nil)
+			select {
+			case <-release:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
+	w.start(r)
+	first := w.enqueue(r, "import", nil)
+	owner := w.db.OwnerPool(t)
+	for range 3 {
+		before := w.untilState(first, jobs.Running).Done
+		const terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tars_jobs'"
+		if _, err := owner.Exec(t.Context(), terminate); err != nil {
+			t.Fatal(err)
+		}
+		w.until(first, "further on", func(j jobs.Job) bool { return j.Done > before })
+	}
+	second := w.enqueue(r, "import", nil)
+	w.untilState(second, jobs.Running)
+	close(release)
+	for _, id := range []jobs.ID{first, second} {
+		if j := w.untilState(id, jobs.Succeeded); j.Attempt != 1 {
+			t.Errorf("job = %+v, want it done in one attempt", j)
+		}
+	}
+}
+
 // TestUnknownKind waits for a node that knows it.
 func TestUnknownKind(t *testing.T) {
 	w := newWorld(t)

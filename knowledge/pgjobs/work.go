@@ -30,7 +30,7 @@ func (w *noteWorker) Timeout(*river.Job[note]) time.Duration { return longest }
 // later; every other one is done with, whatever became of the job: what goes back to
 // the queue has a new one.
 func (w *noteWorker) Work(ctx context.Context, found *river.Job[note]) error {
-	n := found.Args
+	n, asked := found.Args, time.Now()
 	job, args, err := w.runner.claim(ctx, n)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows): // somebody else has it, or it has ended
@@ -39,7 +39,8 @@ func (w *noteWorker) Work(ctx context.Context, found *river.Job[note]) error {
 		w.runner.log.Warn("begin a job", slog.Any("error", err))
 		return river.JobSnooze(2 * time.Second)
 	}
-	w.runner.carryOut(ctx, n, job, w.worker, args)
+	l := &lease{runner: w.runner, note: n, before: job, done: job.Done, total: job.Total, renewed: asked}
+	w.runner.carryOut(ctx, l, w.worker, args)
 	return nil
 }
 
@@ -72,10 +73,10 @@ var (
 )
 
 // carryOut runs a worker on a job that was claimed, and writes what came of it.
-func (r *Runner) carryOut(outer context.Context, n note, job jobs.Job, worker jobs.Worker, args json.RawMessage) {
+func (r *Runner) carryOut(outer context.Context, l *lease, worker jobs.Worker, args json.RawMessage) {
+	n := l.note
 	ctx, cancel := context.WithCancelCause(outer)
 	defer cancel(nil)
-	l := &lease{runner: r, note: n, before: job, done: job.Done, total: job.Total, good: time.Now()}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -89,7 +90,7 @@ func (r *Runner) carryOut(outer context.Context, n note, job jobs.Job, worker jo
 	r.counts.add(string(n.Work), outcome)
 	attributes := []slog.Attr{
 		slog.String("tenant", string(n.Tenant)), slog.String("job", string(n.Job)),
-		slog.String("kind", string(n.Work)), slog.String("outcome", outcome), slog.Int("attempt", job.Attempt),
+		slog.String("kind", string(n.Work)), slog.String("outcome", outcome), slog.Int("attempt", l.before.Attempt),
 	}
 	level := slog.LevelInfo
 	if err != nil {
