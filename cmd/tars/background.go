@@ -27,6 +27,8 @@ func (srv *server) newRunner(c *serverConfig) (*pgjobs.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Register(kindIndex, srv.index)
+	r.Every("untended-collections", untendedPause, srv.tendUntended)
 	r.Every("expired-records", sweeping, func(ctx context.Context) error {
 		_, err := srv.store.SweepExpired(ctx)
 		return err

@@ -230,6 +230,7 @@ func (srv *server) run(outer context.Context, beside func(context.Context) error
 	}
 	srv.logger.Info("serving", "url", srv.url(), "isolation", srv.host.Tier().String(), "grade", srv.host.Grade())
 	g.Go(func() error { return srv.noteUse(ctx) })
+	g.Go(func() error { return srv.tendTouched(ctx) })
 	stop := make(chan struct{})
 	if beside != nil {
 		g.Go(func() error {
