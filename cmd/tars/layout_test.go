@@ -59,7 +59,7 @@ var engines = map[string][]string{
 }
 
 // testOnly are packages that only tests, and packages of tests, may import.
-var testOnly = []string{"testing", "net/http/httptest", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}
+var testOnly = []string{"testing", "net/http/httptest", "github.com/anishathalye/porcupine", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}
 
 // pkg is what of `go list -json` is looked at.
 type pkg struct {
