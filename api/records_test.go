@@ -264,8 +264,8 @@ func TestDeleteCountScroll(t *testing.T) {
 	}
 }
 
-// stream sends an import.
-func (w *world) stream(path, token, encoding string, body io.Reader) reply {
+// importing sends an import.
+func (w *world) importing(path, token, encoding string, body io.Reader) reply {
 	w.t.Helper()
 	r := w.request("POST", path, token, body)
 	r.Header.Set("Content-Type", "application/x-ndjson")
@@ -304,7 +304,7 @@ func TestImport(t *testing.T) {
 	lines.WriteString(`{"id":"last","vector":[1,1]}`) // without an end of line
 	for encoding, body := range map[string][]byte{"": []byte(lines.String()), "gzip": gzipped(lines.String()), "zstd": zstandard(t, lines.String())} {
 		w.wantStatus("DELETE", w.call("POST", "/v1/collections/c/records/delete", token, `{"all":true}`), 200)
-		got := w.stream("/v1/collections/c/import?on_error=skip", token, encoding, bytes.NewReader(body))
+		got := w.importing("/v1/collections/c/import?on_error=skip", token, encoding, bytes.NewReader(body))
 		w.wantStatus("import "+encoding, got, 200)
 		if got.json["written"] != 2502.0 || got.json["failed"] != 2.0 || got.json["lines"] != 2506.0 || got.json["state"] != "finished" {
 			t.Errorf("import %s = %s, want 2502 written and 2 failed of 2506 lines", encoding, got.body)
@@ -326,33 +326,33 @@ func TestImport(t *testing.T) {
 		if x.status != 200 || x.json["written"] != got.json["written"] {
 			t.Errorf("GET of the import = %s, want as it was answered", x.body)
 		}
-		w.wantStatus("resume of a finished one", w.stream("/v1/collections/c/import?resume="+got.json["id"].(string), token, "", bytes.NewReader(body)), 409)
+		w.wantStatus("resume of a finished one", w.importing("/v1/collections/c/import?resume="+got.json["id"].(string), token, "", bytes.NewReader(body)), 409)
 	}
 
-	got := w.stream("/v1/collections/c/import", token, "", strings.NewReader(`{"id":"x1","vector":[1,1]}`+"\n"+`{"id":"x2","vector":[0,0]}`+"\n"))
+	got := w.importing("/v1/collections/c/import", token, "", strings.NewReader(`{"id":"x1","vector":[1,1]}`+"\n"+`{"id":"x2","vector":[0,0]}`+"\n"))
 	w.wantStatus("import that fails", got, 400)
 	if !strings.Contains(got.body, `"field":"line 2.vector"`) {
 		t.Errorf("import that fails = %s, want it to name line 2", got.body)
 	}
-	got = w.stream("/v1/collections/c/import?mode=insert_only", token, "", strings.NewReader(`{"id":"r1","vector":[1,1]}`+"\n"))
+	got = w.importing("/v1/collections/c/import?mode=insert_only", token, "", strings.NewReader(`{"id":"r1","vector":[1,1]}`+"\n"))
 	w.wantStatus("import of what is there", got, 409)
 	if !strings.Contains(got.body, `"field":"line 1.id"`) {
 		t.Errorf("import of what is there = %s, want it to name line 1", got.body)
 	}
 
 	long := `{"id":"long","text":"` + strings.Repeat("x", maxLine) + `"}` + "\n" + `{"id":"after","vector":[1,1]}`
-	got = w.stream("/v1/collections/c/import?on_error=skip", token, "", strings.NewReader(long))
+	got = w.importing("/v1/collections/c/import?on_error=skip", token, "", strings.NewReader(long))
 	if w.wantStatus("long line", got, 200); got.json["written"] != 1.0 || got.json["failed"] != 1.0 {
 		t.Errorf("a line that is too long = %s, want it skipped", got.body)
 	}
 	bomb := strings.Repeat("\n", 64<<20)
-	w.wantStatus("bomb", w.stream("/v1/collections/c/import", token, "gzip", bytes.NewReader(gzipped(bomb))), 400)
-	w.wantStatus("zstd bomb", w.stream("/v1/collections/c/import", token, "zstd", bytes.NewReader(zstandard(t, bomb))), 400)
-	w.wantStatus("no gzip", w.stream("/v1/collections/c/import", token, "gzip", strings.NewReader(`{"id":"x","vector":[1,1]}`)), 400)
-	w.wantStatus("brotli", w.stream("/v1/collections/c/import", token, "br", strings.NewReader("x")), 415)
-	w.wantStatus("unknown collection", w.stream("/v1/collections/none/import", token, "", strings.NewReader("")), 404)
-	w.wantStatus("unknown import", w.stream("/v1/collections/c/import?resume="+strings.Repeat("A", 26), token, "", strings.NewReader("")), 404)
-	if got := w.stream("/v1/collections/c/import", token, "", strings.NewReader("")); got.status != 200 || got.json["written"] != 0.0 {
+	w.wantStatus("bomb", w.importing("/v1/collections/c/import", token, "gzip", bytes.NewReader(gzipped(bomb))), 400)
+	w.wantStatus("zstd bomb", w.importing("/v1/collections/c/import", token, "zstd", bytes.NewReader(zstandard(t, bomb))), 400)
+	w.wantStatus("no gzip", w.importing("/v1/collections/c/import", token, "gzip", strings.NewReader(`{"id":"x","vector":[1,1]}`)), 400)
+	w.wantStatus("brotli", w.importing("/v1/collections/c/import", token, "br", strings.NewReader("x")), 415)
+	w.wantStatus("unknown collection", w.importing("/v1/collections/none/import", token, "", strings.NewReader("")), 404)
+	w.wantStatus("unknown import", w.importing("/v1/collections/c/import?resume="+strings.Repeat("A", 26), token, "", strings.NewReader("")), 404)
+	if got := w.importing("/v1/collections/c/import", token, "", strings.NewReader("")); got.status != 200 || got.json["written"] != 0.0 {
 		t.Errorf("import of nothing = %s, want nothing written", got.body)
 	}
 }
@@ -398,10 +398,10 @@ func TestImportResumes(t *testing.T) {
 		t.Fatalf("the import is %+v, want it interrupted half way", x)
 	}
 	other := strings.Replace(whole, "r1\"", "R1\"", 1)
-	w.wantStatus("another body", w.stream("/v1/collections/c/import?resume="+string(x.ID), token, "", strings.NewReader(other)), 400)
-	w.wantStatus("a shorter body", w.stream("/v1/collections/c/import?resume="+string(x.ID), token, "", strings.NewReader(whole[:100])), 400)
-	w.wantStatus("of another collection", w.stream("/v1/import?resume="+string(x.ID), token, "", strings.NewReader(whole)), 404)
-	w.wantStatus("by another tenant", w.stream("/v1/collections/c/import?resume="+string(x.ID), w.tenant("rival"), "", strings.NewReader(whole)), 404)
+	w.wantStatus("another body", w.importing("/v1/collections/c/import?resume="+string(x.ID), token, "", strings.NewReader(other)), 400)
+	w.wantStatus("a shorter body", w.importing("/v1/collections/c/import?resume="+string(x.ID), token, "", strings.NewReader(whole[:100])), 400)
+	w.wantStatus("of another collection", w.importing("/v1/import?resume="+string(x.ID), token, "", strings.NewReader(whole)), 404)
+	w.wantStatus("by another tenant", w.importing("/v1/collections/c/import?resume="+string(x.ID), w.tenant("rival"), "", strings.NewReader(whole)), 404)
 
 	got := w.withKey("import-1", token, whole)
 	if w.wantStatus("resumed", got, 200); got.json["written"] != 5000.0 || got.json["lines"] != 5000.0 || got.json["id"] != string(x.ID) {
@@ -490,7 +490,7 @@ func TestExportRestores(t *testing.T) {
 	for i := range 2300 {
 		fmt.Fprintf(&lines, `{"id":"r%d","vector":[1,%d]}`+"\n", i, i)
 	}
-	w.wantStatus("import", w.stream("/v1/collections/c/import", token, "", strings.NewReader(lines.String())), 200)
+	w.wantStatus("import", w.importing("/v1/collections/c/import", token, "", strings.NewReader(lines.String())), 200)
 
 	first, header := w.export("/v1/export", token, "")
 	packed, packedHeader := w.export("/v1/export", token, "br, gzip;q=0.5")
@@ -501,18 +501,18 @@ func TestExportRestores(t *testing.T) {
 		t.Errorf("the export has %d lines and ends with %.50q", n, first[len(first)-50:])
 	}
 	rival := w.tenant("rival")
-	got := w.stream("/v1/import", rival, "", strings.NewReader(first))
+	got := w.importing("/v1/import", rival, "", strings.NewReader(first))
 	if w.wantStatus("restore", got, 200); got.json["written"] != 2303.0 {
 		t.Errorf("restore = %s, want 2303 written", got.body)
 	}
 	if second, _ := w.export("/v1/export", rival, ""); second != first {
 		t.Errorf("the restored tenant exports %d bytes, want the same %d bytes", len(second), len(first))
 	}
-	w.wantStatus("restore over it", w.stream("/v1/import", rival, "", strings.NewReader(first)), 409)
+	w.wantStatus("restore over it", w.importing("/v1/import", rival, "", strings.NewReader(first)), 409)
 
 	one, _ := w.export("/v1/collections/odd/export", token, "")
 	w.wantStatus("PUT", w.call("PUT", "/v1/collections/copy", token, `{"dimension":2,"metric":"l2"}`), 201)
-	w.wantStatus("import of an export", w.stream("/v1/collections/copy/import?mode=restore", token, "", strings.NewReader(one)), 200)
+	w.wantStatus("import of an export", w.importing("/v1/collections/copy/import?mode=restore", token, "", strings.NewReader(one)), 200)
 	if copied, _ := w.export("/v1/collections/copy/export", token, ""); copied != one {
 		t.Errorf("a copy exports %q, want %q", copied, one)
 	}
@@ -523,7 +523,7 @@ func TestExportRestores(t *testing.T) {
 		"cut": first[:len(first)-40], "cut between lines": first[:strings.LastIndex(first[:len(first)-1], "\n")+1],
 		"a line less": strings.Replace(first, strings.Split(first, "\n")[5]+"\n", "", 1), "no first line": first[strings.Index(first, "\n")+1:],
 	} {
-		got := w.stream("/v1/import", w.tenant("t"+fmt.Sprint(len(text))), "", strings.NewReader(text))
+		got := w.importing("/v1/import", w.tenant("t"+fmt.Sprint(len(text))), "", strings.NewReader(text))
 		w.wantStatus(what, got, 400)
 	}
 }
@@ -543,7 +543,7 @@ func TestExportsAreBounded(t *testing.T) {
 	for range maxImports {
 		w.server.imports <- struct{}{}
 	}
-	w.wantStatus("an import too many", w.stream("/v1/collections/c/import", token, "", strings.NewReader("")), 429)
+	w.wantStatus("an import too many", w.importing("/v1/collections/c/import", token, "", strings.NewReader("")), 429)
 }
 
 func TestImportLinesRefused(t *testing.T) {
@@ -553,7 +553,7 @@ func TestImportLinesRefused(t *testing.T) {
 		`{"end":true,"count":1}`, `{"collection":{"name":"x","dimension":2}}`, `{"tars_export":1}`, `{"id":"a","vector":[1,1]} {}`,
 		`{"id":"a","vector":[1,1],"if_version":1}`, `{"id":"a","vector":[1,1],"version":0}`, `{"id":"a","vector":[1,1],"created_at":"x"}`, `{"id":"a","id":"b","vector":[1,1]}`,
 	} {
-		got := w.stream("/v1/collections/c/import", token, "", strings.NewReader(line+"\n"))
+		got := w.importing("/v1/collections/c/import", token, "", strings.NewReader(line+"\n"))
 		w.wantStatus(line, got, 400)
 	}
 	for _, definition := range []string{
@@ -561,7 +561,7 @@ func TestImportLinesRefused(t *testing.T) {
 		`{"name":"x","dimension":2,"fields":[{"name":"f","type":"blob"}]}`, `{"name":"x","dimension":2,"language":"klingon"}`,
 	} {
 		text := "{\"tars_export\":1}\n{\"collection\":" + definition + "}\n{\"end\":true,\"count\":0}\n"
-		w.wantStatus(definition, w.stream("/v1/import", token, "", strings.NewReader(text)), 400)
+		w.wantStatus(definition, w.importing("/v1/import", token, "", strings.NewReader(text)), 400)
 	}
 	list := w.call("GET", "/v1/collections", token, "")
 	var names struct{ Collections []struct{ Name string } }

@@ -21,7 +21,7 @@ type embedders interface {
 
 // collections is what a Writer needs of a [knowledge.Store].
 type collections interface {
-	Collection(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error)
+	Definition(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error)
 }
 
 // Writer makes writes ready. Set every field before the first use; safe for
@@ -47,7 +47,7 @@ type Prepared struct {
 // Put. w is not changed. Errors are those of [knowledge.Records.PutRecords] and
 // [knowledge.Embedder.Embed].
 func (w *Writer) Prepare(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, write knowledge.Write) (Prepared, error) {
-	c, err := w.Store.Collection(ctx, tenant, collection)
+	c, err := w.Store.Definition(ctx, tenant, collection)
 	if err != nil {
 		return Prepared{}, fmt.Errorf("put records: %w", err)
 	}

@@ -137,6 +137,20 @@ func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name 
 	return s.describe(c), nil
 }
 
+// Definition implements [knowledge.Collections].
+func (s *Store) Definition(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
+	if err := ctx.Err(); err != nil {
+		return knowledge.Collection{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c, err := s.find(tenant, name)
+	if err != nil {
+		return knowledge.Collection{}, err
+	}
+	return c.Collection, nil
+}
+
 // ListCollections implements [knowledge.Collections].
 func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
 	if err := ctx.Err(); err != nil {
