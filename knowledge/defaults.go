@@ -29,7 +29,7 @@ const (
 type Defaults struct {
 	Limit   int             // matches, 1 to [MaxDefaultLimit]; 0: none
 	Mode    Mode            // of a search and of a leg; "": none
-	Plugins []DefaultPlugin // of a query that has a text and no list of plugins, not even an empty one
+	Plugins []DefaultPlugin // of a query that has a text and no list of plugins, not even an empty one; nil: none, empty: none, not even the collection's
 }
 
 // DefaultPlugin is a plugin that queries call unless they say otherwise. A failure
@@ -42,11 +42,11 @@ type DefaultPlugin struct {
 }
 
 // IsZero reports that there are none.
-func (d Defaults) IsZero() bool { return d.Limit == 0 && d.Mode == "" && len(d.Plugins) == 0 }
+func (d Defaults) IsZero() bool { return d.Limit == 0 && d.Mode == "" && d.Plugins == nil }
 
 // Equal reports that both say the same.
 func (d Defaults) Equal(e Defaults) bool {
-	return d.Limit == e.Limit && d.Mode == e.Mode && slices.Equal(d.Plugins, e.Plugins)
+	return d.Limit == e.Limit && d.Mode == e.Mode && (d.Plugins == nil) == (e.Plugins == nil) && slices.Equal(d.Plugins, e.Plugins)
 }
 
 // Over returns d with what it lacks taken from below: those of a view over those of

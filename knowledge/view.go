@@ -159,3 +159,57 @@ func NotOwnName(kind string, name, collection CollectionName) error {
 func NameTaken(name CollectionName, kind string) error {
 	return Conflict("%q is already the name of %s; collections, aliases and views share their names", name, kind)
 }
+
+// MaxNames is how many aliases and views a tenant may have together.
+const MaxNames = 10_000
+
+// TooManyNames is the error at [MaxNames].
+func TooManyNames() error {
+	return Limit("the tenant has as many aliases and views as it may")
+}
+
+// StillStandsOn returns an error that names the aliases and views which keep a
+// collection, or an alias (kind), from being removed; nil when there are none.
+func StillStandsOn(kind string, name CollectionName, aliases, views []CollectionName) error {
+	slices.Sort(aliases)
+	slices.Sort(views)
+	var on []string
+	if len(views) > 0 {
+		on = append(on, "the views "+nameList(views))
+	}
+	if len(aliases) > 0 {
+		on = append(on, "the aliases "+nameList(aliases)+", which aliases=drop removes too")
+	}
+	if len(on) == 0 {
+		return nil
+	}
+	return Conflict("on the %s %q stand %s", kind, name, strings.Join(on, " and "))
+}
+
+// nameList writes out the first few names.
+func nameList(names []CollectionName) string {
+	const most = 10
+	var b strings.Builder
+	for i, name := range names {
+		if i == most {
+			b.WriteString(" and more")
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(name))
+	}
+	return b.String()
+}
+
+// Seen is the definition as those see it who ask by this name.
+func (r Resolved) Seen() Collection {
+	c := r.Collection
+	if r.View == nil {
+		return c
+	}
+	c.Name, c.Defaults = r.View.Name, r.Preset()
+	c.Fields = slices.DeleteFunc(slices.Clone(c.Fields), func(f Field) bool { return slices.Contains(r.View.Hidden, f.Name) })
+	return c
+}

@@ -29,6 +29,8 @@ type Store struct {
 
 	mu          sync.RWMutex // guards what follows, and all that it leads to
 	collections map[collectionKey]*collection
+	aliases     map[collectionKey]knowledge.Alias
+	views       map[collectionKey]knowledge.View
 }
 
 type collectionKey struct {
@@ -48,22 +50,18 @@ func New(options Options) *Store {
 	if options.MaxCollections == 0 {
 		options.MaxCollections = 10_000
 	}
-	return &Store{options: options, now: time.Now, collections: map[collectionKey]*collection{}}
-}
-
-// find returns a collection. The caller holds the lock.
-func (s *Store) find(tenant knowledge.TenantID, name knowledge.CollectionName) (*collection, error) {
-	if c, ok := s.collections[collectionKey{tenant, name}]; ok {
-		return c, nil
+	return &Store{
+		options: options, now: time.Now, collections: map[collectionKey]*collection{},
+		aliases: map[collectionKey]knowledge.Alias{}, views: map[collectionKey]knowledge.View{},
 	}
-	return nil, knowledge.NotFound("collection", name)
 }
 
 // describe returns the definition with the number of live records.
-func (s *Store) describe(c *collection) knowledge.Collection {
-	described, now := c.Collection, s.now()
-	for _, r := range c.records {
-		if !expired(r, now) {
+func (s *Store) describe(r resolved) knowledge.Collection {
+	described, now := r.names().Seen(), s.now()
+	described.Fields = slices.Clone(described.Fields)
+	for _, record := range r.records {
+		if !expired(record, now) && (r.view == nil || admits(r.view.Filter, record.Metadata)) {
 			described.Records++
 		}
 	}
@@ -78,6 +76,9 @@ func expired(r knowledge.Record, now time.Time) bool {
 func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Collection, bool, error) {
 	c, err := c.Validate()
 	if err == nil {
+		err = knowledge.Unlimited(ctx)
+	}
+	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -85,34 +86,26 @@ func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, err := s.find(tenant, c.Name); err == nil {
-		if known.Metric != c.Metric || known.Embedder != c.Embedder || known.Index != c.Index {
+	if known, ok := s.collections[collectionKey{tenant, c.Name}]; ok {
+		if !known.SameDefinition(c) {
 			return knowledge.Collection{}, false, fmt.Errorf("collection %q has another definition: %w", c.Name, knowledge.ErrConflict)
 		}
-		return s.describe(known), false, nil
+		return s.describe(resolved{collection: known}), false, nil
 	}
-	if len(s.names(tenant)) >= s.options.MaxCollections {
+	if err := s.taken(tenant, c.Name, "a collection"); err != nil {
+		return knowledge.Collection{}, false, err
+	}
+	if len(sortedNames(s.collections, tenant)) >= s.options.MaxCollections {
 		return knowledge.Collection{}, false, knowledge.Limit("the tenant has as many collections as it may")
 	}
-	c.Created, c.Records = s.timestamp(), 0
+	c.Version, c.Created, c.Records = 1, s.timestamp(), 0
+	c.Updated = c.Created
 	s.collections[collectionKey{tenant, c.Name}] = &collection{Collection: c, records: map[knowledge.RecordID]knowledge.Record{}}
 	return c, true, nil
 }
 
 // timestamp is the present at the resolution that PostgreSQL keeps.
 func (s *Store) timestamp() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
-
-// names are those of the tenant's collections, in order. The caller holds the lock.
-func (s *Store) names(tenant knowledge.TenantID) []knowledge.CollectionName {
-	var names []knowledge.CollectionName
-	for key := range s.collections {
-		if key.tenant == tenant {
-			names = append(names, key.name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
 
 // Collection implements [knowledge.Collections].
 func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
@@ -121,7 +114,7 @@ func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name 
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
+	c, err := s.resolve(ctx, tenant, name)
 	if err != nil {
 		return knowledge.Collection{}, err
 	}
@@ -135,27 +128,20 @@ func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, 
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	names, limited := knowledge.ViewsOf(ctx)
+	if !limited {
+		names = sortedNames(s.collections, tenant)
+	}
 	list := []knowledge.Collection{}
-	for _, name := range s.names(tenant) {
-		if name > after && len(list) < limit {
-			list = append(list, s.describe(s.collections[collectionKey{tenant, name}]))
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		if name <= after || len(list) == limit {
+			continue
+		}
+		if c, err := s.resolve(ctx, tenant, name); err == nil { // a view that is gone is passed over
+			list = append(list, s.describe(c))
 		}
 	}
 	return list, nil
-}
-
-// DeleteCollection implements [knowledge.Collections].
-func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.find(tenant, name); err != nil {
-		return err
-	}
-	delete(s.collections, collectionKey{tenant, name})
-	return nil
 }
 
 // PutRecords implements [knowledge.Records].
@@ -168,7 +154,7 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, name 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(tenant, name)
+	c, err := s.forWriting(ctx, tenant, name)
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +167,9 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, name 
 	versions := make([]int64, len(records))
 	for i, r := range records {
 		r = clone(r)
+		if r.Expires.IsZero() && c.TTL > 0 {
+			r.Expires = now.Add(c.TTL)
+		}
 		r.Expires = r.Expires.UTC().Truncate(time.Microsecond)
 		r.Version, r.Created, r.Updated = 1, now, now
 		if old, ok := c.records[r.ID]; ok && !expired(old, now) {
@@ -199,14 +188,19 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, name know
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
+	c, err := s.resolve(ctx, tenant, name)
+	if err != nil {
+		return knowledge.Record{}, err
+	}
+	filter, err := c.view.Narrow(knowledge.Filter{})
 	if err != nil {
 		return knowledge.Record{}, err
 	}
 	r, ok := c.records[id]
-	if !ok || expired(r, s.now()) {
+	if !ok || expired(r, s.now()) || !admits(filter, r.Metadata) {
 		return knowledge.Record{}, knowledge.NotFound("record", id)
 	}
+	r.Metadata = c.view.Hide(r.Metadata)
 	return clone(r), nil
 }
 
@@ -217,7 +211,7 @@ func (s *Store) DeleteRecord(ctx context.Context, tenant knowledge.TenantID, nam
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(tenant, name)
+	c, err := s.forWriting(ctx, tenant, name)
 	if err != nil {
 		return err
 	}
@@ -239,11 +233,15 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, search.Collection)
+	c, err := s.resolve(ctx, tenant, search.Collection)
 	if err != nil {
 		return knowledge.Found{}, err
 	}
 	if err := search.Validate(c.Collection); err != nil {
+		return knowledge.Found{}, err
+	}
+	filter, err := c.view.Narrow(search.Filter)
+	if err != nil {
 		return knowledge.Found{}, err
 	}
 	now, n := s.now(), 0
@@ -252,11 +250,11 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		if n++; n%cancelEvery == 0 && ctx.Err() != nil {
 			return knowledge.Found{}, ctx.Err()
 		}
-		if expired(r, now) || !admits(search.Filter, r.Metadata) {
+		if expired(r, now) || !admits(filter, r.Metadata) {
 			continue
 		}
 		matches = append(matches, knowledge.Match{
-			ID: r.ID, Collection: c.Name, Score: score(c.Metric, search.Vector, r.Vector),
+			ID: r.ID, Collection: c.names().Label(), Score: score(c.Metric, search.Vector, r.Vector),
 			Text: r.Text, Metadata: r.Metadata, Version: r.Version,
 		})
 	}
@@ -265,7 +263,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	})
 	matches = slices.Clone(matches[:min(len(matches), search.Limit)])
 	for i := range matches {
-		matches[i].Metadata = cloneObject(matches[i].Metadata)
+		matches[i].Metadata = cloneObject(c.view.Hide(matches[i].Metadata))
 	}
 	return knowledge.Found{Matches: matches, Plan: knowledge.Plan{Method: "exact"}}, nil
 }

@@ -20,14 +20,19 @@ import (
 const lockCollectionSQL = `
 SELECT ` + definitionColumns + `
 FROM collections
-WHERE tenant_id = @tenant AND name = @name
+WHERE tenant_id = @tenant AND name = ` + writtenSQL + `
 FOR SHARE`
 
+// lockCollection is the one place where a name becomes a collection whose records
+// may be changed.
 func lockCollection(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, name knowledge.CollectionName) (definition, error) {
 	var d definition
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return d, notWritten(ctx, tx, tenant, name)
+	}
 	err := d.scan(tx.QueryRow(ctx, lockCollectionSQL, pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return d, knowledge.NotFound("collection", name)
+		err = notWritten(ctx, tx, tenant, name)
 	}
 	return d, err
 }
@@ -102,7 +107,7 @@ const putChunkSQL = `
 INSERT INTO records AS r (placement, epoch, tenant_id, collection_id, id, text, %[1]s, metadata, expires_at, lexemes%[2]s)
 SELECT @placement, @epoch, @tenant, @collection, b.id, b.text,
 	(@vectors::float4[])[(b.n - 1)::int * @dimension::int + 1 : b.n::int * @dimension::int]::%[4]s,
-	b.metadata, b.expires_at, ` + "%[5]s%[3]s" + `
+	b.metadata, coalesce(b.expires_at, now() + nullif(@ttl::float8, 0) * interval '1 second'), ` + "%[5]s%[3]s" + `
 FROM (
 	SELECT id, text, metadata::jsonb, expires_at, n
 	FROM unnest(@ids::text[], @texts::text[], @metadata::text[], @expires::timestamptz[]) WITH ORDINALITY AS u (id, text, metadata, expires_at, n)
@@ -200,7 +205,7 @@ func putArgs(tenant knowledge.TenantID, d definition, records []knowledge.Record
 		vectors = append(vectors, r.Vector...)
 	}
 	args := d.args(tenant)
-	args["epoch"], args["dimension"], args["language"] = d.epoch, d.Dimension(), languageOf(d.Language)
+	args["epoch"], args["dimension"], args["language"], args["ttl"] = d.epoch, d.Dimension(), languageOf(d.Language), d.TTL.Seconds()
 	args["ids"], args["texts"], args["metadata"], args["expires"], args["vectors"] = ids, texts, metadata, expires, vectors
 	return args, nil
 }
@@ -210,9 +215,8 @@ func putArgs(tenant knowledge.TenantID, d definition, records []knowledge.Record
 const recordSQL = `
 SELECT r.text, coalesce(r.embedding, r.half::vector)::float4[], r.metadata, r.version, r.expires_at, r.created_at, r.updated_at
 FROM collections c
-LEFT JOIN records r ON r.id = @id AND ` + liveSQL + `
-WHERE ` + currentSQL + `
-`
+LEFT JOIN records r ON r.id = @id AND ` + liveSQL + ` AND %s
+WHERE ` + currentSQL
 
 // Record implements [knowledge.Records].
 func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) (knowledge.Record, error) {
@@ -220,12 +224,17 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collectio
 	err := s.withDefinition(ctx, tenant, collection, func(d definition) (current bool, err error) {
 		args := d.args(tenant)
 		args["id"] = string(id)
-		err = pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, recordSQL, args, func(rows pgx.Rows) error {
+		where, err := d.where(knowledge.Filter{}, args)
+		if err != nil {
+			return false, err
+		}
+		err = pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, fmt.Sprintf(recordSQL, where), args, func(rows pgx.Rows) error {
 			for rows.Next() {
 				current = true
 				if err := scanRecord(rows, &r); err != nil {
 					return err
 				}
+				r.Metadata = d.view.Hide(r.Metadata)
 			}
 			return rows.Err()
 		})
