@@ -33,11 +33,11 @@ func CheckChange(old, changed Collection, empty bool) (Collection, error) {
 		{"precision", old.Precision == changed.Precision},
 	} {
 		if !fixed.same {
-			return Collection{}, Conflict("the %s of a collection never changes; make a new collection, write the records to it, and move an alias to it", fixed.name)
+			return Collection{}, Conflict(fixed.name, "of a collection never changes; make a new collection, write the records to it, and move an alias to it")
 		}
 	}
 	if old.Language != changed.Language && !empty {
-		return Collection{}, Conflict("the language can be changed only while the collection has no records; make a new collection and move an alias to it")
+		return Collection{}, Conflict("language", "can be changed only while the collection has no records; make a new collection and move an alias to it")
 	}
 	changed.Fields = slices.Clone(changed.Fields)
 	for i, f := range changed.Fields {

@@ -152,12 +152,12 @@ func WriteThroughView(view CollectionName) error {
 // NotOwnName is the error where a collection's own name is needed, and name is that
 // of an alias or a view (kind) of it.
 func NotOwnName(kind string, name, collection CollectionName) error {
-	return Conflict("%q is %s of the collection %q; this needs the collection's own name", name, kind, collection)
+	return Conflict("collection", "%q is %s of %q; this needs a collection's own name", name, kind, collection)
 }
 
 // NameTaken is the error for a name that is that of another kind.
 func NameTaken(name CollectionName, kind string) error {
-	return Conflict("%q is already the name of %s; collections, aliases and views share their names", name, kind)
+	return Conflict("name", "%q is already that of %s; collections, aliases and views share their names", name, kind)
 }
 
 // MaxNames is how many aliases and views a tenant may have together.
@@ -183,7 +183,7 @@ func StillStandsOn(kind string, name CollectionName, aliases, views []Collection
 	if len(on) == 0 {
 		return nil
 	}
-	return Conflict("on the %s %q stand %s", kind, name, strings.Join(on, " and "))
+	return Conflict(kind, "on %q stand %s", name, strings.Join(on, " and "))
 }
 
 // nameList writes out the first few names.

@@ -21,7 +21,7 @@ func (s *Store) ChangeCollection(ctx context.Context, tenant knowledge.TenantID,
 		return knowledge.Collection{}, err
 	}
 	if ifVersion != 0 && ifVersion != c.Version {
-		return knowledge.Collection{}, fmt.Errorf("collection %q: %w", name, knowledge.ErrStale)
+		return knowledge.Collection{}, fmt.Errorf("collection %q: %w", name, knowledge.ErrPrecondition)
 	}
 	old := s.describe(resolved{collection: c})
 	changed, err := change(old)

@@ -31,6 +31,11 @@ type Store struct {
 	collections map[collectionKey]*collection
 	aliases     map[collectionKey]knowledge.Alias
 	views       map[collectionKey]knowledge.View
+	imports     map[importKey]knowledge.Import
+
+	attempts sync.Mutex // guards what follows
+	running  map[attemptKey]bool
+	replies  map[attemptKey]reply
 }
 
 type collectionKey struct {
@@ -52,7 +57,8 @@ func New(options Options) *Store {
 	}
 	return &Store{
 		options: options, now: time.Now, collections: map[collectionKey]*collection{},
-		aliases: map[collectionKey]knowledge.Alias{}, views: map[collectionKey]knowledge.View{},
+		aliases: map[collectionKey]knowledge.Alias{}, views: map[collectionKey]knowledge.View{}, imports: map[importKey]knowledge.Import{},
+		running: map[attemptKey]bool{}, replies: map[attemptKey]reply{},
 	}
 }
 
@@ -142,43 +148,6 @@ func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, 
 		}
 	}
 	return list, nil
-}
-
-// PutRecords implements [knowledge.Records].
-func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
-	if _, err := knowledge.CheckBatch(records); err != nil {
-		return nil, err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, err := s.forWriting(ctx, tenant, name)
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range records {
-		if err := r.Validate(c.Collection); err != nil {
-			return nil, knowledge.At(fmt.Sprintf("records[%d]", i), err)
-		}
-	}
-	now := s.timestamp()
-	versions := make([]int64, len(records))
-	for i, r := range records {
-		r = clone(r)
-		if r.Expires.IsZero() && c.TTL > 0 {
-			r.Expires = now.Add(c.TTL)
-		}
-		r.Expires = r.Expires.UTC().Truncate(time.Microsecond)
-		r.Version, r.Created, r.Updated = 1, now, now
-		if old, ok := c.records[r.ID]; ok && !expired(old, now) {
-			r.Version, r.Created = old.Version+1, old.Created
-		}
-		c.records[r.ID] = r
-		versions[i] = r.Version
-	}
-	return versions, nil
 }
 
 // Record implements [knowledge.Records].

@@ -51,7 +51,7 @@ func (s *Store) ChangeCollection(ctx context.Context, tenant knowledge.TenantID,
 			return err
 		}
 		if ifVersion != 0 && ifVersion != d.Version {
-			return fmt.Errorf("collection %q: %w", name, knowledge.ErrStale)
+			return fmt.Errorf("collection %q: %w", name, knowledge.ErrPrecondition)
 		}
 		changed, err := change(d.Collection)
 		if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // Options are the bounds of a [Store]. The zero value means the defaults.
@@ -46,7 +47,7 @@ func (o Options) withDefaults() Options {
 
 // Store keeps collections and records. It is safe for concurrent use.
 type Store struct {
-	app         *pgxpool.Pool
+	app         pgtx.DB // a pool; in a session, its transaction
 	jobs        *pgxpool.Pool
 	options     Options
 	definitions *definitions

@@ -53,7 +53,7 @@ func testChangeCollection(t *testing.T, s suite) {
 		t.Errorf("ChangeCollection to the same = version %d, want 2 still", again.Version)
 	}
 	_, err := s.tryChange(t, "c", 1, func(c *knowledge.Collection) { c.TTL = 0 })
-	wantKind(t, "ChangeCollection of version 1", err, knowledge.ErrStale)
+	wantKind(t, "ChangeCollection of version 1", err, knowledge.ErrPrecondition)
 	if changed, err = s.tryChange(t, "c", 2, func(c *knowledge.Collection) { c.TTL = 0 }); err != nil || changed.Version != 3 || changed.TTL != 0 {
 		t.Errorf("ChangeCollection of version 2 = %+v, %v, want version 3 without TTL", changed, err)
 	}
@@ -112,7 +112,7 @@ func testFillFields(t *testing.T, s suite) {
 	if got := len(changed.Filling()); got != 5 {
 		t.Fatalf("fields that are filling = %d, want 5", got)
 	}
-	_, err := s.Store.PutRecords(ctx, alice, "c", []knowledge.Record{{ID: "x", Vector: []float32{1, 0}, Metadata: map[string]any{"year": "2020"}}})
+	_, err := s.putRecords(ctx, alice, "c", []knowledge.Record{{ID: "x", Vector: []float32{1, 0}, Metadata: map[string]any{"year": "2020"}}})
 	wantInvalid(t, "PutRecords with another type in a field that is filling", err, "records[0].metadata.year")
 	find := func(when string) {
 		t.Helper()
@@ -224,7 +224,7 @@ func testPrecision(t *testing.T, s suite) {
 				}
 			}
 			for _, v := range [][]float32{{65505, 0, 0}, {0, -65536, 0}, {0, 0, 1e15}, {0, float32(math.Inf(1)), 0}} {
-				_, err := s.Store.PutRecords(t.Context(), alice, c.Name, []knowledge.Record{{ID: "x", Vector: v}})
+				_, err := s.putRecords(t.Context(), alice, c.Name, []knowledge.Record{{ID: "x", Vector: v}})
 				wantKind(t, fmt.Sprintf("%s: PutRecords(%v)", c.Name, v), err, knowledge.ErrInvalid)
 				_, err = s.Store.Search(t.Context(), alice, knowledge.Search{Collection: c.Name, Vector: v, Limit: 1})
 				wantKind(t, fmt.Sprintf("%s: Search(%v)", c.Name, v), err, knowledge.ErrInvalid)

@@ -152,7 +152,11 @@ func everyCall(ctx context.Context, s suite, tenant knowledge.TenantID, name kno
 	outcomes := map[string]error{}
 	_, outcomes["Resolve"] = s.Store.Resolve(ctx, tenant, name)
 	_, outcomes["Collection"] = s.Store.Collection(ctx, tenant, name)
-	_, outcomes["PutRecords"] = s.Store.PutRecords(ctx, tenant, name, []knowledge.Record{{ID: "1", Vector: []float32{0, 1}, Text: "foreign"}})
+	_, outcomes["PutRecords"] = s.putRecords(ctx, tenant, name, []knowledge.Record{{ID: "1", Vector: []float32{0, 1}, Text: "foreign"}})
+	_, outcomes["PatchRecord"] = s.Store.PatchRecord(ctx, tenant, name, knowledge.Patch{ID: "1", Metadata: map[string]any{"a": 1.0}})
+	_, outcomes["ScrollRecords"] = s.Store.ScrollRecords(ctx, tenant, name, knowledge.Scroll{Limit: 10})
+	_, outcomes["CountRecords"] = s.Store.CountRecords(ctx, tenant, name, knowledge.Filter{}, true)
+	_, outcomes["DeleteRecords"] = s.Store.DeleteRecords(ctx, tenant, name, knowledge.Selection{All: true}, 10)
 	_, outcomes["Record"] = s.Store.Record(ctx, tenant, name, "1")
 	outcomes["DeleteRecord"] = s.Store.DeleteRecord(ctx, tenant, name, "1")
 	_, outcomes["Search"] = s.Store.Search(ctx, tenant, knowledge.Search{Collection: name, Vector: []float32{1, 0}, Limit: 10})
@@ -172,6 +176,8 @@ func testEveryCall(t *testing.T, s suite) {
 	known := everyCall(t.Context(), s, alice, "c")
 	for _, other := range []string{ // that create a name, or have tests of their own
 		"PutCollection", "ListCollections", "ChangeAliases", "Alias", "ListAliases", "PutView", "View", "ListViews", "DeleteView",
+		"StartImport", "ResumeImport", "PutImport", "Import",
+		"Atomically", "Once", "Replay", "SweepReplies", "Snapshot", // that name none
 	} {
 		known[other] = nil
 	}

@@ -308,6 +308,20 @@ func testViews(t *testing.T, s suite) {
 		if err != nil || seen.Name != name || seen.Records != 4 || len(seen.Fields) != 1 || seen.Defaults.Limit != 2 || seen.Defaults.Mode != knowledge.ModeVector {
 			t.Errorf("Collection of the view = %+v, %v, want 4 records, the field year, the defaults of both", seen, err)
 		}
+		page, err := s.Store.ScrollRecords(ctx, alice, name, knowledge.Scroll{Limit: 10, Filter: year(knowledge.OpGt, 2020.0), Metadata: true})
+		if err != nil || len(page.Records) != 3 || page.Records[0].Metadata["secret"] != nil || page.Records[0].Metadata["other"] != "o" {
+			t.Errorf("ScrollRecords of the view = %+v, %v, want 3 without secret", page, err)
+		}
+		if n, err := s.Store.CountRecords(ctx, alice, name, year(knowledge.OpGt, 2020.0), true); err != nil || n.Records != 3 {
+			t.Errorf("CountRecords of the view = %+v, %v, want 3", n, err)
+		}
+		hidden := knowledge.Filter{Op: knowledge.OpEq, Field: "secret", Values: []any{"s"}}
+		_, err = s.Store.ScrollRecords(ctx, alice, name, knowledge.Scroll{Limit: 10, Filter: hidden})
+		wantInvalid(t, "ScrollRecords of the view by what it hides", err, "filter")
+		for _, exact := range []bool{true, false} {
+			_, err = s.Store.CountRecords(ctx, alice, name, hidden, exact)
+			wantInvalid(t, "CountRecords of the view by what it hides", err, "filter")
+		}
 		testViewIsReadOnly(t, s, name, c.Name)
 
 		v.Filter = everything
@@ -347,7 +361,7 @@ func testViews(t *testing.T, s suite) {
 func testViewIsReadOnly(t *testing.T, s suite, view, collection knowledge.CollectionName) {
 	t.Helper()
 	outcomes := everyCall(t.Context(), s, alice, view)
-	for _, call := range []string{"PutRecords", "DeleteRecord"} {
+	for _, call := range []string{"PutRecords", "PatchRecord", "DeleteRecord", "DeleteRecords"} {
 		wantKind(t, call+" by a view", outcomes[call], knowledge.ErrForbidden)
 	}
 	for _, call := range []string{"ChangeCollection", "FillFields", "DeleteCollection", "DeleteCollectionAndAliases"} {
@@ -404,12 +418,12 @@ func testLimitedToViews(t *testing.T, s suite) {
 		}
 	}
 	outcomes := everyCall(limited, s, alice, "mine")
-	for _, call := range []string{"Resolve", "Collection", "Record", "Search"} {
+	for _, call := range []string{"Resolve", "Collection", "Record", "Search", "ScrollRecords", "CountRecords"} {
 		if outcomes[call] != nil {
 			t.Errorf("%s of one's own view = %v, want nil", call, outcomes[call])
 		}
 	}
-	for _, call := range []string{"PutRecords", "DeleteRecord"} {
+	for _, call := range []string{"PutRecords", "PatchRecord", "DeleteRecord", "DeleteRecords"} {
 		wantKind(t, call+" of one's own view", outcomes[call], knowledge.ErrForbidden)
 	}
 	list, err := s.Store.ListCollections(limited, alice, "", 10)
@@ -447,6 +461,18 @@ func testLimitedToViews(t *testing.T, s suite) {
 		_, err = s.Store.Record(limited, alice, name, "1")
 		wantKind(t, "Record of what took the name of a view", err, knowledge.ErrNotFound)
 	}
+	x, err := s.Store.StartImport(ctx, alice, knowledge.Import{Collection: "c", Mode: knowledge.Upsert, OnError: knowledge.Fail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Store.Import(limited, alice, x.ID)
+	wantKind(t, "Import", err, knowledge.ErrNotFound)
+	_, err = s.Store.ResumeImport(limited, alice, x.ID)
+	wantKind(t, "ResumeImport", err, knowledge.ErrNotFound)
+	_, err = s.Store.StartImport(limited, alice, knowledge.Import{Collection: "c", Mode: knowledge.Upsert, OnError: knowledge.Fail})
+	wantKind(t, "StartImport", err, knowledge.ErrNotFound)
+	_, err = s.Store.StartImport(limited, alice, knowledge.Import{Mode: knowledge.Upsert, OnError: knowledge.Fail})
+	wantKind(t, "StartImport of a whole tenant", err, knowledge.ErrForbidden)
 	none := knowledge.LimitToViews(ctx, nil)
 	_, err = s.Store.Record(none, alice, "c", "1")
 	wantKind(t, "Record where no view is left", err, knowledge.ErrNotFound)
