@@ -2,6 +2,9 @@ package api
 
 import (
 	"context"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/tars-project/tars/api/body"
 	"github.com/tars-project/tars/api/oapi"
@@ -35,15 +38,75 @@ func (s *Server) PutCollection(ctx context.Context, r oapi.PutCollectionRequestO
 	case err != nil:
 		return nil, err
 	case created:
-		return oapi.PutCollection201JSONResponse(collectionOut(stored)), nil
+		return oapi.PutCollection201JSONResponse{Body: collectionOut(stored), Headers: oapi.PutCollection201ResponseHeaders{ETag: etagOf(stored)}}, nil
 	default:
-		return oapi.PutCollection200JSONResponse(collectionOut(stored)), nil
+		return oapi.PutCollection200JSONResponse{Body: collectionOut(stored), Headers: oapi.PutCollection200ResponseHeaders{ETag: etagOf(stored)}}, nil
 	}
+}
+
+// etagOf is the version of a definition, for If-Match.
+func etagOf(c knowledge.Collection) *string {
+	tag := `"` + strconv.FormatInt(c.Version, 10) + `"`
+	return &tag
+}
+
+// versionOf reads what etagOf made; 0 when there is none.
+func versionOf(tag *string) (int64, error) {
+	if tag == nil {
+		return 0, nil
+	}
+	version, err := strconv.ParseInt(strings.Trim(*tag, `"`), 10, 64)
+	if err != nil || version < 1 {
+		return 0, knowledge.Invalid("If-Match", "is not an ETag that was given")
+	}
+	return version, nil
+}
+
+// PatchCollection implements patchCollection.
+func (s *Server) PatchCollection(ctx context.Context, r oapi.PatchCollectionRequestObject) (oapi.PatchCollectionResponseObject, error) {
+	name, err := named("collection", r.Collection, knowledge.ParseCollectionName)
+	if err != nil {
+		return nil, err
+	}
+	version, err := versionOf(r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := s.services.Collections.ChangeCollection(ctx, tenantOf(ctx), name, version, func(c knowledge.Collection) (knowledge.Collection, error) {
+		id := c.Embedder.ID
+		c = r.Body.Apply(c)
+		if r.Body.Embedder != "" && r.Body.Embedder != id {
+			c.Embedder.ID = r.Body.Embedder // which is refused, for it never changes
+		}
+		return c, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return oapi.PatchCollection200JSONResponse{Body: collectionOut(changed), Headers: oapi.PatchCollection200ResponseHeaders{ETag: etagOf(changed)}}, nil
+}
+
+// EstimateCollection implements estimateCollection.
+func (s *Server) EstimateCollection(_ context.Context, r oapi.EstimateCollectionRequestObject) (oapi.EstimateCollectionResponseObject, error) {
+	c, err := r.Body.Collection.Validate()
+	if err != nil {
+		return nil, err
+	}
+	e, err := c.Estimate(r.Body.Sizing)
+	if err != nil {
+		return nil, err
+	}
+	return oapi.EstimateCollection200JSONResponse{
+		Rows: r.Body.Sizing.Rows, TableBytes: e.Table, VectorIndexBytes: e.VectorIndex, LexicalIndexBytes: e.LexicalIndex,
+		DiskBytes: e.Disk(), BuildMemoryBytes: e.BuildMemory, ResidentBytes: e.Resident, BuildSeconds: e.Build.Seconds(),
+		Method: oapi.EstimateMethod(e.Method), Notes: append(c.Notes(), e.Notes()...),
+	}, nil
 }
 
 // definition pins the collection to the embedder as it is now.
 func (s *Server) definition(name knowledge.CollectionName, b *body.CollectionDefinition) (knowledge.Collection, error) {
-	c := knowledge.Collection{Name: name, Metric: b.Metric, Index: b.Index}
+	c := b.Settings
+	c.Name = name
 	id := b.Embedder
 	switch {
 	case id == "" && b.Dimension > 0:
@@ -79,7 +142,7 @@ func (s *Server) GetCollection(ctx context.Context, r oapi.GetCollectionRequestO
 	if err != nil {
 		return nil, err
 	}
-	return oapi.GetCollection200JSONResponse(collectionOut(c)), nil
+	return oapi.GetCollection200JSONResponse{Body: collectionOut(c), Headers: oapi.GetCollection200ResponseHeaders{ETag: etagOf(c)}}, nil
 }
 
 // ListCollections implements listCollections.
@@ -101,7 +164,11 @@ func (s *Server) DeleteCollection(ctx context.Context, r oapi.DeleteCollectionRe
 	if err != nil {
 		return nil, err
 	}
-	if err := s.services.Collections.DeleteCollection(ctx, tenantOf(ctx), name); err != nil {
+	remove := s.services.Collections.DeleteCollection
+	if r.Params.Aliases != nil {
+		remove = s.services.Collections.DeleteCollectionAndAliases
+	}
+	if err := remove(ctx, tenantOf(ctx), name); err != nil {
 		return nil, err
 	}
 	return oapi.DeleteCollection204Response{}, nil
@@ -111,11 +178,24 @@ func collectionOut(c knowledge.Collection) oapi.Collection {
 	kind := oapi.IndexKind(c.Index.Kind)
 	return oapi.Collection{
 		Name: string(c.Name), Dimension: c.Dimension(), Metric: oapi.Metric(c.Metric),
-		Embedder:  oapi.Embedder{Id: c.Embedder.ID, Version: given(c.Embedder.Version)},
-		Index:     oapi.Index{Kind: &kind, M: given(c.Index.M), EfConstruction: given(c.Index.EfConstruction)},
-		Records:   c.Records,
-		CreatedAt: c.Created,
+		Embedder: oapi.Embedder{Id: c.Embedder.ID, Version: given(c.Embedder.Version)},
+		Index: oapi.Index{
+			Kind: &kind, M: given(c.Index.M), EfConstruction: given(c.Index.EfConstruction),
+			Quantization: given(oapi.Quantization(c.Index.Quantization)),
+		},
+		Precision: oapi.Precision(c.Precision), Fields: each(c.Fields, fieldOut), Language: string(c.Language),
+		TtlSeconds: given(int64(c.TTL / time.Second)), RecallTarget: c.RecallTarget,
+		Defaults: defaultsOut(c.Defaults), Notes: c.Notes(), Records: c.Records, Version: c.Version,
+		CreatedAt: c.Created, UpdatedAt: c.Updated,
 	}
+}
+
+func fieldOut(f knowledge.Field) oapi.Field {
+	state := oapi.FieldStateReady
+	if f.State == knowledge.FieldFilling {
+		state = oapi.FieldStateFilling
+	}
+	return oapi.Field{Name: f.Name, Type: oapi.FieldType(f.Type), State: state}
 }
 
 // named reads a path's parameter.

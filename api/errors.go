@@ -51,6 +51,7 @@ func statuses() []status {
 		{kind: knowledge.ErrInvalid, code: http.StatusBadRequest, name: "invalid", title: "Invalid request"},
 		{kind: knowledge.ErrForbidden, code: http.StatusForbidden, name: "forbidden", title: "Forbidden"},
 		{kind: knowledge.ErrNotFound, code: http.StatusNotFound, name: "not-found", title: "Not found"},
+		{kind: knowledge.ErrPrecondition, code: http.StatusPreconditionFailed, name: "precondition-failed", title: "Precondition failed"},
 		{kind: knowledge.ErrConflict, code: http.StatusConflict, name: "conflict", title: "Conflict"},
 		{kind: knowledge.ErrLimit, code: http.StatusTooManyRequests, name: "limit", title: "Limit reached", retry: 1},
 		{kind: knowledge.ErrUnavailable, code: http.StatusServiceUnavailable, name: "unavailable", title: "Unavailable", retry: 2},
@@ -100,6 +101,9 @@ func statusOf(err error) status {
 func explain(p *problem, err error) {
 	var (
 		invalid *knowledge.InvalidError
+		clash   *knowledge.ConflictError
+		denied  *knowledge.ForbiddenError
+		wrong   *knowledge.FieldTypeError
 		plugin  *query.PluginError
 		refused *vmhost.RefusedError
 		unknown *knowledge.NotFoundError
@@ -115,6 +119,13 @@ func explain(p *problem, err error) {
 	case errors.As(err, &invalid):
 		p.Detail = invalid.Error()
 		p.Errors = []fieldError{{Field: invalid.Field, Detail: invalid.Detail}}
+	case errors.As(err, &clash):
+		p.Detail = clash.Error()
+		p.Errors = []fieldError{{Field: clash.Field, Detail: clash.Detail}}
+	case errors.As(err, &denied):
+		p.Detail = denied.Error()
+	case errors.As(err, &wrong):
+		p.Detail = wrong.Error()
 	case errors.As(err, &refused):
 		p.Detail = refused.Error()
 	case errors.As(err, &limit):

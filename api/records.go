@@ -5,18 +5,20 @@ import (
 
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/query"
 )
 
 // records reads and deletes single records.
 type records interface {
 	Record(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) (knowledge.Record, error)
+	PutRecords(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, w knowledge.Write) ([]knowledge.WriteResult, error)
 	DeleteRecord(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) error
 }
 
 // writer writes records, and makes the vectors of those that lack one.
 type writer interface {
-	Put(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, records []knowledge.Record) ([]int64, error)
+	Prepare(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, w knowledge.Write) (ingest.Prepared, error)
 }
 
 // PutRecords implements putRecords.
@@ -25,13 +27,17 @@ func (s *Server) PutRecords(ctx context.Context, r oapi.PutRecordsRequestObject)
 	if err != nil {
 		return nil, err
 	}
-	versions, err := s.services.Writer.Put(ctx, tenantOf(ctx), collection, r.Body.Records)
+	prepared, err := s.services.Writer.Prepare(ctx, tenantOf(ctx), collection, knowledge.Write{Records: r.Body.Records})
 	if err != nil {
 		return nil, err
 	}
-	results := make([]oapi.RecordResult, len(versions))
-	for i, version := range versions {
-		results[i] = oapi.RecordResult{Id: string(r.Body.Records[i].ID), Version: version}
+	written, err := prepared.Put(ctx, s.services.Records, tenantOf(ctx), collection)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]oapi.RecordResult, len(written))
+	for i, w := range written {
+		results[i] = oapi.RecordResult{Id: string(r.Body.Records[i].ID), Version: w.Version}
 	}
 	return oapi.PutRecords200JSONResponse{Results: results, Count: len(results)}, nil
 }

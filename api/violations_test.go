@@ -19,14 +19,19 @@ import (
 // bodies are all JSON bodies of openapi.yaml, by the name of their schema.
 func bodies() map[string]func() body.Body {
 	return map[string]func() body.Body{
-		"AliasTarget":          func() body.Body { return new(body.AliasTarget) },
-		"CollectionDefinition": func() body.Body { return new(body.CollectionDefinition) },
-		"InvokeRequest":        func() body.Body { return new(body.InvokeRequest) },
-		"KeyDefinition":        func() body.Body { return new(body.KeyDefinition) },
-		"QueryRequest":         func() body.Body { return new(body.QueryRequest) },
-		"RecordBatch":          func() body.Body { return new(body.RecordBatch) },
-		"SearchRequest":        func() body.Body { return new(body.SearchRequest) },
-		"TenantDefinition":     func() body.Body { return new(body.TenantDefinition) },
+		"AliasActions":          func() body.Body { return new(body.AliasActions) },
+		"CollectionAliasTarget": func() body.Body { return new(body.CollectionAliasTarget) },
+		"CollectionPatch":       func() body.Body { return new(body.CollectionPatch) },
+		"EstimateRequest":       func() body.Body { return new(body.EstimateRequest) },
+		"ViewDefinition":        func() body.Body { return new(body.ViewDefinition) },
+		"AliasTarget":           func() body.Body { return new(body.AliasTarget) },
+		"CollectionDefinition":  func() body.Body { return new(body.CollectionDefinition) },
+		"InvokeRequest":         func() body.Body { return new(body.InvokeRequest) },
+		"KeyDefinition":         func() body.Body { return new(body.KeyDefinition) },
+		"QueryRequest":          func() body.Body { return new(body.QueryRequest) },
+		"RecordBatch":           func() body.Body { return new(body.RecordBatch) },
+		"SearchRequest":         func() body.Body { return new(body.SearchRequest) },
+		"TenantDefinition":      func() body.Body { return new(body.TenantDefinition) },
 	}
 }
 

@@ -88,7 +88,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
 		Tenants:     srv.keys,
-		Collections: srv.store,
+		Collections: srv.store, Names: srv.store,
 		Records:     srv.store,
 		Writer:      &ingest.Writer{Store: srv.store, Embedders: embedders},
 		Embedders:   embedders,

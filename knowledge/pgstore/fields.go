@@ -21,11 +21,12 @@ const fillChunk = 1000
 // goes on about where it was. Writers fill the fields that they see, so a record that
 // is written meanwhile needs nothing.
 func (s *Store) FillFields(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, progress func(done, total int64)) error {
-	if _, limited := knowledge.ViewsOf(ctx); limited {
-		return knowledge.NotFound("collection", name)
+	d, err := s.own(ctx, tenant, name)
+	if err != nil || len(d.Filling()) == 0 {
+		return err
 	}
-	c, err := s.Collection(ctx, tenant, name)
-	if err != nil || len(c.Filling()) == 0 {
+	c, err := s.counted(ctx, tenant, d)
+	if err != nil {
 		return err
 	}
 	f := filling{s: s, tenant: tenant, name: name, fields: c.Filling(), wrong: map[string][]knowledge.RecordID{}}

@@ -83,6 +83,23 @@ func (s *Store) resolve(ctx context.Context, tenant knowledge.TenantID, name kno
 	return d, wasRemembered, nil
 }
 
+// own returns the definition of a collection by its own name.
+func (s *Store) own(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (definition, error) {
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return definition{}, knowledge.NotFound("collection", name)
+	}
+	d, err := s.fetch(ctx, tenant, name)
+	switch {
+	case err != nil:
+		return definition{}, err
+	case d.view != nil:
+		return definition{}, knowledge.NotOwnName("a view", name, d.view.Collection)
+	case d.Name != name:
+		return definition{}, knowledge.NotOwnName("an alias", name, d.Name)
+	}
+	return d, nil
+}
+
 // where gives the SQL of the condition that a request makes on records, together
 // with that of the view which it came through. It is the only caller of filterSQL.
 // It returns an [knowledge.InvalidError] for a field that the view hides.
