@@ -21,7 +21,7 @@ DROP TABLE views;
 DROP TABLE aliases;
 REVOKE UPDATE (main_index) ON collections FROM tars_jobs;
 REVOKE UPDATE (index_kind, hnsw_m, hnsw_ef_construction, quantization, fields, language, ttl_seconds, recall_target, defaults,
-	version, updated_at, main_index) ON collections FROM tars_app;
+	version, updated_at, main_index, building) ON collections FROM tars_app;
 ALTER TABLE collections DROP COLUMN version, DROP COLUMN main_index;
 
 COMMENT ON SCHEMA tars IS 'version 2';

@@ -14,7 +14,7 @@ ALTER TABLE collections
 	ADD COLUMN version bigint NOT NULL DEFAULT 1, -- of the definition, raised by each change
 	ADD COLUMN main_index jsonb;
 GRANT UPDATE (index_kind, hnsw_m, hnsw_ef_construction, quantization, fields, language, ttl_seconds, recall_target, defaults,
-	version, updated_at, main_index) ON collections TO tars_app;
+	version, updated_at, main_index, building) ON collections TO tars_app;
 GRANT UPDATE (main_index) ON collections TO tars_jobs;
 
 -- Names of collections, aliases and views of a tenant are one space: who makes one

@@ -30,10 +30,12 @@ SELECT NOT EXISTS (
 	WHERE r.placement = ANY (@places::int[]) AND r.tenant_id = @tenant AND r.collection_id = @collection)`
 
 // changeCollectionSQL raises the generation too: what readers remember of fields,
-// index and language no longer holds.
+// index and language no longer holds. A place that is being built with another index
+// is given up: its builder finds that out, and it is swept.
 const changeCollectionSQL = `
 UPDATE collections SET
 	index_kind = @index_kind, hnsw_m = @m, hnsw_ef_construction = @ef_construction, quantization = @quantization,
+	building = CASE WHEN (index_kind, hnsw_m, hnsw_ef_construction, quantization) = (@index_kind, @m, @ef_construction, @quantization) THEN building END,
 	main_index = @main_index::jsonb, fields = @fields::jsonb, language = @language, ttl_seconds = @ttl,
 	recall_target = @recall_target::float4, defaults = @defaults::jsonb,
 	version = version + 1, generation = generation + 1, updated_at = now()
@@ -96,7 +98,7 @@ func (d definition) write(ctx context.Context, tx pgx.Tx, tenant knowledge.Tenan
 	if err != nil {
 		return err
 	}
-	built, err := encodeBuilt(d.mainIndex, changed.Index, d.main != noMain || d.building != noMain)
+	built, err := encodeBuilt(d.mainIndex, changed.Index, d.main != noMain)
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,19 @@ type definition struct {
 	building   int32 // the place that is being made the next main, or noMain
 	epoch      int32 // of rows that are written now
 	liveEpoch  int32 // rows of placement with an earlier epoch are left-overs
+	pending    int64 // rows of placement when a job last looked
 	generation int64 // raised when what is above changes for readers
 	slots      []slotted
 	mainIndex  knowledge.Index // how the index of main was built; of no meaning without main
 	bytes      int64           // of main's table, about; 0 without one
 	view       *knowledge.View // through which it is read; nil unless the name that was asked is a view's
+}
+
+// rebuild says that the index of main was built by other settings than it should be.
+func (d definition) rebuild() bool {
+	built, want := d.mainIndex, d.Index
+	built.Kind, want.Kind = "", ""
+	return d.main != noMain && built != want
 }
 
 // names returns what the definition is to those that read.
@@ -37,7 +45,7 @@ func (d definition) names() knowledge.Resolved {
 
 const definitionColumns = `collection_id, name, metric, dimension, embedder, embedder_version,
 	index_kind, hnsw_m, hnsw_ef_construction, quantization, precision, fields, language, ttl_seconds, recall_target,
-	placement, coalesce(main, -1), coalesce(building, -1), epoch, live_epoch, generation, created_at,
+	placement, coalesce(main, -1), coalesce(building, -1), epoch, live_epoch, pending, generation, created_at,
 	version, updated_at, defaults, main_index`
 
 func (d *definition) scan(row pgx.Row, more ...any) error {
@@ -47,7 +55,7 @@ func (d *definition) scan(row pgx.Row, more ...any) error {
 	err := row.Scan(append([]any{
 		&d.id, &d.Name, &d.Metric, &d.Embedder.Dimension, &d.Embedder.ID, &d.Embedder.Version,
 		&d.Index.Kind, &d.Index.M, &d.Index.EfConstruction, &d.Index.Quantization, &d.Precision, &fields, &d.Language, &ttl, &target,
-		&d.placement, &d.main, &d.building, &d.epoch, &d.liveEpoch, &d.generation, &d.Created,
+		&d.placement, &d.main, &d.building, &d.epoch, &d.liveEpoch, &d.pending, &d.generation, &d.Created,
 		&d.Version, &d.Updated, &defaults, &mainIndex,
 	}, more...)...)
 	if err != nil {

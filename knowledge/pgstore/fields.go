@@ -193,12 +193,7 @@ const indexFieldsSQL = `SELECT tars.build_field_indexes(@place, @slots::text[])`
 
 // indexFields builds the indexes of the declared fields of main that are missing.
 func (s *Store) indexFields(ctx context.Context, d definition) error {
-	var slots []string
-	for _, slot := range d.slots {
-		if slot.Slot[0] != 'a' {
-			slots = append(slots, slot.Slot)
-		}
-	}
+	slots := indexedSlots(d.slots)
 	if d.main == noMain || len(slots) == 0 {
 		return nil
 	}

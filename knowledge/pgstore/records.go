@@ -37,6 +37,16 @@ func lockCollection(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, n
 	return d, err
 }
 
+// lockForWrite is lockCollection for what adds rows. It refuses while more of them
+// wait to be indexed than searches can compare one by one.
+func (s *Store) lockForWrite(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, name knowledge.CollectionName) (definition, error) {
+	d, err := lockCollection(ctx, tx, tenant, name)
+	if err == nil && d.main != noMain && (d.pending+s.activity.rows(d.id))*d.width() > s.options.MaxPending {
+		err = knowledge.Limit("too many records of the collection wait to be indexed; write again when fewer do")
+	}
+	return d, err
+}
+
 // putRow takes what a write gave a record: its version, and when it was created.
 type putRow func(id knowledge.RecordID, version int64, created time.Time)
 

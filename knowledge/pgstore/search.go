@@ -52,7 +52,7 @@ const exactFallback = 256 << 20
 // plan chooses how to search. It is our choice, not the server's: whether an
 // answer is exact must not depend on statistics.
 func (s *Store) plan(d definition, search knowledge.Search) knowledge.Plan {
-	if search.Exact || d.main == noMain || d.bytes <= s.options.ExactBelow {
+	if search.Exact || d.main == noMain || d.Index.Kind == knowledge.IndexNone || d.bytes <= s.options.ExactBelow {
 		return knowledge.Plan{Method: methodExact}
 	}
 	plan := knowledge.Plan{Method: methodHNSW, Ef: search.Ef}

@@ -15,7 +15,7 @@ import (
 // within is the store whose statements are all part of tx. It knows no definition
 // yet, for what is remembered outside may be newer than what tx sees.
 func (s *Store) within(tx pgx.Tx) *Store {
-	return &Store{app: tx, jobs: s.jobs, options: s.options, definitions: newDefinitions(time.Now)}
+	return &Store{app: tx, jobs: s.jobs, options: s.options, definitions: newDefinitions(time.Now), activity: s.activity}
 }
 
 // Atomically implements [knowledge.Transactions].

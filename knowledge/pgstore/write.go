@@ -40,9 +40,9 @@ func (s *Store) write(ctx context.Context, tenant knowledge.TenantID, do func(pg
 // PutRecords implements [knowledge.Records].
 func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, w knowledge.Write) ([]knowledge.WriteResult, error) {
 	var results []knowledge.WriteResult
-	err := s.write(ctx, tenant, func(tx pgx.Tx) error {
-		d, err := lockCollection(ctx, tx, tenant, collection)
-		if err != nil {
+	var d definition
+	err := s.write(ctx, tenant, func(tx pgx.Tx) (err error) {
+		if d, err = s.lockForWrite(ctx, tx, tenant, collection); err != nil {
 			return err
 		}
 		if results, err = w.Check(func(r knowledge.Record) error { return r.Validate(d.Collection) }); err != nil {
@@ -53,6 +53,7 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, colle
 	if err != nil {
 		return nil, fmt.Errorf("put records: %w", err)
 	}
+	s.activity.wrote(tenant, d, int64(len(w.Records)))
 	return results, nil
 }
 
