@@ -30,6 +30,7 @@ type Services struct {
 	Names       names         // a knowledge.Store
 	Records     records       // a knowledge.Store
 	Writer      writer        // ingest.Writer
+	Importer    importer      // ingest.Importer
 	Embedders   embedders     // embed.Set
 	Engine      engine        // query.Engine
 	Catalog     catalog       // a plugins.Catalog
@@ -55,6 +56,8 @@ type Server struct {
 	checks     []Check
 	maxModule  int64
 	operations map[string]*operation // by operationId
+	exports    chan struct{}         // has one for each export under way
+	imports    chan struct{}         // likewise
 	echo       *echo.Echo
 }
 
@@ -65,6 +68,7 @@ func New(services Services, options Options) (*Server, error) {
 		services: services, log: options.Log, metrics: options.Metrics,
 		checks: options.Checks, maxModule: options.MaxModule, echo: echo.New(),
 	}
+	s.exports, s.imports = make(chan struct{}, maxExports), make(chan struct{}, maxImports)
 	if s.log == nil {
 		s.log = slog.Default()
 	}

@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
-	"strconv"
-	"strings"
+	"encoding/json"
+	"net/http"
 	"time"
 
 	"github.com/tars-project/tars/api/body"
@@ -29,38 +29,50 @@ func (s *Server) PutCollection(ctx context.Context, r oapi.PutCollectionRequestO
 	if err != nil {
 		return nil, err
 	}
-	definition, err := s.definition(name, r.Body)
+	asked, err := s.definition(name, r.Body)
 	if err != nil {
 		return nil, err
 	}
-	stored, created, err := s.services.Collections.PutCollection(ctx, tenantOf(ctx), definition)
-	switch {
-	case err != nil:
-		return nil, err
-	case created:
-		return oapi.PutCollection201JSONResponse{Body: collectionOut(stored), Headers: oapi.PutCollection201ResponseHeaders{ETag: etagOf(stored)}}, nil
-	default:
-		return oapi.PutCollection200JSONResponse{Body: collectionOut(stored), Headers: oapi.PutCollection200ResponseHeaders{ETag: etagOf(stored)}}, nil
-	}
+	return once(ctx, s, r.Params.IdempotencyKey, oapi.PutCollectionResponseObject.VisitPutCollectionResponse,
+		func(session knowledge.Session) (oapi.PutCollectionResponseObject, error) {
+			stored, created, err := session.PutCollection(ctx, tenantOf(ctx), asked)
+			switch {
+			case err != nil:
+				return nil, err
+			case created:
+				return definition{stored, http.StatusCreated}, nil
+			default:
+				return definition{stored, http.StatusOK}, nil
+			}
+		})
 }
 
-// etagOf is the version of a definition, for If-Match.
-func etagOf(c knowledge.Collection) *string {
-	tag := `"` + strconv.FormatInt(c.Version, 10) + `"`
-	return &tag
+// definition is an answer with a collection and its ETag.
+type definition struct {
+	knowledge.Collection
+	status int
 }
 
-// versionOf reads what etagOf made; 0 when there is none.
-func versionOf(tag *string) (int64, error) {
-	if tag == nil {
-		return 0, nil
+func (d definition) write(w http.ResponseWriter) error {
+	text, err := json.Marshal(collectionOut(d.Collection))
+	if err != nil {
+		return err
 	}
-	version, err := strconv.ParseInt(strings.Trim(*tag, `"`), 10, 64)
-	if err != nil || version < 1 {
-		return 0, knowledge.Invalid("If-Match", "is not an ETag that was given")
-	}
-	return version, nil
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", etag(d.Version))
+	w.WriteHeader(d.status)
+	_, err = w.Write(text)
+	return err
 }
+
+// VisitPutCollectionResponse implements [oapi.PutCollectionResponseObject].
+func (d definition) VisitPutCollectionResponse(w http.ResponseWriter) error { return d.write(w) }
+
+// VisitGetCollectionResponse implements [oapi.GetCollectionResponseObject].
+func (d definition) VisitGetCollectionResponse(w http.ResponseWriter) error { return d.write(w) }
+
+// VisitPatchCollectionResponse implements [oapi.PatchCollectionResponseObject].
+func (d definition) VisitPatchCollectionResponse(w http.ResponseWriter) error { return d.write(w) }
 
 // PatchCollection implements patchCollection.
 func (s *Server) PatchCollection(ctx context.Context, r oapi.PatchCollectionRequestObject) (oapi.PatchCollectionResponseObject, error) {
@@ -68,7 +80,7 @@ func (s *Server) PatchCollection(ctx context.Context, r oapi.PatchCollectionRequ
 	if err != nil {
 		return nil, err
 	}
-	version, err := versionOf(r.Params.IfMatch)
+	version, err := matching(r.Params.IfMatch, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +95,7 @@ func (s *Server) PatchCollection(ctx context.Context, r oapi.PatchCollectionRequ
 	if err != nil {
 		return nil, err
 	}
-	return oapi.PatchCollection200JSONResponse{Body: collectionOut(changed), Headers: oapi.PatchCollection200ResponseHeaders{ETag: etagOf(changed)}}, nil
+	return definition{changed, http.StatusOK}, nil
 }
 
 // EstimateCollection implements estimateCollection.
@@ -142,7 +154,7 @@ func (s *Server) GetCollection(ctx context.Context, r oapi.GetCollectionRequestO
 	if err != nil {
 		return nil, err
 	}
-	return oapi.GetCollection200JSONResponse{Body: collectionOut(c), Headers: oapi.GetCollection200ResponseHeaders{ETag: etagOf(c)}}, nil
+	return definition{c, http.StatusOK}, nil
 }
 
 // ListCollections implements listCollections.
@@ -164,14 +176,14 @@ func (s *Server) DeleteCollection(ctx context.Context, r oapi.DeleteCollectionRe
 	if err != nil {
 		return nil, err
 	}
-	remove := s.services.Collections.DeleteCollection
-	if r.Params.Aliases != nil {
-		remove = s.services.Collections.DeleteCollectionAndAliases
-	}
-	if err := remove(ctx, tenantOf(ctx), name); err != nil {
-		return nil, err
-	}
-	return oapi.DeleteCollection204Response{}, nil
+	return once(ctx, s, r.Params.IdempotencyKey, oapi.DeleteCollectionResponseObject.VisitDeleteCollectionResponse,
+		func(session knowledge.Session) (oapi.DeleteCollectionResponseObject, error) {
+			remove := session.DeleteCollection
+			if r.Params.Aliases != nil {
+				remove = session.DeleteCollectionAndAliases
+			}
+			return oapi.DeleteCollection204Response{}, remove(ctx, tenantOf(ctx), name)
+		})
 }
 
 func collectionOut(c knowledge.Collection) oapi.Collection {

@@ -66,10 +66,6 @@ func (f *failing) Prepare(context.Context, knowledge.TenantID, knowledge.Collect
 	return ingest.Prepared{}, f.get()
 }
 
-func (f *failing) PutRecords(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.Write) ([]knowledge.WriteResult, error) {
-	return nil, f.get()
-}
-
 func (f *failing) Search(context.Context, knowledge.TenantID, query.SearchText) (knowledge.Found, error) {
 	return knowledge.Found{}, f.get()
 }
@@ -183,7 +179,8 @@ func (f *failing) RevokeKey(context.Context, knowledge.TenantID, string) error {
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
-		s.Tenants, s.Collections, s.Names, s.Records, s.Writer, s.Engine = f, f, f, f, f, f
+		s.Tenants, s.Collections, s.Names, s.Records, s.Writer, s.Engine = f, f, f, failingStore{f}, f, f
+		s.Importer = failingImporter{f}
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine = f, f, f, f
 	}), f
 }
@@ -193,14 +190,20 @@ func (w *world) goodCall(id, method, path, token string) reply {
 	if id == "uploadPluginVersion" {
 		return w.upload(token, "cited", part{"manifest", "application/json", goodManifest}, part{"module", "application/wasm", goodModule})
 	}
+	if strings.HasPrefix(id, "import") {
+		r := w.request(method, path, token, strings.NewReader("{}\n"))
+		r.Header.Set("Content-Type", "application/x-ndjson")
+		return w.do(r)
+	}
 	body := map[string]string{
+		"patchRecord": `{"metadata":{}}`, "deleteRecords": `{"all":true}`, "countRecords": `{}`, "scrollRecords": `{}`,
 		"putCollection": `{"dimension":2}`, "putRecords": record(`"vector":[1,1]`), "searchRecords": `{"vector":[1,1]}`,
 		"patchCollection": `{"ttl_seconds":null}`, "putAlias": `{"collection":"c"}`, "changeAliases": `{"actions":[{"action":"delete","alias":"a"}]}`,
 		"putView": `{"collection":"c","filter":{"and":[]}}`, "estimateCollection": `{"rows":1,"dimension":2}`,
 		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]
-	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String()).Replace(path)
+	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(), "/imports/some1", "/imports/"+strings.Repeat("A", 26)).Replace(path)
 	return w.call(method, path, token, body)
 }
 
@@ -228,8 +231,12 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[kind] = code
 		}
 		switch call.id {
-		case "putCollection", "createTenant":
+		case "createTenant":
 			kinds[knowledge.ErrConflict] = 409
+		case "putCollection", "importTenant":
+			kinds[knowledge.ErrConflict] = 409
+			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused] = 409, 422
+		case "exportTenant":
 		case "listCollections", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
@@ -257,7 +264,13 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[&query.PluginError{Plugin: "p", Reason: "quarantined", Err: &vmhost.QuarantinedError{}}] = 409
 		case "patchCollection":
 			kinds[knowledge.ErrPrecondition], kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 412, 409, 404
-		case "searchRecords", "putRecords", "deleteCollection", "changeAliases", "putAlias", "deleteAlias", "putView":
+		case "putRecords", "deleteRecords", "deleteRecord", "deleteCollection", "importRecords":
+			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
+			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused] = 409, 422
+		case "patchRecord":
+			kinds[knowledge.Conflict("if_version", "is 1")], kinds[knowledge.ErrNotFound] = 409, 404
+			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused], kinds[knowledge.ErrPrecondition] = 409, 422, 412
+		case "searchRecords", "changeAliases", "putAlias", "deleteAlias", "putView":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		default:
 			kinds[knowledge.ErrNotFound] = 404
@@ -269,8 +282,8 @@ func TestEveryErrorIsListed(t *testing.T) {
 			if strings.Contains(got.body, "hunter2") {
 				t.Errorf("%s failing with %v = %s, want nothing of the error's own text", call.id, kind, got.body)
 			}
-			if retry := got.header.Get("Retry-After"); (retry != "") != (want == 429 || want == 503) {
-				t.Errorf("%s failing with %v: Retry-After = %q, want it with 429 and 503 alone", call.id, kind, retry)
+			if retry := got.header.Get("Retry-After"); (retry != "") != (want == 429 || want == 503 || errors.Is(kind, knowledge.ErrRunning)) {
+				t.Errorf("%s failing with %v: Retry-After = %q, want it with 429, 503 and request-running alone", call.id, kind, retry)
 			}
 		}
 	}

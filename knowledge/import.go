@@ -19,6 +19,13 @@ const (
 	ImportFinished    ImportState = "finished"
 )
 
+// ImportPatience is how long an import may not come forward before its key resumes
+// it: its server may be dead.
+const ImportPatience = 15 * time.Second
+
+// ImportLife is how long an import is kept that does not come forward.
+const ImportLife = 30 * 24 * time.Hour
+
 // MaxLineFaults is how many bad lines an import reports; the others it counts.
 const MaxLineFaults = 100
 
@@ -38,6 +45,8 @@ type Import struct {
 	Collection CollectionName // empty: of a whole tenant
 	Mode       WriteMode
 	OnError    OnError
+	Key        string // an idempotency key, of one tenant; may be empty
+	Principal  string // id of the credential that began it
 	State      ImportState
 	Attempt    int // raised by each resumption: an attempt whose number is not the present one cannot write any more
 
@@ -53,7 +62,10 @@ type Import struct {
 // Imports keeps how far imports have come.
 type Imports interface {
 	// StartImport makes a running import of what is asked: its Collection,
-	// Mode and OnError.
+	// Mode, OnError, Key and Principal. If there is one of the same Key, it
+	// is returned when it has finished, and resumed when it has not, unless
+	// it came forward within [ImportPatience]: then the error wraps
+	// [ErrRunning]. It wraps [ErrReused] when anything else was asked then.
 	StartImport(ctx context.Context, tenant TenantID, asked Import) (Import, error)
 	// ResumeImport makes an import that has not finished run again, as the
 	// next attempt, or returns an error wrapping [ErrNotFound] or

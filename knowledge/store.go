@@ -45,8 +45,8 @@ type Transactions interface {
 	// Replay returns the kept reply to an attempt, if there is one; errors
 	// are those of Once. It is for saving work before Once, which decides.
 	Replay(ctx context.Context, tenant TenantID, attempt Attempt) (reply Reply, kept bool, err error)
-	// SweepReplies removes up to most replies of any tenant that are past
-	// their life and returns how many.
+	// SweepReplies removes up to most replies, and up to most imports, of any
+	// tenant that are past their life, and returns how many.
 	SweepReplies(ctx context.Context, most int) (int64, error)
 	// Snapshot calls do with a reader to which the tenant's data stay as they
 	// are now. It ends with do and is not safe for concurrent use. It holds

@@ -31,6 +31,8 @@ CREATE TABLE imports (
 	collection text COLLATE "C" NOT NULL, -- empty: of a whole tenant
 	mode       text NOT NULL CHECK (mode IN ('upsert', 'insert_only', 'update_only', 'restore')),
 	on_error   text NOT NULL CHECK (on_error IN ('fail', 'skip')),
+	key        text COLLATE "C" NOT NULL, -- Idempotency-Key, empty without
+	principal  text NOT NULL, -- id of the credential
 	state      text NOT NULL CHECK (state IN ('running', 'interrupted', 'failed', 'finished')),
 	attempt    int NOT NULL DEFAULT 1, -- raised by each resumption; another one's writes are refused
 	lines      bigint NOT NULL DEFAULT 0,
@@ -45,8 +47,12 @@ CREATE TABLE imports (
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (tenant_id, import_id)
 );
+CREATE UNIQUE INDEX imports_by_key ON imports (tenant_id, key) WHERE key <> '';
+CREATE INDEX imports_by_age ON imports (updated_at);
 SELECT tars.protect('imports');
 GRANT SELECT, INSERT, UPDATE ON imports TO tars_app;
+CREATE POLICY all_rows ON imports TO tars_jobs USING (true) WITH CHECK (true);
+GRANT SELECT, DELETE ON imports TO tars_jobs;
 
 COMMENT ON SCHEMA tars IS 'version 4';
 

@@ -42,6 +42,7 @@ var homes = map[string][]string{
 	"github.com/go-json-experiment/":    {"api", "plugins"},
 	"github.com/kljensen/snowball":      {"knowledge/embed/local"},
 	"github.com/swaggest/swgui":         {"api"},
+	"github.com/klauspost/compress/":    {"api"},
 	"golang.org/x/net/html":             {"cmd/tars/demo/corpus"},
 	"github.com/docker/":                {"migrations"},
 	"github.com/jackc/puddle/":          {},

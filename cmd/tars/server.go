@@ -83,6 +83,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
 	runner := &plugins.Runner{Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier()}
+	writer := &ingest.Writer{Store: srv.store, Embedders: embedders}
 	metrics := api.NewMetrics()
 	metrics.RegisterCells(srv.cellStats)
 	handler, err := api.New(api.Services{
@@ -90,7 +91,8 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Tenants:     srv.keys,
 		Collections: srv.store, Names: srv.store,
 		Records:     srv.store,
-		Writer:      &ingest.Writer{Store: srv.store, Embedders: embedders},
+		Writer:      writer,
+		Importer:    &ingest.Importer{Store: srv.store, Writer: writer},
 		Embedders:   embedders,
 		Engine:      &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
 		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
@@ -262,9 +264,11 @@ func (srv *server) shutdown(ctx context.Context) error {
 }
 
 const (
-	// housekeeping is how often last uses of keys are written and left-over
-	// places dropped.
+	// housekeeping is how often last uses of keys are written, left-over places
+	// dropped, and replies past their life removed.
 	housekeeping = 30 * time.Second
+	// repliesSwept is the most kept replies that are removed each time.
+	repliesSwept = 10_000
 	// placeAge is how long a place without a collection may wait for it.
 	placeAge = 10 * time.Minute
 )
@@ -280,6 +284,9 @@ func (srv *server) housekeep(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := srv.keys.FlushUse(ctx); err != nil && ctx.Err() == nil {
+			srv.logger.Warn("housekeeping", "error", err)
+		}
+		if _, err := srv.store.SweepReplies(ctx, repliesSwept); err != nil && ctx.Err() == nil {
 			srv.logger.Warn("housekeeping", "error", err)
 		}
 		if _, err := srv.store.SweepPlaces(ctx, placeAge); err != nil && ctx.Err() == nil {

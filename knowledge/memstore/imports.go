@@ -30,12 +30,31 @@ func (s *Store) StartImport(ctx context.Context, tenant knowledge.TenantID, aske
 			return knowledge.Import{}, err
 		}
 	}
+	for key, x := range s.imports {
+		if key.tenant == tenant && asked.Key != "" && x.Key == asked.Key {
+			return s.startAgain(tenant, x, asked)
+		}
+	}
 	x := knowledge.Import{
 		ID: knowledge.ImportID(rand.Text()), Collection: asked.Collection, Mode: asked.Mode, OnError: asked.OnError,
-		State: knowledge.ImportRunning, Attempt: 1, Created: s.timestamp(), Updated: s.timestamp(),
+		Key: asked.Key, Principal: asked.Principal, State: knowledge.ImportRunning, Attempt: 1, Created: s.timestamp(), Updated: s.timestamp(),
 	}
 	s.imports[importKey{tenant, x.ID}] = x
 	return x, nil
+}
+
+// startAgain is what starting does with the import x of the same key.
+func (s *Store) startAgain(tenant knowledge.TenantID, x, asked knowledge.Import) (knowledge.Import, error) {
+	switch {
+	case x.Collection != asked.Collection || x.Mode != asked.Mode || x.OnError != asked.OnError || x.Principal != asked.Principal:
+		return knowledge.Import{}, knowledge.ErrReused
+	case x.State == knowledge.ImportFinished:
+		x.Faults = slices.Clone(x.Faults)
+		return x, nil
+	case x.State == knowledge.ImportRunning && s.now().Sub(x.Updated) < knowledge.ImportPatience:
+		return knowledge.Import{}, knowledge.ErrRunning
+	}
+	return s.resume(tenant, x.ID)
 }
 
 // ResumeImport implements [knowledge.Imports].
@@ -43,12 +62,19 @@ func (s *Store) ResumeImport(ctx context.Context, tenant knowledge.TenantID, id 
 	if err := ctx.Err(); err != nil {
 		return knowledge.Import{}, err
 	}
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return knowledge.Import{}, knowledge.NotFound("import", id)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.resume(tenant, id)
+}
+
+// resume makes an import run again. The caller holds the lock.
+func (s *Store) resume(tenant knowledge.TenantID, id knowledge.ImportID) (knowledge.Import, error) {
 	x, ok := s.imports[importKey{tenant, id}]
-	_, limited := knowledge.ViewsOf(ctx)
 	switch {
-	case !ok || limited:
+	case !ok:
 		return x, knowledge.NotFound("import", id)
 	case x.State == knowledge.ImportFinished:
 		return x, knowledge.Conflict("resume", "is an import that has finished")

@@ -13,12 +13,22 @@ import (
 	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
-const importColumns = `import_id, collection, mode, on_error, state, attempt, lines, bytes, digest, into_collection, written, failed, faults, created_at, updated_at`
+const importColumns = `import_id, collection, mode, on_error, key, principal, state, attempt, lines, bytes, digest, into_collection, written, failed, faults, created_at, updated_at`
 
 const startImportSQL = `
-INSERT INTO imports (tenant_id, import_id, collection, mode, on_error, state)
-VALUES (@tenant, @id, @collection, @mode, @on_error, 'running')
+INSERT INTO imports (tenant_id, import_id, collection, mode, on_error, key, principal, state)
+VALUES (@tenant, @id, @collection, @mode, @on_error, @key, @principal, 'running')
+ON CONFLICT (tenant_id, key) WHERE key <> '' DO NOTHING
 RETURNING ` + importColumns
+
+// sameKeySQL finds the import that has the key, and compares what was asked.
+const sameKeySQL = `
+SELECT import_id, state,
+	(collection, mode, on_error, principal) = (@collection, @mode, @on_error, @principal),
+	state = 'running' AND updated_at > now() - @patience::interval
+FROM imports
+WHERE tenant_id = @tenant AND key = @key
+FOR UPDATE`
 
 // StartImport implements [knowledge.Imports].
 func (s *Store) StartImport(ctx context.Context, tenant knowledge.TenantID, asked knowledge.Import) (knowledge.Import, error) {
@@ -33,15 +43,41 @@ func (s *Store) StartImport(ctx context.Context, tenant knowledge.TenantID, aske
 				return err
 			}
 		}
-		return scanImport(tx.QueryRow(ctx, startImportSQL, pgx.NamedArgs{
+		args := pgx.NamedArgs{
 			"tenant": string(tenant), "id": rand.Text(), "collection": string(asked.Collection),
 			"mode": string(asked.Mode), "on_error": string(asked.OnError),
-		}), &x)
+			"key": asked.Key, "principal": asked.Principal, "patience": knowledge.ImportPatience,
+		}
+		err := scanImport(tx.QueryRow(ctx, startImportSQL, args), &x)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return startAgain(ctx, tx, args, &x)
+		}
+		return err
 	})
 	if err != nil {
 		return x, fmt.Errorf("start import: %w", err)
 	}
 	return x, nil
+}
+
+// startAgain is what starting does when another import has the key.
+func startAgain(ctx context.Context, tx pgx.Tx, args pgx.NamedArgs, x *knowledge.Import) error {
+	var id string
+	var state knowledge.ImportState
+	var same, forward bool
+	if err := tx.QueryRow(ctx, sameKeySQL, args).Scan(&id, &state, &same, &forward); err != nil {
+		return err
+	}
+	args["id"] = id
+	switch {
+	case !same:
+		return knowledge.ErrReused
+	case state == knowledge.ImportFinished:
+		return scanImport(tx.QueryRow(ctx, importSQL, args), x)
+	case forward:
+		return knowledge.ErrRunning
+	}
+	return scanImport(tx.QueryRow(ctx, resumeImportSQL, args), x)
 }
 
 const resumeImportSQL = `
@@ -151,7 +187,7 @@ func encodeFaults(faults []knowledge.LineFault) (string, error) {
 
 func scanImport(row pgx.Row, x *knowledge.Import) error {
 	var digest, text []byte
-	err := row.Scan(&x.ID, &x.Collection, &x.Mode, &x.OnError, &x.State, &x.Attempt, &x.Lines, &x.Bytes, &digest,
+	err := row.Scan(&x.ID, &x.Collection, &x.Mode, &x.OnError, &x.Key, &x.Principal, &x.State, &x.Attempt, &x.Lines, &x.Bytes, &digest,
 		&x.Into, &x.Written, &x.Failed, &text, &x.Created, &x.Updated)
 	if err != nil {
 		return err

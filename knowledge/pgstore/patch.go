@@ -23,9 +23,9 @@ func (s *Store) PatchRecord(ctx context.Context, tenant knowledge.TenantID, coll
 		return 0, err
 	}
 	var version int64
-	err := s.write(ctx, tenant, func(tx pgx.Tx) error {
-		d, err := lockCollection(ctx, tx, tenant, collection)
-		if err != nil {
+	var d definition
+	err := s.write(ctx, tenant, func(tx pgx.Tx) (err error) {
+		if d, err = s.lockForWrite(ctx, tx, tenant, collection); err != nil {
 			return err
 		}
 		version, err = patchOne(ctx, tx, tenant, d, p)
@@ -34,6 +34,7 @@ func (s *Store) PatchRecord(ctx context.Context, tenant knowledge.TenantID, coll
 	if err != nil {
 		return 0, fmt.Errorf("patch record: %w", err)
 	}
+	s.activity.wrote(tenant, d, 1)
 	return version, nil
 }
 

@@ -15,7 +15,9 @@ import (
 // within is the store whose statements are all part of tx. It knows no definition
 // yet, for what is remembered outside may be newer than what tx sees.
 func (s *Store) within(tx pgx.Tx) *Store {
-	return &Store{app: tx, jobs: s.jobs, options: s.options, definitions: newDefinitions(time.Now), activity: s.activity}
+	inside := *s
+	inside.app, inside.definitions = tx, newDefinitions(time.Now)
+	return &inside
 }
 
 // Atomically implements [knowledge.Transactions].
@@ -135,13 +137,24 @@ WHERE ctid = ANY (ARRAY(
 	WHERE expires_at <= now()
 	LIMIT @most))`
 
+const sweepImportsSQL = `
+DELETE FROM imports
+WHERE ctid = ANY (ARRAY(
+	SELECT ctid FROM imports
+	WHERE updated_at <= now() - @life::interval
+	LIMIT @most))`
+
 // SweepReplies implements [knowledge.Transactions].
 func (s *Store) SweepReplies(ctx context.Context, most int) (int64, error) {
-	tag, err := s.jobs.Exec(ctx, sweepRepliesSQL, pgx.NamedArgs{"most": most})
-	if err != nil {
-		return 0, fmt.Errorf("sweep replies: %w", pgtx.Kind(ctx, err))
+	var n int64
+	for _, sql := range []string{sweepRepliesSQL, sweepImportsSQL} {
+		tag, err := s.jobs.Exec(ctx, sql, pgx.NamedArgs{"most": most, "life": knowledge.ImportLife})
+		if err != nil {
+			return n, fmt.Errorf("sweep replies: %w", pgtx.Kind(ctx, err))
+		}
+		n += tag.RowsAffected()
 	}
-	return tag.RowsAffected(), nil
+	return n, nil
 }
 
 // touchPlacesSQL holds the tables of the tenant's records to the end of the

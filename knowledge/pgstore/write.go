@@ -53,7 +53,7 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, colle
 	if err != nil {
 		return nil, fmt.Errorf("put records: %w", err)
 	}
-	s.activity.wrote(tenant, d, int64(len(w.Records)))
+	s.activity.wrote(tenant, d, int64(len(results)))
 	return results, nil
 }
 

@@ -240,7 +240,34 @@ func testImports(t *testing.T, s suite) {
 	wantKind(t, "ResumeImport of another's", err, knowledge.ErrNotFound)
 	_, err = s.Store.Import(ctx, bob, x.ID)
 	wantKind(t, "Import of another's", err, knowledge.ErrNotFound)
-	asked.Collection = "none"
+
+	asked.Key, asked.Principal = "key", "k1"
+	keyed, err := s.Store.StartImport(ctx, alice, asked)
+	if err != nil || keyed.Key != "key" {
+		t.Fatalf("StartImport with a key = %+v, %v, want it running", keyed, err)
+	}
+	_, err = s.Store.StartImport(ctx, alice, asked)
+	wantKind(t, "StartImport with the key of one that runs", err, knowledge.ErrRunning)
+	another := asked
+	another.Principal = "k2"
+	_, err = s.Store.StartImport(ctx, alice, another)
+	wantKind(t, "StartImport by another with the key", err, knowledge.ErrReused)
+	keyed.State, keyed.Lines = knowledge.ImportInterrupted, 5
+	if err := s.Store.PutImport(ctx, alice, keyed); err != nil {
+		t.Errorf("PutImport = %v, want nil", err)
+	}
+	again, err := s.Store.StartImport(ctx, alice, asked)
+	if err != nil || again.ID != keyed.ID || again.Attempt != 2 || again.Lines != 5 {
+		t.Errorf("StartImport with the key of an interrupted one = %+v, %v, want it resumed", again, err)
+	}
+	again.State = knowledge.ImportFinished
+	if err := s.Store.PutImport(ctx, alice, again); err != nil {
+		t.Errorf("PutImport = %v, want nil", err)
+	}
+	if done, err := s.Store.StartImport(ctx, alice, asked); err != nil || done.ID != keyed.ID || done.State != knowledge.ImportFinished {
+		t.Errorf("StartImport with the key of a finished one = %+v, %v, want it as it is", done, err)
+	}
+	asked.Collection, asked.Key = "none", ""
 	_, err = s.Store.StartImport(ctx, alice, asked)
 	wantKind(t, "StartImport into an unknown collection", err, knowledge.ErrNotFound)
 }
