@@ -76,12 +76,11 @@ func (d *definition) scan(row pgx.Row, more ...any) error {
 	return err
 }
 
-const definitionSQL = namedSQL + `
+const definitionSQL = `
 SELECT ` + definitionColumns + `,
 	CASE WHEN main IS NULL THEN 0 ELSE coalesce(pg_table_size(to_regclass('tars.records_' || main)), 0) END, ` + viewColumns + `
-FROM collections
-JOIN named ON name = named.target
-WHERE tenant_id = @tenant`
+FROM collections` + viewOfNameSQL + `
+WHERE tenant_id = @tenant AND name = ` + targetSQL
 
 // fetch reads what a name stands for from the database and remembers it.
 func (s *Store) fetch(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (definition, error) {

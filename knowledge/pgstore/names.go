@@ -14,18 +14,25 @@ import (
 	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
-// namedSQL finds the collection that @name stands for: that of its view, which may
-// stand on an alias, that of its alias, or its own. Names are of one kind only.
-const namedSQL = `
-WITH named AS (
-	SELECT coalesce(v.collection, va.collection, a.collection, @name::text) AS target,
-		v.name AS view_name, coalesce(v.collection, v.alias) AS view_on, v.filter AS view_filter, v.hidden AS view_hidden,
+// targetSQL is the collection that @name stands for: that of its alias, that of its
+// view, which may stand on an alias, or its own. Names are of one kind only. It is
+// one sub-select, whose value is known before the collection is looked for, so that
+// this is found by its key: as a join, and also with coalesce outside, for that counts
+// as leaky under row-level security, all of the tenant's were read.
+const targetSQL = `(SELECT coalesce(
+	(SELECT a.collection FROM aliases a WHERE a.tenant_id = @tenant AND a.name = @name),
+	(SELECT coalesce(v.collection, (SELECT a.collection FROM aliases a WHERE a.tenant_id = @tenant AND a.name = v.alias))
+		FROM views v WHERE v.tenant_id = @tenant AND v.name = @name),
+	@name::text))`
+
+// viewOfNameSQL is the view of that name, null where there is none, to be joined.
+const viewOfNameSQL = `
+LEFT JOIN (
+	SELECT v.name AS view_name, coalesce(v.collection, v.alias) AS view_on, v.filter AS view_filter, v.hidden AS view_hidden,
 		v.defaults AS view_defaults, v.created_at AS view_created, v.updated_at AS view_updated
-	FROM (VALUES (1)) AS one
-	LEFT JOIN views v ON v.tenant_id = @tenant AND v.name = @name
-	LEFT JOIN aliases va ON va.tenant_id = @tenant AND va.name = v.alias
-	LEFT JOIN aliases a ON a.tenant_id = @tenant AND a.name = @name
-)`
+	FROM views v
+	WHERE v.tenant_id = @tenant AND v.name = @name
+) named ON true`
 
 const viewColumns = `view_name, view_on, view_filter, view_hidden, view_defaults, view_created, view_updated`
 
@@ -119,7 +126,7 @@ func (s *Store) Resolve(ctx context.Context, tenant knowledge.TenantID, name kno
 
 // writtenSQL is the collection that records are written to under a name of its own
 // or of an alias.
-const writtenSQL = `coalesce((SELECT a.collection FROM aliases a WHERE a.tenant_id = @tenant AND a.name = @name), @name::text)`
+const writtenSQL = `(SELECT coalesce((SELECT a.collection FROM aliases a WHERE a.tenant_id = @tenant AND a.name = @name), @name::text))`
 
 // kindSQL says of what a name is.
 const kindSQL = `

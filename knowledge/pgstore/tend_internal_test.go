@@ -126,7 +126,10 @@ func TestWritersMeetMerge(t *testing.T) {
 		do   func() error
 		want int64 // the version that is left
 	}{
-		{"put", func() error { _, err := s.PutRecords(ctx, "alice", "c", knowledge.Write{Records: records[:1]}); return err }, 3},
+		{"put", func() error {
+			_, err := s.PutRecords(ctx, "alice", "c", knowledge.Write{Records: records[:1]})
+			return err
+		}, 3},
 		{"delete", func() error { return s.DeleteRecord(ctx, "alice", "c", "0") }, 0},
 	} {
 		if _, err := s.PutRecords(ctx, "alice", "c", knowledge.Write{Records: records[:1]}); err != nil { // to the write place
