@@ -28,6 +28,7 @@ type Services struct {
 	Keys        authenticator // tenancy.Keys
 	Tenants     tenants       // tenancy.Keys
 	Collections collections   // a knowledge.Store
+	Names       names         // a knowledge.Store
 	Records     records       // a knowledge.Store
 	Writer      writer        // ingest.Writer
 	Importer    importer      // ingest.Importer

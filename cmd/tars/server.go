@@ -96,7 +96,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
 		Tenants:     srv.keys,
-		Collections: srv.store,
+		Collections: srv.store, Names: srv.store,
 		Records:     srv.store,
 		Writer:      writer,
 		Importer:    &ingest.Importer{Store: srv.store, Writer: writer},

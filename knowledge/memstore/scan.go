@@ -17,7 +17,7 @@ func (s *Store) DeleteRecords(ctx context.Context, tenant knowledge.TenantID, na
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(tenant, name)
+	c, err := s.forWriting(ctx, tenant, name)
 	if err != nil {
 		return knowledge.Deleted{}, err
 	}
@@ -62,7 +62,10 @@ func (s *Store) CountRecords(ctx context.Context, tenant knowledge.TenantID, nam
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
+	c, err := s.resolve(ctx, tenant, name)
+	if err == nil {
+		filter, err = c.view.Narrow(filter)
+	}
 	if err != nil {
 		return knowledge.Count{}, err
 	}
@@ -86,13 +89,17 @@ func (s *Store) ScrollRecords(ctx context.Context, tenant knowledge.TenantID, na
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
+	c, err := s.resolve(ctx, tenant, name)
+	filter := scroll.Filter
+	if err == nil {
+		filter, err = c.view.Narrow(filter)
+	}
 	if err != nil {
 		return knowledge.Page{}, err
 	}
 	page := knowledge.Page{Records: []knowledge.Record{}}
 	now := s.now()
-	for _, id := range c.matching(scroll.Filter) {
+	for _, id := range c.matching(filter) {
 		r := c.records[id]
 		if id <= scroll.After || expired(r, now) {
 			continue
@@ -101,6 +108,7 @@ func (s *Store) ScrollRecords(ctx context.Context, tenant knowledge.TenantID, na
 			page.More = true
 			break
 		}
+		r.Metadata = c.view.Hide(r.Metadata)
 		if r = clone(r); !scroll.Text {
 			r.Text = ""
 		}

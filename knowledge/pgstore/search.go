@@ -52,11 +52,11 @@ const exactFallback = 256 << 20
 // plan chooses how to search. It is our choice, not the server's: whether an
 // answer is exact must not depend on statistics.
 func (s *Store) plan(d definition, search knowledge.Search) knowledge.Plan {
-	if search.Exact || d.main == noMain || d.bytes <= s.options.ExactBelow {
+	if search.Exact || d.main == noMain || d.Index.Kind == knowledge.IndexNone || d.bytes <= s.options.ExactBelow {
 		return knowledge.Plan{Method: methodExact}
 	}
 	plan := knowledge.Plan{Method: methodHNSW, Ef: search.Ef}
-	if !search.Filter.IsZero() {
+	if !search.Filter.IsZero() || d.view != nil {
 		plan.Method = methodIterative
 	}
 	if plan.Ef == 0 {
@@ -153,7 +153,7 @@ func indexOrder(d definition) string {
 	form := func(vector string) string { return fmt.Sprintf("%s::halfvec(%d)", vector, d.Dimension()) }
 	operator := operators[d.Metric]
 	switch {
-	case d.Index.Quantization == knowledge.Binary:
+	case d.mainIndex.Quantization == knowledge.Binary:
 		form = func(vector string) string { return fmt.Sprintf("binary_quantize(%s)::bit(%d)", vector, d.Dimension()) }
 		operator = "<~>" // Hamming
 	case d.Metric == knowledge.Cosine:
@@ -172,15 +172,17 @@ func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d defin
 		return found, false, err
 	}
 	found.Plan = plan
+	label := d.names().Label()
 	err = pgtx.ReadWith(ctx, s.app, setSQL(plan), sql, args, func(rows pgx.Rows) error {
 		found.Matches = make([]knowledge.Match, 0, search.Limit)
 		for rows.Next() {
 			current = true
-			m := knowledge.Match{Collection: search.Collection}
+			m := knowledge.Match{Collection: label}
 			ok, err := scanMatch(rows, d.Metric, &m)
 			if err != nil {
 				return err
 			}
+			m.Metadata = d.view.Hide(m.Metadata)
 			if ok {
 				found.Matches = append(found.Matches, m)
 			}
@@ -194,7 +196,7 @@ func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d defin
 // relaxed order and less precision may put a near one just behind; as many as it
 // can give where it knows but a bit of each component.
 func candidates(d definition, search knowledge.Search, plan knowledge.Plan) int {
-	if d.Index.Quantization == knowledge.Binary {
+	if d.mainIndex.Quantization == knowledge.Binary {
 		return max(plan.Ef, search.Limit)
 	}
 	return min(search.Limit+search.Limit/4+5, max(plan.Ef, search.Limit))
@@ -204,7 +206,7 @@ func candidates(d definition, search knowledge.Search, plan knowledge.Plan) int 
 func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan, args pgx.NamedArgs) (string, error) {
 	args["vector"], args["limit"] = search.Vector, search.Limit
 	args["candidates"], args["ef"] = candidates(d, search, plan), strconv.Itoa(plan.Ef)
-	where, err := filterSQL(search.Filter, args)
+	where, err := d.where(search.Filter, args)
 	if err != nil {
 		return "", err
 	}
