@@ -35,7 +35,7 @@ func (s Search) Validate(c Collection) error {
 	if err := CheckVector(s.Vector, c); err != nil {
 		return At("vector", err)
 	}
-	return At("filter", s.Filter.Validate())
+	return At("filter", s.Filter.Validate(c))
 }
 
 // Match is one record that a search found.

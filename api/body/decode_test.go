@@ -184,10 +184,10 @@ func checkDecoded(t *testing.T, data []byte, into Body) {
 			err = errors.Join(err, idErr)
 		}
 	case *SearchRequest:
-		err = b.Filter.Validate()
+		err = b.Filter.Validate(knowledge.Collection{})
 	case *QueryRequest:
 		for _, leg := range b.Legs {
-			err = errors.Join(err, leg.Filter.Validate())
+			err = errors.Join(err, leg.Filter.Validate(knowledge.Collection{}))
 		}
 	}
 	if err != nil {

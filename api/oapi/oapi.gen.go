@@ -258,6 +258,21 @@ type Embedder struct {
 	Version *string `json:"version,omitempty"`
 }
 
+// Explained What carrying out the search once more took, with `explain`.
+type Explained struct {
+	ExecutionMs float64 `json:"execution_ms"`
+	PlanningMs  float64 `json:"planning_ms"`
+
+	// Rows Records that the database looked at.
+	Rows int64 `json:"rows"`
+
+	// Text The database's own plan, for people. It may change with any version.
+	Text string `json:"text"`
+
+	// WaitingRows Those of them that wait to be indexed and were compared one by one.
+	WaitingRows int64 `json:"waiting_rows"`
+}
+
 // Index defines model for Index.
 type Index struct {
 	// EfConstruction Candidates while building, at least twice `m`; for `hnsw` alone. 64 or more when left out.
@@ -431,10 +446,32 @@ type NextCursor = string
 
 // Plan How the search was carried out.
 type Plan struct {
+	// Ef Candidates kept, of an HNSW search.
 	Ef *int `json:"ef,omitempty"`
 
-	// Method `exact`, `hnsw` or `hnsw-iterative`.
+	// EstimatedRows Records that pass the filter, by the statistics of the declared fields; an upper bound where other fields are in it.
+	EstimatedRows *int64 `json:"estimated_rows,omitempty"`
+
+	// Explained What carrying out the search once more took, with `explain`.
+	Explained *Explained `json:"explained,omitempty"`
+
+	// MaxScan Entries of the index looked at, at most.
+	MaxScan *int `json:"max_scan,omitempty"`
+
+	// Method `exact`: all vectors were compared. `exact-filtered`: all vectors of the records that pass the filter, which
+	// the indexes of declared fields found. `hnsw`: by the vector index. `hnsw-iterative`: by the vector index,
+	// again and again until enough records passed the filter. Records that are not indexed yet are compared one
+	// by one whatever the method. New methods may be added.
 	Method string `json:"method"`
+
+	// Selectivity The share of the records that pass, by the same estimate.
+	Selectivity *float64 `json:"selectivity,omitempty"`
+
+	// Unindexed Fields of the filter that the collection does not declare and that were looked at record by record.
+	Unindexed *[]string `json:"unindexed,omitempty"`
+
+	// Warnings For people.
+	Warnings *[]string `json:"warnings,omitempty"`
 }
 
 // Plugin defines model for Plugin.

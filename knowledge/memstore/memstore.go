@@ -252,7 +252,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		if n++; n%cancelEvery == 0 && ctx.Err() != nil {
 			return knowledge.Found{}, ctx.Err()
 		}
-		if expired(r, now) || !admits(search.Filter, r.Metadata) {
+		if expired(r, now) || !admits(search.Filter, c.Collection, r) {
 			continue
 		}
 		matches = append(matches, knowledge.Match{
