@@ -7,7 +7,7 @@ import (
 )
 
 func TestCollectionValidate(t *testing.T) {
-	const none, hnsw = knowledge.IndexNone, knowledge.IndexHNSW
+	const none, hnsw, auto, plain = knowledge.IndexNone, knowledge.IndexHNSW, knowledge.IndexAuto, knowledge.NoQuantization
 	for _, tc := range []struct {
 		name      string
 		metric    knowledge.Metric
@@ -16,18 +16,21 @@ func TestCollectionValidate(t *testing.T) {
 		want      string // the field at fault
 		defaults  knowledge.Index
 	}{
-		{"defaults", "", 3, knowledge.Index{}, "ok", knowledge.Index{Kind: none}},
-		{"hnsw defaults", "l2", 3, knowledge.Index{Kind: hnsw}, "ok", knowledge.Index{Kind: hnsw, M: 16, EfConstruction: 64}},
-		{"ef follows m", "ip", 3, knowledge.Index{Kind: hnsw, M: 100}, "ok", knowledge.Index{Kind: hnsw, M: 100, EfConstruction: 200}},
+		{"defaults", "", 3, knowledge.Index{}, "ok", knowledge.Index{Kind: auto, M: 16, EfConstruction: 64, Quantization: plain}},
+		{"hnsw defaults", "l2", 3, knowledge.Index{Kind: hnsw}, "ok", knowledge.Index{Kind: hnsw, M: 16, EfConstruction: 64, Quantization: plain}},
+		{"ef follows m", "ip", 3, knowledge.Index{Kind: hnsw, M: 100}, "ok", knowledge.Index{Kind: hnsw, M: 100, EfConstruction: 200, Quantization: plain}},
 		{"metric", "manhattan", 3, knowledge.Index{}, "metric", knowledge.Index{}},
 		{"dimension 0", "", 0, knowledge.Index{}, "dimension", knowledge.Index{}},
 		{"dimension -1", "", -1, knowledge.Index{}, "dimension", knowledge.Index{}},
-		{"dimension 16000", "", 16000, knowledge.Index{}, "ok", knowledge.Index{Kind: none}},
+		{"dimension 16000", "", 16000, knowledge.Index{}, "ok", knowledge.Index{Kind: none, Quantization: plain}},
 		{"dimension 16001", "", 16001, knowledge.Index{}, "dimension", knowledge.Index{}},
-		{"hnsw of 4000", "", 4000, knowledge.Index{Kind: hnsw}, "ok", knowledge.Index{Kind: hnsw, M: 16, EfConstruction: 64}},
+		{"hnsw of 4000", "", 4000, knowledge.Index{Kind: hnsw}, "ok", knowledge.Index{Kind: hnsw, M: 16, EfConstruction: 64, Quantization: plain}},
 		{"hnsw of 4001", "", 4001, knowledge.Index{Kind: hnsw}, "index.kind", knowledge.Index{}},
+		{"binary of 16000", "", 16000, knowledge.Index{Quantization: knowledge.Binary}, "ok", knowledge.Index{Kind: auto, M: 16, EfConstruction: 64, Quantization: knowledge.Binary}},
+		{"none with binary", "", 3, knowledge.Index{Kind: none, Quantization: knowledge.Binary}, "index.kind", knowledge.Index{}},
+		{"quantization", "", 3, knowledge.Index{Quantization: "scalar"}, "index.quantization", knowledge.Index{}},
 		{"kind", "", 3, knowledge.Index{Kind: "ivfflat"}, "index.kind", knowledge.Index{}},
-		{"none with m", "", 3, knowledge.Index{M: 8}, "index.kind", knowledge.Index{}},
+		{"none with m", "", 3, knowledge.Index{Kind: none, M: 8}, "index.kind", knowledge.Index{}},
 		{"none with ef", "", 3, knowledge.Index{Kind: none, EfConstruction: 8}, "index.kind", knowledge.Index{}},
 		{"m 1", "", 3, knowledge.Index{Kind: hnsw, M: 1}, "index.m", knowledge.Index{}},
 		{"m 101", "", 3, knowledge.Index{Kind: hnsw, M: 101}, "index.m", knowledge.Index{}},

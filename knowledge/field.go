@@ -2,6 +2,7 @@ package knowledge
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -60,4 +61,74 @@ func validateFields(fields []Field) error {
 		}
 	}
 	return nil
+}
+
+// CheckFields refuses metadata whose declared fields are of another type than
+// declared. Absent and null are of every type. It returns an [InvalidError] that
+// names the field and the need.
+func CheckFields(metadata map[string]any, fields []Field) error {
+	for _, f := range fields {
+		value := metadata[f.Name]
+		if value == nil {
+			continue
+		}
+		if err := f.check(value); err != nil {
+			return At(f.Name, err)
+		}
+	}
+	return nil
+}
+
+func (f Field) check(value any) error {
+	ok := false
+	switch f.Type {
+	case Keyword:
+		_, ok = value.(string)
+	case Keywords:
+		return checkKeywords(value)
+	case Number:
+		_, ok = value.(float64)
+	case Boolean:
+		_, ok = value.(bool)
+	case Datetime:
+		var text string
+		if text, ok = value.(string); ok {
+			_, err := ParseDatetime(text)
+			return err
+		}
+	}
+	if !ok {
+		return Invalid("", "is not a %s, as the collection declares it", f.Type)
+	}
+	return nil
+}
+
+func checkKeywords(value any) error {
+	list, ok := value.([]any)
+	if !ok {
+		return Invalid("", "is not a list of strings, as the collection declares it")
+	}
+	for i, item := range list {
+		if _, ok := item.(string); !ok {
+			return Invalid("["+itoa(i)+"]", "is not a string, as the collection declares it")
+		}
+	}
+	return nil
+}
+
+// maxOffset is the largest distance from UTC that PostgreSQL reads.
+const maxOffset = 15*time.Hour + 59*time.Minute
+
+// ParseDatetime reads an instant as a [Datetime] field has it: RFC 3339 with the
+// years 1 to 9999, rounded to the microsecond. It returns an [InvalidError].
+func ParseDatetime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, Invalid("", "is not a date and time; need RFC 3339, such as 2026-11-25T08:00:00Z")
+	}
+	_, offset := t.Zone()
+	if year := t.UTC().Year(); year < 1 || year > 9999 || t.Year() < 1 || time.Duration(offset).Abs()*time.Second > maxOffset {
+		return time.Time{}, Invalid("", "is out of range; need the years 1 to 9999 and at most 15:59 from UTC")
+	}
+	return t.UTC().Round(time.Microsecond), nil
 }

@@ -41,6 +41,9 @@ func (r Record) Validate(c Collection) error {
 	if err := r.CheckContent(); err != nil {
 		return err
 	}
+	if err := CheckFields(r.Metadata, c.Fields); err != nil {
+		return At("metadata", err)
+	}
 	return At("vector", CheckVector(r.Vector, c))
 }
 

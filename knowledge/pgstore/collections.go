@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,7 +24,7 @@ func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c 
 	if !errors.Is(err, knowledge.ErrNotFound) {
 		return stored, false, err
 	}
-	created, err := s.create(ctx, tenant, c)
+	created, err := s.insertCollection(ctx, tenant, c)
 	if err != nil {
 		return knowledge.Collection{}, false, fmt.Errorf("collection %q: %w", c.Name, err)
 	}
@@ -40,32 +42,17 @@ func (s *Store) confirm(ctx context.Context, tenant knowledge.TenantID, c knowle
 	if err != nil {
 		return knowledge.Collection{}, err
 	}
-	if stored.Metric != c.Metric || stored.Embedder != c.Embedder || stored.Index != c.Index {
+	if !sameDefinition(stored, c) {
 		return knowledge.Collection{}, fmt.Errorf("collection %q has another definition: %w", c.Name, knowledge.ErrConflict)
 	}
 	return stored, nil
 }
 
-// create adds c and reports whether it did; false when the name is taken.
-func (s *Store) create(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (bool, error) {
-	if c.Index.Kind == knowledge.IndexNone {
-		return s.insertCollection(ctx, tenant, c, sharedPlace)
-	}
-	place, err := s.makePlace(ctx, c)
-	if err != nil {
-		return false, err
-	}
-	created, err := s.insertCollection(ctx, tenant, c, place)
-	if !created {
-		// Also after an error: when the row is there all the same, because
-		// only the answer to the commit was lost, the place is kept.
-		s.discardPlace(ctx, place)
-	}
-	return created, err
+// sameDefinition compares all but what the store sets.
+func sameDefinition(a, b knowledge.Collection) bool {
+	return a.Metric == b.Metric && a.Embedder == b.Embedder && a.Index == b.Index && a.Precision == b.Precision &&
+		a.Language == b.Language && a.TTL == b.TTL && a.RecallTarget == b.RecallTarget && slices.Equal(a.Fields, b.Fields)
 }
-
-// sharedPlace asks for one of the shared places.
-const sharedPlace = -1
 
 // lockTenantSQL makes those wait who create collections of one tenant, so that
 // the count below holds.
@@ -75,14 +62,15 @@ const lockTenantSQL = `SELECT pg_advisory_xact_lock(hashtextextended('tars.colle
 // hash, so that places added later change nothing for those already placed. A
 // tenant's small collections lie together.
 const insertCollectionSQL = `
-INSERT INTO collections (tenant_id, name, metric, dimension, embedder, embedder_version, index_kind, hnsw_m, hnsw_ef_construction, placement)
+INSERT INTO collections (tenant_id, name, metric, dimension, embedder, embedder_version, index_kind, hnsw_m, hnsw_ef_construction,
+	quantization, precision, fields, language, ttl_seconds, recall_target, placement)
 SELECT @tenant, @name, @metric, @dimension, @embedder, @embedder_version, @index_kind, @m, @ef_construction,
-	CASE WHEN @placement::int >= 0 THEN @placement ELSE (
+	@quantization, @precision, @fields::jsonb, @language, @ttl, @recall_target::float4, (
 		SELECT placement
 		FROM places
 		WHERE shared
 		ORDER BY hashtextextended(@tenant, placement)
-		LIMIT 1) END
+		LIMIT 1)
 WHERE (SELECT count(*) FROM collections WHERE tenant_id = @tenant) < ` + mostCollections + `
 ON CONFLICT (tenant_id, name) DO NOTHING`
 
@@ -91,13 +79,19 @@ const mostCollections = `coalesce((SELECT (policy->>'max_collections')::int FROM
 
 const collectionExistsSQL = `SELECT EXISTS (SELECT FROM collections WHERE tenant_id = @tenant AND name = @name)`
 
-func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, placement int32) (created bool, err error) {
+func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (created bool, err error) {
+	fields, err := encodeSlots(slotsOf(c.Fields, nil))
+	if err != nil {
+		return false, err
+	}
 	err = pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{
 			"tenant": string(tenant), "name": string(c.Name), "metric": string(c.Metric), "dimension": c.Dimension(),
 			"embedder": c.Embedder.ID, "embedder_version": c.Embedder.Version,
 			"index_kind": string(c.Index.Kind), "m": c.Index.M, "ef_construction": c.Index.EfConstruction,
-			"placement": placement, "most": s.options.MaxCollections,
+			"quantization": string(c.Index.Quantization), "precision": string(c.Precision), "fields": fields,
+			"language": string(c.Language), "ttl": int64(c.TTL / time.Second), "recall_target": c.RecallTarget,
+			"most": s.options.MaxCollections,
 		}
 		if _, err := tx.Exec(ctx, lockTenantSQL, args); err != nil {
 			return err
@@ -118,11 +112,8 @@ func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID,
 		}
 		return nil
 	})
-	switch {
-	case violates(err, "collections_tenant_id_fkey"):
+	if violates(err, "collections_tenant_id_fkey") {
 		return false, fmt.Errorf("tenant: %w", knowledge.ErrNotFound)
-	case violates(err, "collections_placement_fkey"): // swept between its making and now
-		return false, fmt.Errorf("place was dropped: %w", knowledge.ErrUnavailable)
 	}
 	return created && err == nil, err
 }
@@ -177,22 +168,32 @@ func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, 
 
 // countSQL names the placements, so that no other partition is even planned.
 const countSQL = `
-SELECT collection_id, count(*)
-FROM records
-WHERE placement = ANY (@placements)
-  AND tenant_id = @tenant
-  AND collection_id = ANY (@collections)
-  AND (expires_at IS NULL OR expires_at > now())
-GROUP BY collection_id`
+SELECT c.collection_id, count(*)
+FROM collections c
+JOIN records r
+	ON r.collection_id = c.collection_id
+	AND r.placement IN (c.placement, c.main)
+	AND (r.placement = c.main OR r.epoch >= c.live_epoch)
+WHERE c.tenant_id = @tenant
+  AND c.collection_id = ANY (@collections)
+  AND r.tenant_id = @tenant
+  AND r.placement = ANY (@placements)
+  AND (r.expires_at IS NULL OR r.expires_at > now())
+GROUP BY c.collection_id`
 
 // count sets Records of each definition.
 func (s *Store) count(ctx context.Context, tenant knowledge.TenantID, found []definition) error {
 	if len(found) == 0 {
 		return nil
 	}
-	placements, ids, index := make([]int32, len(found)), make([]int64, len(found)), make(map[int64]int, len(found))
+	placements, ids, index := []int32{}, make([]int64, len(found)), make(map[int64]int, len(found))
 	for i, d := range found {
-		placements[i], ids[i], index[d.id] = d.placement, d.id, i
+		ids[i], index[d.id] = d.id, i
+		for _, place := range []int32{d.placement, d.main} {
+			if place != noMain && !slices.Contains(placements, place) {
+				placements = append(placements, place)
+			}
+		}
 	}
 	args := pgx.NamedArgs{"tenant": string(tenant), "placements": placements, "collections": ids}
 	err := pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, countSQL, args, func(rows pgx.Rows) error {
@@ -212,24 +213,24 @@ func (s *Store) count(ctx context.Context, tenant knowledge.TenantID, found []de
 const deleteCollectionSQL = `
 DELETE FROM collections
 WHERE tenant_id = @tenant AND name = @name
-RETURNING collection_id, placement, index_kind`
+RETURNING collection_id, placement, coalesce(main, -1), coalesce(building, -1)`
 
 const deleteAllRecordsSQL = `
 DELETE FROM records
 WHERE placement = @placement AND tenant_id = @tenant AND collection_id = @collection`
 
 // DeleteCollection implements [knowledge.Collections]. It waits for writes to
-// the collection that are under way. A place of its own is dropped after the
+// the collection that are under way. Places of its own are dropped after the
 // collection is gone; see SweepPlaces.
 func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) error {
 	var d definition
 	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}
-		err := tx.QueryRow(ctx, deleteCollectionSQL, args).Scan(&d.id, &d.placement, &d.Index.Kind)
+		err := tx.QueryRow(ctx, deleteCollectionSQL, args).Scan(&d.id, &d.placement, &d.main, &d.building)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return knowledge.NotFound("collection", name)
 		}
-		if err != nil || d.Index.Kind != knowledge.IndexNone {
+		if err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, deleteAllRecordsSQL, pgx.NamedArgs{
@@ -241,8 +242,10 @@ func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID,
 		return fmt.Errorf("delete collection: %w", err)
 	}
 	s.definitions.forget(tenant, name)
-	if d.Index.Kind != knowledge.IndexNone {
-		s.discardPlace(ctx, d.placement)
+	for _, place := range []int32{d.main, d.building} {
+		if place != noMain {
+			s.discardPlace(ctx, place)
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -17,27 +18,44 @@ import (
 type definition struct {
 	knowledge.Collection
 	id         int64
-	placement  int32
-	generation int64 // raised when placement changes
-	bytes      int64 // of the own place's table, about; 0 in a shared place
+	placement  int32 // where rows are written
+	main       int32 // the place with the index, or noMain
+	building   int32 // the place that is being made the next main, or noMain
+	epoch      int32 // of rows that are written now
+	liveEpoch  int32 // rows of placement with an earlier epoch are left-overs
+	generation int64 // raised when what is above changes for readers
+	slots      []slotted
+	bytes      int64 // of main's table, about; 0 without one
 }
 
 const definitionColumns = `collection_id, name, metric, dimension, embedder, embedder_version,
-	index_kind, hnsw_m, hnsw_ef_construction, placement, generation, created_at`
+	index_kind, hnsw_m, hnsw_ef_construction, quantization, precision, fields, language, ttl_seconds, recall_target,
+	placement, coalesce(main, -1), coalesce(building, -1), epoch, live_epoch, generation, created_at`
 
 func (d *definition) scan(row pgx.Row, more ...any) error {
-	fields := []any{
+	var fields []byte
+	var ttl int64
+	var target float32
+	err := row.Scan(append([]any{
 		&d.id, &d.Name, &d.Metric, &d.Embedder.Dimension, &d.Embedder.ID, &d.Embedder.Version,
-		&d.Index.Kind, &d.Index.M, &d.Index.EfConstruction, &d.placement, &d.generation, &d.Created,
+		&d.Index.Kind, &d.Index.M, &d.Index.EfConstruction, &d.Index.Quantization, &d.Precision, &fields, &d.Language, &ttl, &target,
+		&d.placement, &d.main, &d.building, &d.epoch, &d.liveEpoch, &d.generation, &d.Created,
+	}, more...)...)
+	if err != nil {
+		return err
 	}
-	err := row.Scan(append(fields, more...)...)
-	d.Created = d.Created.UTC()
+	d.Created, d.TTL = d.Created.UTC(), time.Duration(ttl)*time.Second
+	// A float4 of the database, in the shortest decimals that name it.
+	d.RecallTarget, err = strconv.ParseFloat(strconv.FormatFloat(float64(target), 'g', -1, 32), 64)
+	if err == nil {
+		d.slots, d.Fields, err = decodeSlots(fields)
+	}
 	return err
 }
 
 const definitionSQL = `
 SELECT ` + definitionColumns + `,
-	CASE index_kind WHEN 'none' THEN 0 ELSE coalesce(pg_table_size(to_regclass('tars.records_' || placement)), 0) END
+	CASE WHEN main IS NULL THEN 0 ELSE coalesce(pg_table_size(to_regclass('tars.records_' || main)), 0) END
 FROM collections
 WHERE tenant_id = @tenant AND name = @name`
 

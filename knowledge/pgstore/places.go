@@ -13,19 +13,14 @@ import (
 	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
-const makePlaceSQL = `SELECT tars.make_hnsw_place(@metric, @dimension, @m, @ef_construction, @most_places)`
+const makePlaceSQL = `SELECT tars.make_own_place(@most_places)`
 
-// makePlace makes a place with an index for c. Attaching it takes a lock that
-// stands back behind queries; the timeout of the jobs role bounds the wait.
-func (s *Store) makePlace(ctx context.Context, c knowledge.Collection) (int32, error) {
+// makePlace makes a place of its own for a collection, without an index yet.
+// Attaching it takes a lock that stands back behind queries; the timeout of the
+// jobs role bounds the wait.
+func (s *Store) makePlace(ctx context.Context) (int32, error) {
 	var place int32
-	err := s.jobs.QueryRow(ctx, makePlaceSQL, pgx.NamedArgs{
-		"metric":          string(c.Metric),
-		"dimension":       c.Dimension(),
-		"m":               c.Index.M,
-		"ef_construction": c.Index.EfConstruction,
-		"most_places":     s.options.MaxPlaces,
-	}).Scan(&place)
+	err := s.jobs.QueryRow(ctx, makePlaceSQL, pgx.NamedArgs{"most_places": s.options.MaxPlaces}).Scan(&place)
 	if pgtx.Code(err) == pgerrcode.ConfigurationLimitExceeded {
 		return 0, knowledge.Limit("this server has as many collections with an index as it may")
 	}

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -20,8 +19,7 @@ import (
 func (s *Store) explain(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search) (string, error) {
 	args := d.args(tenant)
 	plan := s.plan(d, search)
-	args["vector"], args["limit"], args["candidates"], args["ef"] = search.Vector, search.Limit, candidates(search, plan), strconv.Itoa(plan.Ef)
-	sql, err := searchStatement(d, search.Filter, plan, args)
+	sql, err := searchStatement(d, search, plan, args)
 	if err != nil {
 		return "", err
 	}

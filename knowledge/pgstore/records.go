@@ -93,28 +93,94 @@ func chunkLength(records []knowledge.Record) int {
 	return len(records)
 }
 
-// putChunkSQL takes the vectors as one flat array, of which each row cuts its
-// slice: pgx sends float4[] in binary without knowing of pgvector's types. A
-// record that has expired counts as gone: what replaces it is new.
+// putChunkSQL takes the columns of the declared fields and their values. It takes
+// the vectors as one flat array, of which each row cuts its slice: pgx sends
+// float4[] in binary without knowing of pgvector's types. A record that has
+// expired counts as gone: what replaces it is new. A row that a bulk move has
+// left behind has the version of its copy in main.
 const putChunkSQL = `
-INSERT INTO records AS r (placement, tenant_id, collection_id, id, text, embedding, metadata, expires_at)
-SELECT @placement, @tenant, @collection, b.id, b.text,
-	(@vectors::float4[])[(b.n - 1)::int * @dimension::int + 1 : b.n::int * @dimension::int]::vector,
-	b.metadata::jsonb, b.expires_at
-FROM unnest(@ids::text[], @texts::text[], @metadata::text[], @expires::timestamptz[]) WITH ORDINALITY AS b (id, text, metadata, expires_at, n)
+INSERT INTO records AS r (placement, epoch, tenant_id, collection_id, id, text, %[1]s, metadata, expires_at, lexemes%[2]s)
+SELECT @placement, @epoch, @tenant, @collection, b.id, b.text,
+	(@vectors::float4[])[(b.n - 1)::int * @dimension::int + 1 : b.n::int * @dimension::int]::%[4]s,
+	b.metadata, b.expires_at, ` + "%[5]s%[3]s" + `
+FROM (
+	SELECT id, text, metadata::jsonb, expires_at, n
+	FROM unnest(@ids::text[], @texts::text[], @metadata::text[], @expires::timestamptz[]) WITH ORDINALITY AS u (id, text, metadata, expires_at, n)
+) b
 ORDER BY b.n
 ON CONFLICT (placement, collection_id, id) DO UPDATE SET
+	epoch = excluded.epoch,
 	text = excluded.text,
 	embedding = excluded.embedding,
+	half = excluded.half,
 	metadata = excluded.metadata,
 	expires_at = excluded.expires_at,
+	lexemes = excluded.lexemes,
+	s1 = excluded.s1, s2 = excluded.s2, s3 = excluded.s3, s4 = excluded.s4,
+	s5 = excluded.s5, s6 = excluded.s6, s7 = excluded.s7, s8 = excluded.s8,
+	n1 = excluded.n1, n2 = excluded.n2, n3 = excluded.n3, n4 = excluded.n4,
+	n5 = excluded.n5, n6 = excluded.n6, n7 = excluded.n7, n8 = excluded.n8,
+	a1 = excluded.a1, a2 = excluded.a2, a3 = excluded.a3, a4 = excluded.a4,
 	version = CASE WHEN r.expires_at <= now() THEN 1 ELSE r.version + 1 END,
 	created_at = CASE WHEN r.expires_at <= now() THEN now() ELSE r.created_at END,
 	updated_at = now()
 WHERE r.tenant_id = @tenant
 RETURNING r.id, r.version`
 
+// replaceMainSQL removes from main what was written to the write place, which
+// goes on counting its version. It must be a statement of its own, after the
+// write: only then does it see a row that was carried over to main meanwhile.
+const replaceMainSQL = `
+WITH gone AS (
+	DELETE FROM records
+	WHERE placement = @main AND tenant_id = @tenant AND collection_id = @collection AND id = ANY (@ids::text[])
+	RETURNING id, version, created_at, expires_at
+)
+UPDATE records r SET
+	version = gone.version + 1,
+	created_at = gone.created_at
+FROM gone
+WHERE r.placement = @placement AND r.tenant_id = @tenant AND r.collection_id = @collection AND r.id = gone.id
+  AND (gone.expires_at IS NULL OR gone.expires_at > now())
+RETURNING r.id, r.version`
+
+// logChangesSQL says that copies of these records are stale, to the job that
+// builds a place of them.
+const logChangesSQL = `
+INSERT INTO record_changes (tenant_id, collection_id, id)
+SELECT @tenant, @collection, id FROM unnest(@ids::text[]) AS id`
+
 func putChunk(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d definition, records []knowledge.Record, put func(knowledge.RecordID, int64)) error {
+	args, err := putArgs(tenant, d, records)
+	if err != nil {
+		return err
+	}
+	columns, values := slotSQL(d.slots, "b.metadata", args)
+	vector, kind := "embedding", "vector"
+	if d.Precision == knowledge.Float16 {
+		vector, kind = "half", "halfvec"
+	}
+	take := func(rows pgx.Rows) error {
+		var id string
+		var version int64
+		_, err := pgx.ForEachRow(rows, []any{&id, &version}, func() error {
+			put(knowledge.RecordID(id), version)
+			return nil
+		})
+		return err
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(fmt.Sprintf(putChunkSQL, vector, columns, values, kind, lexemesSQL("b.text")), args).Query(take)
+	if d.main != noMain {
+		batch.Queue(replaceMainSQL, args).Query(take)
+	}
+	if d.building != noMain {
+		batch.Queue(logChangesSQL, args)
+	}
+	return tx.SendBatch(ctx, batch).Close()
+}
+
+func putArgs(tenant knowledge.TenantID, d definition, records []knowledge.Record) (pgx.NamedArgs, error) {
 	var (
 		ids      = make([]string, len(records))
 		texts    = make([]string, len(records))
@@ -125,7 +191,7 @@ func putChunk(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d defin
 	for i, r := range records {
 		encoded, err := encodeMetadata(r.Metadata)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ids[i], texts[i], metadata[i] = string(r.ID), r.Text, encoded
 		if !r.Expires.IsZero() {
@@ -133,34 +199,20 @@ func putChunk(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d defin
 		}
 		vectors = append(vectors, r.Vector...)
 	}
-	rows, err := tx.Query(ctx, putChunkSQL, pgx.NamedArgs{
-		"placement": d.placement, "tenant": string(tenant), "collection": d.id, "dimension": d.Dimension(),
-		"ids": ids, "texts": texts, "metadata": metadata, "expires": expires, "vectors": vectors,
-	})
-	if err != nil {
-		return err
-	}
-	var id string
-	var version int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &version}, func() error {
-		put(knowledge.RecordID(id), version)
-		return nil
-	})
-	return err
+	args := d.args(tenant)
+	args["epoch"], args["dimension"], args["language"] = d.epoch, d.Dimension(), languageOf(d.Language)
+	args["ids"], args["texts"], args["metadata"], args["expires"], args["vectors"] = ids, texts, metadata, expires, vectors
+	return args, nil
 }
 
 // recordSQL gives a row for the collection, if it is where we believe it to
 // be, and in it the record, if there is one.
 const recordSQL = `
-SELECT r.text, r.embedding::float4[], r.metadata, r.version, r.expires_at, r.created_at, r.updated_at
+SELECT r.text, coalesce(r.embedding, r.half::vector)::float4[], r.metadata, r.version, r.expires_at, r.created_at, r.updated_at
 FROM collections c
-LEFT JOIN records r
-	ON r.placement = @placement
-	AND r.tenant_id = @tenant
-	AND r.collection_id = @collection
-	AND r.id = @id
-	AND (r.expires_at IS NULL OR r.expires_at > now())
-WHERE c.tenant_id = @tenant AND c.collection_id = @collection AND c.generation = @generation`
+LEFT JOIN records r ON r.id = @id AND ` + liveSQL + `
+WHERE ` + currentSQL + `
+`
 
 // Record implements [knowledge.Records].
 func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) (knowledge.Record, error) {
@@ -188,13 +240,6 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collectio
 	return r, nil
 }
 
-// args are the parameters by which every read finds the collection's records.
-func (d definition) args(tenant knowledge.TenantID) pgx.NamedArgs {
-	return pgx.NamedArgs{
-		"tenant": string(tenant), "collection": d.id, "placement": d.placement, "generation": d.generation,
-	}
-}
-
 // scanRecord leaves r as it is when the row has none.
 func scanRecord(row pgx.Row, r *knowledge.Record) error {
 	var (
@@ -219,31 +264,56 @@ func scanRecord(row pgx.Row, r *knowledge.Record) error {
 
 const deleteRecordSQL = `
 DELETE FROM records
-WHERE placement = @placement AND tenant_id = @tenant AND collection_id = @collection AND id = @id
+WHERE placement = @place AND tenant_id = @tenant AND collection_id = @collection AND id = @id
 RETURNING expires_at <= now()`
 
 // DeleteRecord implements [knowledge.Records].
 func (s *Store) DeleteRecord(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) error {
-	var expired *bool
+	var gone bool
 	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		d, err := lockCollection(ctx, tx, tenant, collection)
 		if err != nil {
 			return err
 		}
-		args := pgx.NamedArgs{"tenant": string(tenant), "placement": d.placement, "collection": d.id, "id": string(id)}
-		err = tx.QueryRow(ctx, deleteRecordSQL, args).Scan(&expired)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return knowledge.NotFound("record", id)
-		}
+		gone, err = deleteOne(ctx, tx, tenant, d, id)
 		return err
 	})
-	if err == nil && expired != nil && *expired { // it is swept away, and was gone before
+	if err == nil && !gone { // an expired one is swept away, and was gone before
 		err = knowledge.NotFound("record", id)
 	}
 	if err != nil {
 		return fmt.Errorf("delete record: %w", err)
 	}
 	return nil
+}
+
+// deleteOne deletes from the write place first, then from main, in statements of
+// their own: a row that is carried over between the two is seen by the second. It
+// reports whether there was a record that had not expired.
+func deleteOne(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d definition, id knowledge.RecordID) (bool, error) {
+	args := d.args(tenant)
+	args["id"], args["ids"] = string(id), []string{string(id)}
+	gone := false
+	for _, place := range []int32{d.placement, d.main} {
+		if place == noMain {
+			continue
+		}
+		args["place"] = place
+		var expired *bool
+		switch err := tx.QueryRow(ctx, deleteRecordSQL, args).Scan(&expired); {
+		case errors.Is(err, pgx.ErrNoRows):
+		case err != nil:
+			return false, err
+		default:
+			gone = gone || expired == nil || !*expired
+		}
+	}
+	if gone && d.building != noMain {
+		if _, err := tx.Exec(ctx, logChangesSQL, args); err != nil {
+			return false, err
+		}
+	}
+	return gone, nil
 }
 
 // encodeMetadata gives the JSON text of checked metadata; of none, an empty object.

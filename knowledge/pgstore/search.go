@@ -52,7 +52,7 @@ const exactFallback = 256 << 20
 // plan chooses how to search. It is our choice, not the server's: whether an
 // answer is exact must not depend on statistics.
 func (s *Store) plan(d definition, search knowledge.Search) knowledge.Plan {
-	if search.Exact || d.Index.Kind == knowledge.IndexNone || d.bytes <= s.options.ExactBelow {
+	if search.Exact || d.main == noMain || d.bytes <= s.options.ExactBelow {
 		return knowledge.Plan{Method: methodExact}
 	}
 	plan := knowledge.Plan{Method: methodHNSW, Ef: search.Ef}
@@ -95,41 +95,42 @@ func setSQL(plan knowledge.Plan) string {
 // so of its snapshot: no row means that the collection is not, or no longer,
 // what and where we believe it to be; one row without a record means no match.
 const searchSQL = `
-SELECT m.id, m.text, m.metadata, m.version, m.distance
+SELECT m.id, m.text, m.metadata, m.version, m.distance, m.vector
 FROM collections c
 LEFT JOIN (%s) m ON true
-WHERE c.tenant_id = @tenant AND c.collection_id = @collection AND c.generation = @generation
+WHERE ` + currentSQL + `
 ORDER BY m.distance, m.id`
 
-// exactSQL takes the operator and the filter. It compares at full precision.
+// exactSQL takes the distance, the vector if it is wanted, and the filter. It
+// compares at the precision that is kept.
 const exactSQL = `
-	SELECT r.id, r.text, r.metadata, r.version, r.embedding %[1]s @vector::float4[]::vector AS distance
+	SELECT r.id, r.text, r.metadata, r.version, %[1]s AS distance, %[2]s AS vector
 	FROM records r
-	WHERE r.placement = @placement
-	  AND r.tenant_id = @tenant
-	  AND r.collection_id = @collection
-	  AND (r.expires_at IS NULL OR r.expires_at > now())
-	  AND %[2]s
+	WHERE ` + liveSQL + `
+	  AND %[3]s
 	ORDER BY distance, r.id
 	LIMIT @limit`
 
-// hnswSQL takes the operator, the filter, and the indexed form of the records'
-// and of the query's vector, which must be as in tars.make_hnsw_place. The
-// index orders by that form, which may be of half precision; what it found is
-// compared again at full precision, so that scores are the same as those of an
-// exact search.
+// hnswSQL takes besides the order of the index: the distance between the forms
+// of both vectors that are as in tars.build_vector_index. That form may be of
+// less precision; what it found is compared again, so that scores are the same
+// as those of an exact search. What is not indexed yet is compared one by one.
 const hnswSQL = `
-	SELECT n.id, n.text, n.metadata, n.version, n.distance
+	SELECT n.id, n.text, n.metadata, n.version, n.distance, n.vector
 	FROM (
-		SELECT r.id, r.text, r.metadata, r.version, r.embedding %[1]s @vector::float4[]::vector AS distance
+		(SELECT r.id, r.text, r.metadata, r.version, %[1]s AS distance, %[2]s AS vector
 		FROM records r
-		WHERE r.placement = @placement
-		  AND r.tenant_id = @tenant
-		  AND r.collection_id = @collection
-		  AND (r.expires_at IS NULL OR r.expires_at > now())
-		  AND %[2]s
-		ORDER BY %[3]s %[1]s %[4]s
-		LIMIT @candidates
+		WHERE ` + writeLiveSQL + `
+		  AND %[3]s
+		ORDER BY distance, r.id
+		LIMIT @limit)
+		UNION ALL
+		(SELECT r.id, r.text, r.metadata, r.version, %[1]s AS distance, %[2]s AS vector
+		FROM records r
+		WHERE ` + mainLiveSQL + `
+		  AND %[3]s
+		ORDER BY %[4]s
+		LIMIT @candidates)
 	) n
 	ORDER BY n.distance, n.id
 	LIMIT @limit`
@@ -147,24 +148,26 @@ func score(metric knowledge.Metric, distance float64) float64 {
 	return -distance // <#> is the negative inner product
 }
 
-// indexed is the form in which the index keeps vector.
-func indexed(d definition, vector string) string {
+// indexOrder is what the index of main orders by.
+func indexOrder(d definition) string {
+	form := func(vector string) string { return fmt.Sprintf("%s::halfvec(%d)", vector, d.Dimension()) }
+	operator := operators[d.Metric]
 	switch {
+	case d.Index.Quantization == knowledge.Binary:
+		form = func(vector string) string { return fmt.Sprintf("binary_quantize(%s)::bit(%d)", vector, d.Dimension()) }
+		operator = "<~>" // Hamming
 	case d.Metric == knowledge.Cosine:
-		return fmt.Sprintf("l2_normalize(%s)::halfvec(%d)", vector, d.Dimension())
-	case d.Dimension() <= knowledge.MaxFullDimension:
-		return fmt.Sprintf("%s::vector(%d)", vector, d.Dimension())
-	default:
-		return fmt.Sprintf("%s::halfvec(%d)", vector, d.Dimension())
+		form = func(vector string) string { return fmt.Sprintf("l2_normalize(%s)::halfvec(%d)", vector, d.Dimension()) }
+	case d.Dimension() <= knowledge.MaxFullDimension && d.Precision == knowledge.Float32:
+		form = func(vector string) string { return fmt.Sprintf("%s::vector(%d)", vector, d.Dimension()) }
 	}
+	return form(d.vector()) + " " + operator + " " + form(d.queryVector())
 }
 
 // searchAs carries out a valid search by a plan.
 func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, plan knowledge.Plan) (found knowledge.Found, current bool, err error) {
 	args := d.args(tenant)
-	args["vector"], args["limit"] = search.Vector, search.Limit
-	args["candidates"], args["ef"] = candidates(search, plan), strconv.Itoa(plan.Ef)
-	sql, err := searchStatement(d, search.Filter, plan, args)
+	sql, err := searchStatement(d, search, plan, args)
 	if err != nil {
 		return found, false, err
 	}
@@ -188,23 +191,33 @@ func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d defin
 }
 
 // candidates is how many the index is asked for: a few more than wanted, since
-// relaxed order and half precision may put a near one just behind.
-func candidates(search knowledge.Search, plan knowledge.Plan) int {
+// relaxed order and less precision may put a near one just behind; as many as it
+// can give where it knows but a bit of each component.
+func candidates(d definition, search knowledge.Search, plan knowledge.Plan) int {
+	if d.Index.Quantization == knowledge.Binary {
+		return max(plan.Ef, search.Limit)
+	}
 	return min(search.Limit+search.Limit/4+5, max(plan.Ef, search.Limit))
 }
 
 // searchStatement gives the SQL of a plan and adds the filter's parameters to args.
-func searchStatement(d definition, filter knowledge.Filter, plan knowledge.Plan, args pgx.NamedArgs) (string, error) {
-	where, err := filterSQL(filter, args)
+func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan, args pgx.NamedArgs) (string, error) {
+	args["vector"], args["limit"] = search.Vector, search.Limit
+	args["candidates"], args["ef"] = candidates(d, search, plan), strconv.Itoa(plan.Ef)
+	where, err := filterSQL(search.Filter, args)
 	if err != nil {
 		return "", err
 	}
+	distance := d.vector() + " " + operators[d.Metric] + " " + d.queryVector()
+	vector := "NULL::float4[]"
+	if search.Vectors {
+		vector = d.vector() + "::float4[]"
+	}
 	inner := ""
 	if plan.Method == methodExact {
-		inner = fmt.Sprintf(exactSQL, operators[d.Metric], where)
+		inner = fmt.Sprintf(exactSQL, distance, vector, where)
 	} else {
-		inner = fmt.Sprintf(hnswSQL, operators[d.Metric], where,
-			indexed(d, "r.embedding"), indexed(d, "@vector::float4[]::vector"))
+		inner = fmt.Sprintf(hnswSQL, distance, vector, where, indexOrder(d))
 	}
 	return fmt.Sprintf(searchSQL, inner), nil
 }
@@ -217,7 +230,7 @@ func scanMatch(row pgx.Row, metric knowledge.Metric, m *knowledge.Match) (bool, 
 		version  *int64
 		distance *float64
 	)
-	if err := row.Scan(&id, &text, &metadata, &version, &distance); err != nil || id == nil {
+	if err := row.Scan(&id, &text, &metadata, &version, &distance, &m.Vector); err != nil || id == nil {
 		return false, err
 	}
 	m.ID, m.Text, m.Version, m.Score = knowledge.RecordID(*id), *text, *version, score(metric, *distance)
