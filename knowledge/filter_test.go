@@ -166,7 +166,7 @@ func TestFilterTypeText(t *testing.T) {
 	}
 }
 
-func TestParseDatetime(t *testing.T) {
+func TestDatetimeSeconds(t *testing.T) {
 	for s, want := range map[string]float64{
 		"1970-01-01T00:00:00Z":             0,
 		"1970-01-01T01:00:00.5+01:00":      0.5,
@@ -184,9 +184,9 @@ func TestParseDatetime(t *testing.T) {
 		"now":                              math.NaN(),
 		"2027-01-31T12:00:00Z'; SELECT 1;": math.NaN(),
 	} {
-		got, err := knowledge.ParseDatetime(s)
+		got, err := knowledge.DatetimeSeconds(s)
 		if math.IsNaN(want) != (err != nil) || err == nil && got != want {
-			t.Errorf("ParseDatetime(%q) = %v, %v, want %v", s, got, err, want)
+			t.Errorf("DatetimeSeconds(%q) = %v, %v, want %v", s, got, err, want)
 		}
 	}
 }

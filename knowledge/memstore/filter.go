@@ -66,7 +66,7 @@ func compares(op knowledge.Op, declared knowledge.FieldType, value, want any) bo
 // instant is what a datetime is compared by; nil for what is none.
 func instant(value any) any {
 	s, _ := value.(string)
-	if seconds, err := knowledge.ParseDatetime(s); err == nil {
+	if seconds, err := knowledge.DatetimeSeconds(s); err == nil {
 		return seconds
 	}
 	return nil

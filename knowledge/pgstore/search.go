@@ -204,7 +204,7 @@ func candidates(d definition, search knowledge.Search, plan knowledge.Plan) int 
 func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan, args pgx.NamedArgs) (string, error) {
 	args["vector"], args["limit"] = search.Vector, search.Limit
 	args["candidates"], args["ef"] = candidates(d, search, plan), strconv.Itoa(plan.Ef)
-	where, err := filterSQL(search.Filter, args)
+	where, err := filterSQL(d, search.Filter, args)
 	if err != nil {
 		return "", err
 	}
