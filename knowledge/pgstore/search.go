@@ -11,33 +11,33 @@ import (
 	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
-// Names of the plans, see [knowledge.Plan].
-const (
-	methodExact     = "exact"
-	methodHNSW      = "hnsw"
-	methodIterative = "hnsw-iterative"
-)
-
-// Search implements [knowledge.Records]. It takes one round trip, and a second
-// when the collection has not been searched during the last second.
+// Search implements [knowledge.Records]. It takes one round trip, a second when
+// the collection has not been searched during the last second, and a third when
+// its filter has not been used during the last minute.
 func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search knowledge.Search) (knowledge.Found, error) {
 	var found knowledge.Found
 	err := s.withDefinition(ctx, tenant, search.Collection, func(d definition) (current bool, err error) {
 		if err := search.Validate(d.Collection); err != nil {
 			return false, err
 		}
-		found, current, err = s.searchAs(ctx, tenant, d, search, s.plan(d, search))
-		if err != nil || !current || len(found.Matches) == search.Limit || found.Plan.Method == methodExact {
+		plan, err := s.plan(ctx, tenant, d, search)
+		if err != nil {
+			return false, err
+		}
+		found, current, err = s.searchAs(ctx, tenant, d, search, plan)
+		if err != nil || !current {
 			return current, err
 		}
-		// The index gave up, or there is no more. Where comparing all is
-		// affordable it tells which.
-		if d.bytes <= exactFallback {
-			found, current, err = s.searchAs(ctx, tenant, d, search, knowledge.Plan{Method: methodExact})
-			return current, err
+		if len(found.Matches) < search.Limit && !isExact(plan.Method) {
+			if found, current, err = s.searchShort(ctx, tenant, d, search, found); err != nil || !current {
+				return current, err
+			}
 		}
-		found.Short = true
-		return current, nil
+		s.offerSample(ctx, tenant, d, search, plan)
+		if search.Explain {
+			found.Plan.Explained, err = s.explainSearch(ctx, tenant, d, search, found.Plan)
+		}
+		return current, err
 	})
 	if err != nil {
 		return knowledge.Found{}, fmt.Errorf("search: %w", err)
@@ -45,29 +45,27 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	return found, nil
 }
 
-// exactFallback is the size of a table, in bytes, that a search still compares
-// whole when its index found too little: some 100 ms.
-const exactFallback = 256 << 20
-
-// plan chooses how to search. It is our choice, not the server's: whether an
-// answer is exact must not depend on statistics.
-func (s *Store) plan(d definition, search knowledge.Search) knowledge.Plan {
-	if search.Exact || d.main == noMain || d.bytes <= s.options.ExactBelow {
-		return knowledge.Plan{Method: methodExact}
+// searchShort goes on where an index found too few: it gave up, or there are no
+// more. Where comparing all is affordable that tells which; otherwise, or when the
+// caller bounded the scan, found is short.
+func (s *Store) searchShort(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, found knowledge.Found) (knowledge.Found, bool, error) {
+	e := estimate{known: found.Plan.Estimated, rows: found.Plan.Rows}
+	if e.known && search.MaxScan == 0 {
+		// Remembered since it was planned.
+		var err error
+		if e, err = s.estimate(ctx, tenant, d, search.Filter); err != nil {
+			return found, false, err
+		}
 	}
-	plan := knowledge.Plan{Method: methodHNSW, Ef: search.Ef}
-	if !search.Filter.IsZero() {
-		plan.Method = methodIterative
+	method, cost := exactMethod(d, e, !search.Filter.IsZero())
+	if search.MaxScan > 0 || cost > affordable {
+		found.Short = true
+		return found, true, nil
 	}
-	if plan.Ef == 0 {
-		plan.Ef = min(max(defaultEf, 2*search.Limit), knowledge.MaxEf)
-	}
-	return plan
+	plan := found.Plan
+	plan.Method, plan.Ef, plan.MaxScan = method, 0, 0
+	return s.searchAs(ctx, tenant, d, search, plan)
 }
-
-// defaultEf gives a recall@10 of 0.94 on GloVe, a hard set, and more on
-// embeddings of sentences.
-const defaultEf = 100
 
 // setHNSWSQL makes the server follow the plan of an index. iterative_scan, also
 // without a filter: expired and deleted records count among the candidates, and
@@ -78,15 +76,26 @@ const setHNSWSQL = `
 SELECT set_config('tars.tenant', @tenant, true),
 	set_config('hnsw.ef_search', @ef, true),
 	set_config('hnsw.iterative_scan', 'relaxed_order', true),
-	set_config('hnsw.max_scan_tuples', '50000', true),
+	set_config('hnsw.max_scan_tuples', @max_scan, true),
 	set_config('hnsw.scan_mem_multiplier', '8', true),
 	set_config('enable_sort', 'off', true)`
 
-// setSQL makes the settings of a plan. An exact one needs none: its ORDER BY is
-// one that no index serves.
+// setFilteredSQL makes the server find rows by the index of a declared field: that
+// it is cheaper was seen already. A plan for any values, which it would make of a
+// statement that comes often, might not.
+const setFilteredSQL = `
+SELECT set_config('tars.tenant', @tenant, true),
+	set_config('plan_cache_mode', 'force_custom_plan', true),
+	set_config('enable_seqscan', 'off', true)`
+
+// setSQL makes the settings of a plan. One that is exact needs none: its ORDER BY
+// is one that no index serves.
 func setSQL(plan knowledge.Plan) string {
-	if plan.Method == methodExact {
+	switch plan.Method {
+	case methodExact:
 		return pgtx.SetTenant
+	case methodFiltered:
+		return setFilteredSQL
 	}
 	return setHNSWSQL
 }
@@ -174,20 +183,26 @@ func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d defin
 	found.Plan = plan
 	err = pgtx.ReadWith(ctx, s.app, setSQL(plan), sql, args, func(rows pgx.Rows) error {
 		found.Matches = make([]knowledge.Match, 0, search.Limit)
-		for rows.Next() {
-			current = true
-			m := knowledge.Match{Collection: search.Collection}
-			ok, err := scanMatch(rows, d.Metric, &m)
-			if err != nil {
-				return err
-			}
-			if ok {
-				found.Matches = append(found.Matches, m)
-			}
-		}
-		return rows.Err()
+		return readMatches(rows, d, &found, &current)
 	})
 	return found, current, err
+}
+
+// readMatches adds the rows of a search to found, and reports whether the
+// collection was current.
+func readMatches(rows pgx.Rows, d definition, found *knowledge.Found, current *bool) error {
+	for rows.Next() {
+		*current = true
+		m := knowledge.Match{Collection: d.Name}
+		ok, err := scanMatch(rows, d.Metric, &m)
+		if err != nil {
+			return err
+		}
+		if ok {
+			found.Matches = append(found.Matches, m)
+		}
+	}
+	return rows.Err()
 }
 
 // candidates is how many the index is asked for: a few more than wanted, since
@@ -203,7 +218,8 @@ func candidates(d definition, search knowledge.Search, plan knowledge.Plan) int 
 // searchStatement gives the SQL of a plan and adds the filter's parameters to args.
 func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan, args pgx.NamedArgs) (string, error) {
 	args["vector"], args["limit"] = search.Vector, search.Limit
-	args["candidates"], args["ef"] = candidates(d, search, plan), strconv.Itoa(plan.Ef)
+	args["candidates"] = candidates(d, search, plan)
+	args["ef"], args["max_scan"] = strconv.Itoa(plan.Ef), strconv.Itoa(plan.MaxScan)
 	where, err := filterSQL(d, search.Filter, args)
 	if err != nil {
 		return "", err
@@ -214,7 +230,7 @@ func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan,
 		vector = d.vector() + "::float4[]"
 	}
 	inner := ""
-	if plan.Method == methodExact {
+	if isExact(plan.Method) {
 		inner = fmt.Sprintf(exactSQL, distance, vector, where)
 	} else {
 		inner = fmt.Sprintf(hnswSQL, distance, vector, where, indexOrder(d))
