@@ -24,17 +24,18 @@ import (
 
 // Services are what the handlers need of the rest. Every field must be set.
 type Services struct {
-	Keys        authenticator // tenancy.Keys
-	Tenants     tenants       // tenancy.Keys
-	Collections collections   // a knowledge.Store
-	Records     records       // a knowledge.Store
-	Writer      writer        // ingest.Writer
-	Embedders   embedders     // embed.Set
-	Engine      engine        // query.Engine
-	Catalog     catalog       // a plugins.Catalog
-	Registry    registry      // plugins.Registry
-	Invoker     invoker       // plugins.Runner
-	Quarantine  quarantine    // plugins.Quarantine
+	Keys        authenticator    // tenancy.Keys
+	Tenants     tenants          // tenancy.Keys
+	Collections collections      // a knowledge.Store
+	Health      collectionHealth // that of the store
+	Records     records          // a knowledge.Store
+	Writer      writer           // ingest.Writer
+	Embedders   embedders        // embed.Set
+	Engine      engine           // query.Engine
+	Catalog     catalog          // a plugins.Catalog
+	Registry    registry         // plugins.Registry
+	Invoker     invoker          // plugins.Runner
+	Quarantine  quarantine       // plugins.Quarantine
 }
 
 // Options are the settings of a [Server]. The zero value is good.

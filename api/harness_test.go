@@ -71,7 +71,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 		t.Fatal(err)
 	}
 	w.services = Services{
-		Keys: w.keys, Tenants: w.keys, Collections: w.store, Records: w.store,
+		Keys: w.keys, Tenants: w.keys, Collections: w.store, Health: w.store, Records: w.store,
 		Writer: &ingest.Writer{Store: w.store, Embedders: set}, Embedders: set,
 		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
 		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble),

@@ -167,6 +167,24 @@ type Answer struct {
 // AnyJSON Any JSON value.
 type AnyJSON = json.RawMessage
 
+// BucketRecall defines model for BucketRecall.
+type BucketRecall struct {
+	// Bucket `unfiltered`, `from_10_percent`, `from_1_percent` or `below_1_percent`, by the estimate of `plan`.
+	Bucket string `json:"bucket"`
+
+	// Ef Searches that name no `ef` keep at least so many candidates; 0 when nothing was changed.
+	Ef int `json:"ef"`
+
+	// Exact They compare all instead, where that can be afforded.
+	Exact bool `json:"exact"`
+
+	// Recall Recall@k, an average in which the latest samples count most; not given without samples.
+	Recall *float64 `json:"recall,omitempty"`
+
+	// Samples Since `ef` or `exact` last changed.
+	Samples int64 `json:"samples"`
+}
+
 // BudgetUse The budget that a call used up, or waited for in vain.
 type BudgetUse struct {
 	Allowed int64 `json:"allowed"`
@@ -238,6 +256,27 @@ type Collection struct {
 
 // CollectionDefinition defines model for CollectionDefinition.
 type CollectionDefinition = body.CollectionDefinition
+
+// CollectionHealth defines model for CollectionHealth.
+type CollectionHealth struct {
+	// IndexBytes Of all the collection's own indexes.
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Recall By the share of the records that pass the filter, where something was measured.
+	Recall       []BucketRecall `json:"recall"`
+	RecallTarget float64        `json:"recall_target"`
+	Records      int64          `json:"records"`
+
+	// Tier `shared`: among other small collections, and every search compares all vectors. `own`: a place and an index
+	// of its own. New tiers may be added.
+	Tier string `json:"tier"`
+
+	// Waiting Those that are not indexed yet and are compared one by one.
+	Waiting int64 `json:"waiting"`
+
+	// Warnings For people.
+	Warnings []string `json:"warnings"`
+}
 
 // CollectionList defines model for CollectionList.
 type CollectionList struct {
@@ -375,6 +414,12 @@ type LegPlan struct {
 	Method string  `json:"method"`
 	Short  bool    `json:"short"`
 	TookMs float64 `json:"took_ms"`
+
+	// Unindexed As in `Plan`.
+	Unindexed *[]string `json:"unindexed,omitempty"`
+
+	// Warnings For people.
+	Warnings *[]string `json:"warnings,omitempty"`
 }
 
 // LegScore How one leg saw the record.
@@ -949,6 +994,9 @@ type ServerInterface interface {
 	// PutCollection Create a collection
 	// (PUT /v1/collections/{collection})
 	PutCollection(ctx echo.Context, collection PathCollection) error
+	// GetCollectionHealth See how well a collection's searches are served
+	// (GET /v1/collections/{collection}/health)
+	GetCollectionHealth(ctx echo.Context, collection PathCollection) error
 	// PutRecords Write records
 	// (POST /v1/collections/{collection}/records)
 	PutRecords(ctx echo.Context, collection PathCollection) error
@@ -1251,6 +1299,22 @@ func (w *ServerInterfaceWrapper) PutCollection(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PutCollection(ctx, collection)
+	return err
+}
+
+// GetCollectionHealth converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCollectionHealth(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCollectionHealth(ctx, collection)
 	return err
 }
 
@@ -1557,6 +1621,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/collections/:collection", wrapper.DeleteCollection, options.OperationMiddlewares["deleteCollection"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection", wrapper.GetCollection, options.OperationMiddlewares["getCollection"]...)
 	router.PUT(options.BaseURL+"/v1/collections/:collection", wrapper.PutCollection, options.OperationMiddlewares["putCollection"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/health", wrapper.GetCollectionHealth, options.OperationMiddlewares["getCollectionHealth"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/records", wrapper.PutRecords, options.OperationMiddlewares["putRecords"]...)
 	router.DELETE(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.DeleteRecord, options.OperationMiddlewares["deleteRecord"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.GetRecord, options.OperationMiddlewares["getRecord"]...)
@@ -1889,6 +1954,28 @@ func (response PutCollection201JSONResponse) VisitPutCollectionResponse(w http.R
 	return err
 }
 
+type GetCollectionHealthRequestObject struct {
+	Collection PathCollection `json:"collection"`
+}
+
+type GetCollectionHealthResponseObject interface {
+	VisitGetCollectionHealthResponse(w http.ResponseWriter) error
+}
+
+type GetCollectionHealth200JSONResponse CollectionHealth
+
+func (response GetCollectionHealth200JSONResponse) VisitGetCollectionHealthResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PutRecordsRequestObject struct {
 	Collection PathCollection `json:"collection"`
 	Body       *PutRecordsJSONRequestBody
@@ -2215,6 +2302,9 @@ type StrictServerInterface interface {
 	// PutCollection Create a collection
 	// (PUT /v1/collections/{collection})
 	PutCollection(ctx context.Context, request PutCollectionRequestObject) (PutCollectionResponseObject, error)
+	// GetCollectionHealth See how well a collection's searches are served
+	// (GET /v1/collections/{collection}/health)
+	GetCollectionHealth(ctx context.Context, request GetCollectionHealthRequestObject) (GetCollectionHealthResponseObject, error)
 	// PutRecords Write records
 	// (POST /v1/collections/{collection}/records)
 	PutRecords(ctx context.Context, request PutRecordsRequestObject) (PutRecordsResponseObject, error)
@@ -2675,6 +2765,31 @@ func (sh *strictHandler) PutCollection(ctx echo.Context, collection PathCollecti
 		return err
 	} else if validResponse, ok := response.(PutCollectionResponseObject); ok {
 		return validResponse.VisitPutCollectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCollectionHealth operation middleware
+func (sh *strictHandler) GetCollectionHealth(ctx echo.Context, collection PathCollection) error {
+	var request GetCollectionHealthRequestObject
+
+	request.Collection = collection
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCollectionHealth(ctx.Request().Context(), request.(GetCollectionHealthRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCollectionHealth")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCollectionHealthResponseObject); ok {
+		return validResponse.VisitGetCollectionHealthResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -79,16 +79,18 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	if srv.keys, err = tenancy.NewKeys(srv.directory, s.ring, s.adminKey); err != nil {
 		return srv, err
 	}
-	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, pgstore.Options{})
+	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, storeOptions(c))
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
 	runner := &plugins.Runner{Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier()}
 	metrics := api.NewMetrics()
 	metrics.RegisterCells(srv.cellStats)
+	metrics.RegisterRecall(func() api.RecallStats { return api.RecallStats(srv.store.RecallStats()) })
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
 		Tenants:     srv.keys,
 		Collections: srv.store,
+		Health:      srv.store,
 		Records:     srv.store,
 		Writer:      &ingest.Writer{Store: srv.store, Embedders: embedders},
 		Embedders:   embedders,
@@ -102,6 +104,18 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		return srv, err
 	}
 	return srv, srv.listen(ctx, handler, metrics)
+}
+
+// storeOptions are the settings of the store.
+func storeOptions(c *serverConfig) pgstore.Options {
+	rows := c.UnindexedRows
+	if rows == 0 {
+		rows = -1
+	}
+	return pgstore.Options{
+		Unindexed: pgstore.UnindexedPolicy(c.Unindexed), UnindexedRows: rows,
+		RecallShare: c.RecallSample, RecallBudget: c.RecallBudget,
+	}
 }
 
 // startHost starts what runs guests: cells, and the host above them.
@@ -218,6 +232,10 @@ func (srv *server) run(outer context.Context, beside func(context.Context) error
 	}
 	srv.logger.Info("serving", "url", srv.url(), "isolation", srv.host.Tier().String(), "grade", srv.host.Grade())
 	g.Go(func() error { return srv.housekeep(ctx) })
+	g.Go(func() error {
+		srv.store.MeasureRecall(ctx, func(err error) { srv.logger.Warn("background work", "error", err) })
+		return nil
+	})
 	stop := make(chan struct{})
 	if beside != nil {
 		g.Go(func() error {

@@ -77,7 +77,7 @@ func (s *Store) offerSample(ctx context.Context, tenant knowledge.TenantID, d de
 }
 
 // MeasureRecall carries out sampled searches once more, one at a time, until ctx
-// ends, and returns nil then. It rests between them, so that they take no more than
+// ends. It rests between them, so that they take no more than
 // [Options.RecallBudget] of the database's time in a second, and drops what comes
 // meanwhile. failed is called with what goes wrong. Run it once for each store.
 func (s *Store) MeasureRecall(ctx context.Context, failed func(error)) {
