@@ -204,12 +204,7 @@ func TestErrorKinds(t *testing.T) {
 	wantKind(t, "Search past its deadline", search(short, s), context.DeadlineExceeded)
 	ended := make(chan error, 1)
 	go func() { ended <- search(ctx, s) }()
-	for waiting := 0; waiting == 0; {
-		const waitingSQL = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tars_app' AND wait_event_type = 'Lock'"
-		if err := owner.QueryRow(ctx, waitingSQL).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
-	}
+	waitForLock(t, owner)
 	if _, err := owner.Exec(ctx, endSQL); err != nil {
 		t.Fatal(err)
 	}
@@ -228,6 +223,17 @@ func TestErrorKinds(t *testing.T) {
 
 	_, err = Open(ctx, Config{URL: "postgres://tars_app@127.0.0.1:1/none", ConnectTimeout: time.Second})
 	wantKind(t, "Open of nothing", err, knowledge.ErrUnavailable)
+}
+
+// waitForLock returns once a statement of the application waits for a lock.
+func waitForLock(t testing.TB, owner queryer) {
+	t.Helper()
+	for waiting := 0; waiting == 0; {
+		const waitingSQL = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tars_app' AND wait_event_type = 'Lock'"
+		if err := owner.QueryRow(t.Context(), waitingSQL).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // withSettings connects as the application with other server settings.

@@ -113,6 +113,58 @@ func TestMover(t *testing.T) {
 	}
 }
 
+// A writer that meets a row on its way to main waits for it, and finds it there.
+func TestWritersMeetMerge(t *testing.T) {
+	s, db := newStore(t, Options{ExactBelow: -1, IndexFrom: 1, MergeFrom: 1})
+	ctx := t.Context()
+	owner := db.OwnerPool(t)
+	records := randomRecords(rand.New(rand.NewPCG(1, 1)), 100, 2)
+	fill(t, s, "alice", indexedCollection("c"), records)
+	promote(t, s, "c")
+	for _, test := range []struct {
+		name string
+		do   func() error
+		want int64 // the version that is left
+	}{
+		{"put", func() error { _, err := s.PutRecords(ctx, "alice", "c", records[:1]); return err }, 3},
+		{"delete", func() error { return s.DeleteRecord(ctx, "alice", "c", "0") }, 0},
+	} {
+		if _, err := s.PutRecords(ctx, "alice", "c", records[:1]); err != nil { // to the write place
+			t.Fatal(err)
+		}
+		d, err := s.fetch(ctx, "alice", "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := s.jobs.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback(context.WithoutCancel(ctx))
+		args := d.args("alice")
+		args["rows"], args["epoch"] = mergeRows, d.epoch
+		if tag, err := tx.Exec(ctx, mergeSQL, args); err != nil || tag.RowsAffected() != 1 {
+			t.Fatalf("merge = %d rows, %v, want 1", tag.RowsAffected(), err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- test.do() }()
+		waitForLock(t, owner)
+		if err := tx.Commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s = %v, want nil", test.name, err)
+		}
+		r, err := s.Record(ctx, "alice", "c", "0")
+		if r.Version != test.want || (test.want == 0) != errors.Is(err, knowledge.ErrNotFound) {
+			t.Errorf("after %s: version %d, %v, want %d", test.name, r.Version, err, test.want)
+		}
+		if got, err := s.Collection(ctx, "alice", "c"); err != nil || test.want > 0 && got.Records != 100 || test.want == 0 && got.Records != 99 {
+			t.Errorf("after %s: %d records, %v", test.name, got.Records, err)
+		}
+	}
+}
+
 // promote tends a collection and returns its definition.
 func promote(t testing.TB, s *Store, name knowledge.CollectionName) definition {
 	t.Helper()
