@@ -53,6 +53,10 @@ func (f *failing) DeleteCollection(context.Context, knowledge.TenantID, knowledg
 	return f.get()
 }
 
+func (f *failing) Health(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Health, error) {
+	return knowledge.Health{}, f.get()
+}
+
 func (f *failing) Record(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.RecordID) (knowledge.Record, error) {
 	return knowledge.Record{}, f.get()
 }
@@ -134,7 +138,7 @@ func (f *failing) RevokeKey(context.Context, knowledge.TenantID, string) error {
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
-		s.Tenants, s.Collections, s.Records, s.Writer, s.Engine = f, f, f, f, f
+		s.Tenants, s.Collections, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, f, f
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine = f, f, f, f
 	}), f
 }

@@ -1,10 +1,12 @@
 package pgstore
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tars-project/tars/knowledge"
@@ -174,5 +176,87 @@ func TestPlansWithoutStatistics(t *testing.T) {
 	found, err := s.Search(t.Context(), "alice", search)
 	if err != nil || len(found.Matches) != 2 || found.Short {
 		t.Errorf("Search = %d matches, short %v, %v, want the 2 that there are", len(found.Matches), found.Short, err)
+	}
+}
+
+// TestUnindexed: a filter on an undeclared field is marked, or refused, where it
+// looks at more records than the policy allows, and nowhere else.
+func TestUnindexed(t *testing.T) {
+	s, d, db := typedStore(t, Options{ExactBelow: 1, UnindexedRows: 500}, 2_000)
+	if _, err := db.OwnerPool(t).Exec(t.Context(), "ANALYZE tars.records"); err != nil {
+		t.Fatal(err)
+	}
+	undeclared := is("other", knowledge.OpEq, 1.0)
+	small := knowledge.Collection{Name: "small", Embedder: knowledge.EmbedderInfo{Dimension: 16}}
+	fill(t, s, "alice", small, randomRecords(rand.New(rand.NewPCG(1, 1)), 10, 16))
+	vector := randomRecords(rand.New(rand.NewPCG(2, 2)), 1, 16)[0].Vector
+	for _, test := range []struct {
+		name       string
+		collection knowledge.CollectionName
+		filter     knowledge.Filter
+		marked     bool
+	}{
+		{"undeclared", d.Name, undeclared, true},
+		{"in a disjunction", d.Name, combined(knowledge.OpOr, undeclared, is("lang", knowledge.OpEq, "rare")), true},
+		{"beside a wide declared one", d.Name, combined(knowledge.OpAnd, undeclared, is("lang", knowledge.OpEq, "often")), true},
+		{"beside a narrow declared one", d.Name, combined(knowledge.OpAnd, undeclared, is("lang", knowledge.OpEq, "rare")), false},
+		{"declared", d.Name, is("lang", knowledge.OpEq, "often"), false},
+		{"none", d.Name, knowledge.Filter{}, false},
+		{"in a small collection", "small", undeclared, false},
+	} {
+		search := knowledge.Search{Collection: test.collection, Vector: vector, Limit: 3, Filter: test.filter}
+		s.options.Unindexed = MarkUnindexed
+		found, err := s.Search(t.Context(), "alice", search)
+		if err != nil || test.marked != slices.Equal(found.Plan.Unindexed, []string{"other"}) || test.marked != (len(found.Plan.Warnings) == 1) {
+			t.Errorf("%s: Search = plan %+v, %v, want marked %v", test.name, found.Plan, err, test.marked)
+		}
+		s.options.Unindexed = RefuseUnindexed
+		_, err = s.Search(t.Context(), "alice", search)
+		if test.marked != errors.Is(err, knowledge.ErrInvalid) || !test.marked && err != nil {
+			t.Errorf("%s: Search under refusal = %v, want refused %v", test.name, err, test.marked)
+		}
+		if test.marked && !strings.Contains(err.Error(), `"other"`) {
+			t.Errorf("%s: Search under refusal = %q, want the field named", test.name, err)
+		}
+	}
+}
+
+// TestExplained: what explain tells are the figures of the search that was carried
+// out, with records in both places, and no vector.
+func TestExplained(t *testing.T) {
+	s, _, _ := typedStore(t, Options{ExactBelow: 1}, 2_000)
+	vector := randomRecords(rand.New(rand.NewPCG(2, 2)), 1, 16)[0].Vector
+	search := knowledge.Search{Collection: "typed", Vector: vector, Limit: 3, Explain: true}
+	for _, search.Exact = range []bool{false, true} {
+		for _, search.Filter = range []knowledge.Filter{{}, is("lang", knowledge.OpEq, "often")} {
+			found, err := s.Search(t.Context(), "alice", search)
+			if err != nil || found.Plan.Explained == nil {
+				t.Fatalf("Search = plan %+v, %v, want it explained", found.Plan, err)
+			}
+			e := found.Plan.Explained
+			if e.Waiting != 100 || e.Rows < e.Waiting+3 || search.Exact && search.Filter.IsZero() && e.Rows != 2000 {
+				t.Errorf("Explained = %d rows, %d waiting, want 100 waiting and, exactly, 2000 in all:\n%s", e.Rows, e.Waiting, e.Text)
+			}
+			if e.Planning <= 0 || e.Execution <= 0 || !strings.Contains(e.Text, "Limit") || strings.Contains(e.Text, "[0.") || strings.Contains(e.Text, "bob") {
+				t.Errorf("Explained = %+v, want times, and no vector", e)
+			}
+		}
+	}
+}
+
+// TestShortFallsBack: where the index finds too few, comparing all tells whether
+// there are more, unless the caller bounded the scan.
+func TestShortFallsBack(t *testing.T) {
+	s, _, _ := typedStore(t, Options{ExactBelow: -1}, 2_000)
+	vector := randomRecords(rand.New(rand.NewPCG(2, 2)), 1, 16)[0].Vector
+	search := knowledge.Search{Collection: "typed", Vector: vector, Limit: 10, Filter: is("missing", knowledge.OpExists, true)}
+	found, err := s.Search(t.Context(), "alice", search)
+	if err != nil || len(found.Matches) != 0 || found.Short || !isExact(found.Plan.Method) {
+		t.Errorf("Search for nothing = %+v, %v, want an exact nothing", found, err)
+	}
+	search.MaxScan = 1
+	found, err = s.Search(t.Context(), "alice", search)
+	if err != nil || !found.Short || found.Plan.Method != methodIterative || found.Plan.MaxScan != 1 {
+		t.Errorf("Search(max_scan 1) = %+v, %v, want it short, by the index", found, err)
 	}
 }

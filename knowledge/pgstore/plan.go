@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/tars-project/tars/knowledge"
@@ -35,10 +34,14 @@ func (s *Store) plan(ctx context.Context, tenant knowledge.TenantID, d definitio
 	var e estimate
 	var err error
 	undeclared := undeclaredFields(d, search.Filter)
-	if !search.Filter.IsZero() && (d.main != noMain || len(undeclared) > 0) {
-		if e, err = s.estimate(ctx, tenant, d, search.Filter); err != nil {
-			return knowledge.Plan{}, err
-		}
+	switch {
+	case d.main != noMain && !search.Filter.IsZero():
+		e, err = s.estimate(ctx, tenant, d, search.Filter)
+	case len(undeclared) > 0: // only how many there are: no index serves there
+		e, err = s.estimate(ctx, tenant, d, knowledge.Filter{})
+	}
+	if err != nil {
+		return knowledge.Plan{}, err
 	}
 	t := tuning{}
 	if d.main != noMain && !search.Exact && search.Ef == 0 {
@@ -47,15 +50,27 @@ func (s *Store) plan(ctx context.Context, tenant knowledge.TenantID, d definitio
 		}
 	}
 	plan := s.choose(d, search, e, t)
-	if len(undeclared) > 0 && e.known && e.rows > s.options.UnindexedRows {
-		if s.options.Unindexed == RefuseUnindexed {
-			return knowledge.Plan{}, knowledge.Invalid("filter", "would look at %d records one by one for the field %q, which the collection does not declare, and this server allows %d; declare it",
-				e.rows, undeclared[0], s.options.UnindexedRows)
-		}
-		plan.Unindexed = undeclared
-		plan.Warnings = append(plan.Warnings, fmt.Sprintf("the filter looks at records one by one for fields that the collection does not declare: %s", strings.Join(undeclared, ", ")))
+	return plan, s.checkUnindexed(&plan, undeclared, e)
+}
+
+// checkUnindexed refuses a filter, or marks its plan, that looks at many records for
+// fields that the collection does not declare. Where an index of a declared field
+// narrows the search down first they are not many.
+func (s *Store) checkUnindexed(plan *knowledge.Plan, undeclared []string, e estimate) error {
+	rows := e.total
+	if e.served {
+		rows = e.rows
 	}
-	return plan, nil
+	if len(undeclared) == 0 || !e.known || rows <= s.options.UnindexedRows {
+		return nil
+	}
+	if s.options.Unindexed == RefuseUnindexed {
+		return knowledge.Invalid("filter", "would look at some %d records one by one for the field %q, which the collection does not declare; this server allows %d: declare it",
+			rows, undeclared[0], max(0, s.options.UnindexedRows))
+	}
+	plan.Unindexed = undeclared
+	plan.Warnings = append(plan.Warnings, "the filter looks at many records one by one, for fields that the collection does not declare: "+strings.Join(undeclared, ", "))
+	return nil
 }
 
 // choose is the choice itself: what costs least, by the figures of costs.go, with
@@ -63,7 +78,7 @@ func (s *Store) plan(ctx context.Context, tenant knowledge.TenantID, d definitio
 func (s *Store) choose(d definition, search knowledge.Search, e estimate, t tuning) knowledge.Plan {
 	filtered := !search.Filter.IsZero()
 	plan := knowledge.Plan{Method: methodExact}
-	if filtered && e.known {
+	if filtered && e.known && d.main != noMain {
 		plan.Estimated, plan.Rows, plan.Selectivity = true, e.rows, e.selectivity()
 	}
 	exact, exactCost := exactMethod(d, e, filtered)

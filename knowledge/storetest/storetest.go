@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"DeleteWhileWriting", testDeleteWhileWriting},
 		{"Filters", testFilters},
 		{"FiltersAgree", testFiltersAgree},
+		{"HostileFilters", testHostileFilters},
 		{"Metrics", testMetrics},
 		{"Magnitudes", testMagnitudes},
 		{"RefusedSearch", testRefusedSearch},
