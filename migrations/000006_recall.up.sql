@@ -22,8 +22,9 @@ CREATE TABLE recall_measured (
 	exact         boolean NOT NULL DEFAULT false, -- compare all, where that can be afforded
 	raised_at     timestamptz, -- when either was last raised
 	updated_at    timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (collection_id, bucket)
+	PRIMARY KEY (tenant_id, collection_id, bucket)
 );
+CREATE INDEX recall_measured_by_collection ON recall_measured (collection_id); -- for the end of a collection
 SELECT tars.protect('recall_measured');
 GRANT SELECT, INSERT, UPDATE ON recall_measured TO tars_app;
 

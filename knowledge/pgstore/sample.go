@@ -185,7 +185,7 @@ INSERT INTO recall_measured AS m (tenant_id, collection_id, bucket, weight, weig
 SELECT c.tenant_id, c.collection_id, @bucket, 1, 1, @recall::float8, @recall::float8 ^ 2, 1
 FROM collections c
 WHERE ` + currentSQL + `
-ON CONFLICT (collection_id, bucket) DO UPDATE SET
+ON CONFLICT (tenant_id, collection_id, bucket) DO UPDATE SET
 	weight = m.weight * @decay::float8 + 1,
 	weight_square = m.weight_square * @decay::float8 ^ 2 + 1,
 	recall = m.recall * @decay::float8 + excluded.recall,
