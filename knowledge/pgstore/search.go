@@ -81,11 +81,9 @@ SELECT set_config('tars.tenant', @tenant, true),
 	set_config('enable_sort', 'off', true)`
 
 // setFilteredSQL makes the server find rows by the index of a declared field: that
-// it is cheaper was seen already. A plan for any values, which it would make of a
-// statement that comes often, might not.
+// it is cheaper was seen already.
 const setFilteredSQL = `
 SELECT set_config('tars.tenant', @tenant, true),
-	set_config('plan_cache_mode', 'force_custom_plan', true),
 	set_config('enable_seqscan', 'off', true)`
 
 // setSQL makes the settings of a plan. One that is exact needs none: its ORDER BY
