@@ -7,8 +7,8 @@ import (
 	"github.com/tars-project/tars/knowledge"
 )
 
-// collectionHealth tells how well searches are served. Both stores have it.
-type collectionHealth interface {
+// healths tells how well searches are served. Both stores have it.
+type healths interface {
 	Health(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Health, error)
 }
 

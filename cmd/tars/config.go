@@ -33,7 +33,8 @@ type serverConfig struct {
 	UnindexedRows int64         `env:"TARS_UNINDEXED_ROWS" default:"100000" placeholder:"N" help:"How many records are many."`
 	RecallSample  float64       `env:"TARS_RECALL_SAMPLE" default:"0.01" placeholder:"SHARE" help:"Share of searches by an index that are carried out once more exactly, in the background, to measure recall; 0 for none."`
 	RecallBudget  time.Duration `env:"TARS_RECALL_BUDGET" default:"50ms" help:"Time of the database that measuring recall may take in a second."`
-	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM."`
+	JobWorkers    int           `env:"TARS_JOB_WORKERS" default:"4" placeholder:"N" help:"Background jobs at once on this node."`
+	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM, and background jobs half of it; these go on elsewhere."`
 
 	MinGrade      string        `env:"TARS_MIN_GRADE" default:"jail" placeholder:"GRADE" help:"Weakest isolation of plugins to start with: jail-lite (no namespaces), jail, or jail+cgroup."`
 	PluginSlots   int           `env:"TARS_PLUGIN_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once on this node; 0 means eight for each core."`
@@ -98,6 +99,7 @@ func (c *serverConfig) settings() (settings, error) {
 	}{
 		{"database-conns", c.DatabaseConns, 0, 1000},
 		{"query-parallel", c.QueryParallel, 1, 64},
+		{"job-workers", c.JobWorkers, 1, 100},
 		{"plugin-slots", c.PluginSlots, 0, 10_000},
 		{"plugin-tenant-slots", c.PluginTenant, 0, 10_000},
 		{"plugins-loaded", c.PluginsLoaded, 1, 10_000},
