@@ -2,8 +2,9 @@ package pgstore
 
 import "github.com/tars-project/tars/knowledge"
 
-// microseconds of the database's time. The figures of this file were measured by
-// BenchmarkCrossover; only their ratios decide anything. See docs/decisions.md.
+// microseconds of the database's time, about, while nothing else runs. The figures
+// of this file are from BenchmarkCrossover and docs/decisions.md; only their ratios
+// decide anything.
 type microseconds float64
 
 // affordable is what a search may cost to be exact where it need not be.
@@ -21,11 +22,14 @@ func filteredCost(d definition, rows int64) microseconds {
 	return microseconds(float64(rows) * (0.6 + 0.002*float64(d.Dimension())))
 }
 
-// annCost is that of a plan by the vector index, for each entry that it looks at.
+// entryCost is that of each entry of a vector index that a search looks at.
+func entryCost(d definition) microseconds { return microseconds(16 + 0.04*float64(d.Dimension())) }
+
+// annCost is that of a plan by the vector index.
 func annCost(d definition, search knowledge.Search, plan knowledge.Plan, e estimate) microseconds {
 	entries := float64(plan.Ef)
 	if plan.Method == methodIterative {
 		entries = max(entries, float64(search.Limit)/max(e.selectivity(), 1e-6))
 	}
-	return microseconds(entries * (10 + 0.02*float64(d.Dimension())))
+	return microseconds(entries) * entryCost(d)
 }

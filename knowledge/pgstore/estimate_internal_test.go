@@ -51,7 +51,7 @@ func TestEstimatesAreRemembered(t *testing.T) {
 // which keeps the more candidates the fewer pass; and there is one turning point.
 func TestChoiceByCost(t *testing.T) {
 	s := &Store{options: Options{}.withDefaults()}
-	d := definition{Collection: knowledge.Collection{Embedder: knowledge.EmbedderInfo{Dimension: 100}}, main: 1000, bytes: 200 << 20}
+	d := definition{Collection: knowledge.Collection{Embedder: knowledge.EmbedderInfo{Dimension: 100}}, main: 1000, bytes: 150 << 20}
 	const total = 340_000
 	search := knowledge.Search{Limit: 10, Filter: is("n", knowledge.OpLt, 1.0)}
 	turned, lastEf := false, knowledge.MaxEf
@@ -59,8 +59,8 @@ func TestChoiceByCost(t *testing.T) {
 		plan := s.choose(d, search, estimate{known: true, rows: rows, total: total, served: true}, tuning{})
 		switch {
 		case plan.Method == methodIterative:
-			if plan.Ef > lastEf || plan.Ef < s.options.Ef || plan.MaxScan < minScan {
-				t.Errorf("%d rows: plan %+v, want ef falling to %d and at least %d entries", rows, plan, s.options.Ef, minScan)
+			if plan.Ef > lastEf || plan.Ef < s.options.Ef || plan.MaxScan < 4*plan.Ef {
+				t.Errorf("%d rows: plan %+v, want ef falling to %d and a scan of at least 4 times as many", rows, plan, s.options.Ef)
 			}
 			turned, lastEf = true, plan.Ef
 		case turned || plan.Method != methodFiltered:
@@ -70,6 +70,19 @@ func TestChoiceByCost(t *testing.T) {
 	if !turned {
 		t.Error("no share of rows was found by the vector index")
 	}
+	// Where all can be compared in the end, the scan costs no more than that; where
+	// it cannot, it goes far.
+	search.Filter = is("undeclared", knowledge.OpEq, 1.0)
+	near := s.choose(d, search, estimate{}, tuning{})
+	if limit := int(scanCost(d) / entryCost(d)); scanCost(d) <= affordable && near.MaxScan > max(limit, 4*near.Ef) {
+		t.Errorf("plan = %+v, want a scan of at most %d", near, limit)
+	}
+	large := d
+	large.bytes = 10 << 30
+	if far := s.choose(large, search, estimate{}, tuning{}); far.MaxScan < minScan {
+		t.Errorf("plan of 10 GiB = %+v, want a scan of at least %d", far, minScan)
+	}
+	search.Filter = is("n", knowledge.OpLt, 1.0)
 	// What no index serves is not found by one.
 	if plan := s.choose(d, search, estimate{known: true, rows: 10, total: total}, tuning{}); plan.Method == methodFiltered {
 		t.Errorf("plan = %+v, want no index of a declared field", plan)

@@ -92,6 +92,11 @@ func (s *Store) choose(d definition, search knowledge.Search, e estimate, t tuni
 	}
 	ann := s.annPlan(search, e, t)
 	ann.Estimated, ann.Rows, ann.Selectivity = plan.Estimated, plan.Rows, plan.Selectivity
+	if search.MaxScan == 0 && exactCost <= affordable {
+		// What comes short is done again exactly: whatever the filter lets
+		// through, both together cost at most twice what one would.
+		ann.MaxScan = min(ann.MaxScan, max(4*ann.Ef, int(exactCost/entryCost(d))))
+	}
 	cheaper := s.options.ExactBelow >= 0 && exactCost <= annCost(d, search, ann, e)
 	if !asked && (cheaper || t.exact && exactCost <= affordable) {
 		plan.Method = exact
@@ -133,5 +138,5 @@ func (s *Store) annPlan(search knowledge.Search, e estimate, t tuning) knowledge
 }
 
 // minScan is how many entries of an index a search may look at however few it
-// needs: expired ones are among them.
+// needs, unless it can be exact in the end: expired ones are among them.
 const minScan = 50_000
