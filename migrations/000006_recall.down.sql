@@ -4,6 +4,6 @@ SET LOCAL ROLE tars_owner;
 
 DROP TABLE tars.recall_measured;
 
-COMMENT ON SCHEMA tars IS 'version 2';
+COMMENT ON SCHEMA tars IS 'version 5';
 
 RESET ROLE;

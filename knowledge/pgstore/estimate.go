@@ -75,7 +75,7 @@ func (s *Store) explainRows(ctx context.Context, tenant knowledge.TenantID, d de
 		where, leaf = writeLiveSQL, d.placement
 	}
 	args["leaf"] = leaf
-	condition, _, err := indexableSQL(d, filter, args)
+	condition, err := indexableSQL(d, filter, args)
 	if err != nil {
 		return estimate{}, err
 	}

@@ -14,10 +14,11 @@ import (
 )
 
 // explainSearch carries the search out once more, watched by the server. What it
-// tells has no name but the caller's own: row-level security compares with the
-// tenant of the setting, and leaves are numbers.
+// tells is the caller's alone: names are, for row-level security compares with the
+// tenant of the setting, and leaves are numbers; costs, buffers, and what a scan of a
+// whole shared place removed would tell how much others have there, and are left out.
 func (s *Store) explainSearch(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, plan knowledge.Plan) (*knowledge.Explained, error) {
-	text, err := s.explainText(ctx, tenant, d, search, plan, "EXPLAIN (ANALYZE, TIMING off) ")
+	text, err := s.explainText(ctx, tenant, d, search, plan, "EXPLAIN (ANALYZE, TIMING off, COSTS off, BUFFERS off) ")
 	if err != nil {
 		return nil, err
 	}
@@ -54,27 +55,30 @@ const maxExplained = 64 << 10
 // readExplained finds the figures in a server's plan. Those it does not find,
 // because a version writes them otherwise, are zero.
 func readExplained(text string, d definition) *knowledge.Explained {
-	e := &knowledge.Explained{
-		Planning:  timeIn(planningTime, text),
-		Execution: timeIn(runningTime, text),
-		Text:      longLiteral.ReplaceAllString(text, "'…'"),
-	}
-	if len(e.Text) > maxExplained {
-		e.Text = strings.ToValidUTF8(e.Text[:maxExplained], "") + "…"
-	}
-	waiting := false // the last node that scans is that of the write place
+	e := &knowledge.Explained{Planning: timeIn(planningTime, text), Execution: timeIn(runningTime, text)}
+	var kept strings.Builder
+	inWritePlace, others := false, false // of the last node that scans
 	for line := range strings.Lines(text) {
 		n := int64(0)
 		if node := scannedNode.FindStringSubmatch(line); node != nil {
-			waiting = node[1] == strconv.Itoa(int(d.placement)) && d.main != noMain
+			inWritePlace = node[1] == strconv.Itoa(int(d.placement))
+			others = inWritePlace && strings.Contains(line, "Seq Scan")
 			n = numberIn(node[2]) * numberIn(node[3])
 		} else if removed := removedRows.FindStringSubmatch(line); removed != nil {
+			if others {
+				continue
+			}
 			n = numberIn(removed[1])
 		}
 		e.Rows += n
-		if waiting {
+		if inWritePlace && d.main != noMain {
 			e.Waiting += n
 		}
+		kept.WriteString(line)
+	}
+	e.Text = longLiteral.ReplaceAllString(kept.String(), "'…'")
+	if len(e.Text) > maxExplained {
+		e.Text = strings.ToValidUTF8(e.Text[:maxExplained], "") + "…"
 	}
 	return e
 }

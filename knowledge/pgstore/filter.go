@@ -28,18 +28,16 @@ func filterSQL(d definition, f knowledge.Filter, args pgx.NamedArgs) (string, er
 }
 
 // indexableSQL is filterSQL with all that no index serves left out, so that it
-// admits the same rows and maybe more. exact reports that nothing was left out.
-func indexableSQL(d definition, f knowledge.Filter, args pgx.NamedArgs) (sql string, exact bool, err error) {
+// admits the same rows and maybe more.
+func indexableSQL(d definition, f knowledge.Filter, args pgx.NamedArgs) (string, error) {
 	b := filterBuilder{definition: d, args: args, indexable: true}
-	sql, err = b.build(f)
-	return sql, !b.leftOut, err
+	return b.build(f)
 }
 
 type filterBuilder struct {
 	definition
 	args      pgx.NamedArgs
 	indexable bool // leave out what no index serves
-	leftOut   bool // something was
 
 	sql strings.Builder
 	n   int // parameters so far
@@ -87,7 +85,6 @@ func (b *filterBuilder) add(f knowledge.Filter, negated bool) error {
 	case err != nil:
 		return err
 	case b.indexable && !served:
-		b.leftOut = true
 		b.sql.WriteString("true")
 	case negated:
 		b.sql.WriteString("(" + condition + ") IS NOT TRUE")

@@ -50,7 +50,8 @@ func (s *Store) plan(ctx context.Context, tenant knowledge.TenantID, d definitio
 		}
 	}
 	plan := s.choose(d, search, e, t)
-	return plan, s.checkUnindexed(&plan, undeclared, e)
+	err = s.checkUnindexed(&plan, undeclared, e)
+	return plan, err
 }
 
 // checkUnindexed refuses a filter, or marks its plan, that looks at many records for

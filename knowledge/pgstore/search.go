@@ -11,9 +11,9 @@ import (
 	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
-// Search implements [knowledge.Records]. It takes one round trip, a second when
-// the collection has not been searched during the last second, and a third when
-// its filter has not been used during the last minute.
+// Search implements [knowledge.Records]. It takes one round trip, and another for
+// each of these: the collection has not been searched during the last second, its
+// filter not during the last minute, or its recall not been looked up for ten seconds.
 func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search knowledge.Search) (knowledge.Found, error) {
 	var found knowledge.Found
 	err := s.withDefinition(ctx, tenant, search.Collection, func(d definition) (current bool, err error) {
