@@ -28,9 +28,16 @@ const (
 	RefuseUnindexed UnindexedPolicy = "refuse" // an [knowledge.InvalidError] names it
 )
 
+// planned is a plan with what it was chosen by.
+type planned struct {
+	knowledge.Plan
+	estimate estimate
+	tuning   tuning
+}
+
 // plan chooses how to search. It is our choice, not the server's: whether an
 // answer is exact must not depend on what the server takes for cheap.
-func (s *Store) plan(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search) (knowledge.Plan, error) {
+func (s *Store) plan(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search) (planned, error) {
 	var e estimate
 	var err error
 	undeclared := undeclaredFields(d, search.Filter)
@@ -41,17 +48,17 @@ func (s *Store) plan(ctx context.Context, tenant knowledge.TenantID, d definitio
 		e, err = s.estimate(ctx, tenant, d, knowledge.Filter{})
 	}
 	if err != nil {
-		return knowledge.Plan{}, err
+		return planned{}, err
 	}
 	t := tuning{}
 	if d.main != noMain && !search.Exact && search.Ef == 0 {
 		if t, err = s.tuningOf(ctx, tenant, d, search, e); err != nil {
-			return knowledge.Plan{}, err
+			return planned{}, err
 		}
 	}
 	plan := s.choose(d, search, e, t)
 	err = s.checkUnindexed(&plan, undeclared, e)
-	return plan, err
+	return planned{plan, e, t}, err
 }
 
 // checkUnindexed refuses a filter, or marks its plan, that looks at many records for

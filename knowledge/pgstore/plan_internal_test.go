@@ -17,7 +17,7 @@ func (s *Store) explain(ctx context.Context, tenant knowledge.TenantID, d defini
 	if err != nil {
 		return "", err
 	}
-	return s.explainText(ctx, tenant, d, search, plan, "EXPLAIN (COSTS off) ")
+	return s.explainText(ctx, tenant, d, search, plan.Plan, "EXPLAIN (COSTS off) ")
 }
 
 // TestPlans holds each search to its plan, as tars_app and without statistics:

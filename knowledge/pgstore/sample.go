@@ -51,26 +51,19 @@ func (s *Store) RecallStats() RecallStats {
 
 // offerSample takes a share of the searches that an index answered, and of those
 // that are exact because it answered badly. It never waits.
-func (s *Store) offerSample(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, plan knowledge.Plan) {
-	if s.options.RecallShare == 0 || d.main == noMain || search.Exact || search.Ef > 0 || search.MaxScan > 0 || s.samples.random() >= s.options.RecallShare {
+func (s *Store) offerSample(tenant knowledge.TenantID, d definition, search knowledge.Search, by planned) {
+	measurable := d.main != noMain && !search.Exact && search.Ef == 0 && search.MaxScan == 0 && (!isExact(by.Method) || by.tuning.exact)
+	if s.options.RecallShare == 0 || !measurable || s.samples.random() >= s.options.RecallShare {
 		return
 	}
-	e := estimate{known: plan.Estimated, rows: plan.Rows, total: 1}
-	if e.known {
-		var err error
-		if e, err = s.estimate(ctx, tenant, d, search.Filter); err != nil { // remembered since it was planned
-			return
-		}
+	ann := by.Plan
+	if isExact(by.Method) { // what it would have been
+		ann = s.annPlan(search, by.estimate, by.tuning)
+		ann.Estimated, ann.Rows, ann.Selectivity = by.Estimated, by.Rows, by.Selectivity
 	}
-	t, err := s.tuningOf(ctx, tenant, d, search, e)
-	if err != nil || isExact(plan.Method) && !t.exact {
-		return
-	}
-	ann := s.annPlan(search, e, t)
-	ann.Estimated, ann.Rows, ann.Selectivity = plan.Estimated, plan.Rows, plan.Selectivity
 	search.Explain, search.Vectors = false, false
 	select {
-	case s.samples.queue <- sample{tenant: tenant, d: d, search: search, plan: ann, tuning: t}:
+	case s.samples.queue <- sample{tenant: tenant, d: d, search: search, plan: ann, tuning: by.tuning}:
 	default:
 		s.samples.dropped.Add(1)
 	}

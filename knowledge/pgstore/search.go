@@ -24,16 +24,16 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		if err != nil {
 			return false, err
 		}
-		found, current, err = s.searchAs(ctx, tenant, d, search, plan)
+		found, current, err = s.searchAs(ctx, tenant, d, search, plan.Plan)
 		if err != nil || !current {
 			return current, err
 		}
 		if len(found.Matches) < search.Limit && !isExact(plan.Method) {
-			if found, current, err = s.searchShort(ctx, tenant, d, search, found); err != nil || !current {
+			if found, current, err = s.searchShort(ctx, tenant, d, search, plan, found); err != nil || !current {
 				return current, err
 			}
 		}
-		s.offerSample(ctx, tenant, d, search, plan)
+		s.offerSample(tenant, d, search, plan)
 		if search.Explain {
 			found.Plan.Explained, err = s.explainSearch(ctx, tenant, d, search, found.Plan)
 		}
@@ -48,21 +48,13 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 // searchShort goes on where an index found too few: it gave up, or there are no
 // more. Where comparing all is affordable that tells which; otherwise, or when the
 // caller bounded the scan, found is short.
-func (s *Store) searchShort(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, found knowledge.Found) (knowledge.Found, bool, error) {
-	e := estimate{known: found.Plan.Estimated, rows: found.Plan.Rows}
-	if e.known && search.MaxScan == 0 {
-		// Remembered since it was planned.
-		var err error
-		if e, err = s.estimate(ctx, tenant, d, search.Filter); err != nil {
-			return found, false, err
-		}
-	}
-	method, cost := exactMethod(d, e, !search.Filter.IsZero())
+func (s *Store) searchShort(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, by planned, found knowledge.Found) (knowledge.Found, bool, error) {
+	method, cost := exactMethod(d, by.estimate, !search.Filter.IsZero())
 	if search.MaxScan > 0 || cost > affordable {
 		found.Short = true
 		return found, true, nil
 	}
-	plan := found.Plan
+	plan := by.Plan
 	plan.Method, plan.Ef, plan.MaxScan = method, 0, 0
 	return s.searchAs(ctx, tenant, d, search, plan)
 }
