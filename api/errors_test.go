@@ -55,6 +55,10 @@ func (f *failing) DeleteCollection(context.Context, knowledge.TenantID, knowledg
 	return f.get()
 }
 
+func (f *failing) Health(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Health, error) {
+	return knowledge.Health{}, f.get()
+}
+
 func (f *failing) Record(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.RecordID) (knowledge.Record, error) {
 	return knowledge.Record{}, f.get()
 }
@@ -196,7 +200,7 @@ func (f *failing) Watch(context.Context, knowledge.TenantID, jobs.Job) (jobs.Job
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
-		s.Tenants, s.Collections, s.Names, s.Records, s.Writer, s.Engine = f, f, f, failingStore{f}, f, f
+		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
 		s.Importer = failingImporter{f}
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f

@@ -543,6 +543,24 @@ type Answer struct {
 // AnyJSON Any JSON value.
 type AnyJSON = json.RawMessage
 
+// BucketRecall defines model for BucketRecall.
+type BucketRecall struct {
+	// Bucket `unfiltered`, `from_10_percent`, `from_1_percent` or `below_1_percent`, by the estimate of `plan`.
+	Bucket string `json:"bucket"`
+
+	// Ef Searches that name no `ef` keep at least so many candidates; 0 when nothing was changed.
+	Ef int `json:"ef"`
+
+	// Exact They compare all instead, where that can be afforded.
+	Exact bool `json:"exact"`
+
+	// Recall Recall@k, an average in which the latest samples count most; not given without samples.
+	Recall *float64 `json:"recall,omitempty"`
+
+	// Samples Since `ef` or `exact` last changed.
+	Samples int64 `json:"samples"`
+}
+
 // BudgetUse The budget that a call used up, or waited for in vain.
 type BudgetUse struct {
 	Allowed int64 `json:"allowed"`
@@ -670,6 +688,27 @@ type CollectionAliasTarget = body.CollectionAliasTarget
 // CollectionDefinition defines model for CollectionDefinition.
 type CollectionDefinition = body.CollectionDefinition
 
+// CollectionHealth defines model for CollectionHealth.
+type CollectionHealth struct {
+	// IndexBytes Of all the collection's own indexes.
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Recall By the share of the records that pass the filter, where something was measured.
+	Recall       []BucketRecall `json:"recall"`
+	RecallTarget float64        `json:"recall_target"`
+	Records      int64          `json:"records"`
+
+	// Tier `shared`: among other small collections, and every search compares all vectors. `own`: a place and an index
+	// of its own. New tiers may be added.
+	Tier string `json:"tier"`
+
+	// Waiting Those that are not indexed yet and are compared one by one.
+	Waiting int64 `json:"waiting"`
+
+	// Warnings For people.
+	Warnings []string `json:"warnings"`
+}
+
 // CollectionList defines model for CollectionList.
 type CollectionList struct {
 	Collections []Collection `json:"collections"`
@@ -766,6 +805,21 @@ type EstimateMethod string
 // EstimateRequest defines model for EstimateRequest.
 type EstimateRequest = body.EstimateRequest
 
+// Explained What carrying out the search once more took, with `explain`.
+type Explained struct {
+	ExecutionMs float64 `json:"execution_ms"`
+	PlanningMs  float64 `json:"planning_ms"`
+
+	// Rows Records that the database looked at.
+	Rows int64 `json:"rows"`
+
+	// Text The database's own plan, for people. It may change with any version.
+	Text string `json:"text"`
+
+	// WaitingRows Those of them that wait to be indexed and were compared one by one.
+	WaitingRows int64 `json:"waiting_rows"`
+}
+
 // Field defines model for Field.
 type Field struct {
 	// Name Top-level key of the metadata.
@@ -787,8 +841,19 @@ type FieldName = string
 // FieldType A string, a list of strings, a number, true or false, or a time as in RFC 3339.
 type FieldType string
 
-// Filter A condition on the top level of the metadata. A comparison with a member that a record lacks, or whose value
-// is of another type, is false. At most 16 levels and 256 terms.
+// Filter A condition on the top level of the metadata, or on the text. A comparison (`eq`, `in`, `gt`, `gte`, `lt`,
+// `lte`, `contains`, `match`) is false for a record that lacks the field, has it null, or has a value of another
+// type there; so `not` of it is true, and so is `ne`. Numbers compare with numbers, strings with strings by code
+// point.
+//
+// With a field that the collection declares, a value must be of the field's type, or the request is refused: a
+// `datetime` compares as an instant and needs a time as in RFC 3339, and a comparison with `keywords` is true
+// when it is for one of the elements. Declared fields are found by an index once the collection is large;
+// others are looked at record by record, which a large collection marks in `plan`, or refuses if its server
+// is set so.
+//
+// At most 16 levels, 256 terms, and 256 KiB where each value counts 8 bytes and strings and names their length
+// more.
 type Filter = json.RawMessage
 
 // Import defines model for Import.
@@ -1020,6 +1085,12 @@ type LegPlan struct {
 	Method string  `json:"method"`
 	Short  bool    `json:"short"`
 	TookMs float64 `json:"took_ms"`
+
+	// Unindexed As in `Plan`.
+	Unindexed *[]string `json:"unindexed,omitempty"`
+
+	// Warnings For people.
+	Warnings *[]string `json:"warnings,omitempty"`
 }
 
 // LegScore How one leg saw the record.
@@ -1113,10 +1184,32 @@ type PatchedRecord struct {
 
 // Plan How the search was carried out.
 type Plan struct {
+	// Ef Candidates kept, of an HNSW search.
 	Ef *int `json:"ef,omitempty"`
 
-	// Method `exact`, `hnsw` or `hnsw-iterative`.
+	// EstimatedRows Records that pass the filter, by the statistics of the declared fields; an upper bound where other fields are in it.
+	EstimatedRows *int64 `json:"estimated_rows,omitempty"`
+
+	// Explained What carrying out the search once more took, with `explain`.
+	Explained *Explained `json:"explained,omitempty"`
+
+	// MaxScan Entries of the index looked at, at most.
+	MaxScan *int `json:"max_scan,omitempty"`
+
+	// Method `exact`: all vectors were compared. `exact-filtered`: all vectors of the records that pass the filter, which
+	// the indexes of declared fields found. `hnsw`: by the vector index. `hnsw-iterative`: by the vector index,
+	// again and again until enough records passed the filter. Records that are not indexed yet are compared one
+	// by one whatever the method. New methods may be added.
 	Method string `json:"method"`
+
+	// Selectivity The share of the records that pass, by the same estimate.
+	Selectivity *float64 `json:"selectivity,omitempty"`
+
+	// Unindexed Fields of the filter that the collection does not declare and that were looked at record by record.
+	Unindexed *[]string `json:"unindexed,omitempty"`
+
+	// Warnings For people.
+	Warnings *[]string `json:"warnings,omitempty"`
 }
 
 // Plugin defines model for Plugin.
@@ -1506,8 +1599,19 @@ type View struct {
 	// `plugins`; an empty list in the query calls none. Those of a view go before those of its collection.
 	Defaults Defaults `json:"defaults"`
 
-	// Filter A condition on the top level of the metadata. A comparison with a member that a record lacks, or whose value
-	// is of another type, is false. At most 16 levels and 256 terms.
+	// Filter A condition on the top level of the metadata, or on the text. A comparison (`eq`, `in`, `gt`, `gte`, `lt`,
+	// `lte`, `contains`, `match`) is false for a record that lacks the field, has it null, or has a value of another
+	// type there; so `not` of it is true, and so is `ne`. Numbers compare with numbers, strings with strings by code
+	// point.
+	//
+	// With a field that the collection declares, a value must be of the field's type, or the request is refused: a
+	// `datetime` compares as an instant and needs a time as in RFC 3339, and a comparison with `keywords` is true
+	// when it is for one of the elements. Declared fields are found by an index once the collection is large;
+	// others are looked at record by record, which a large collection marks in `plan`, or refuses if its server
+	// is set so.
+	//
+	// At most 16 levels, 256 terms, and 256 KiB where each value counts 8 bytes and strings and names their length
+	// more.
 	Filter    Filter      `json:"filter"`
 	Hidden    []FieldName `json:"hidden"`
 	UpdatedAt time.Time   `json:"updated_at"`
@@ -1916,6 +2020,9 @@ type ServerInterface interface {
 	// ExportRecords Read all records as a stream
 	// (GET /v1/collections/{collection}/export)
 	ExportRecords(ctx echo.Context, collection PathCollection) error
+	// GetCollectionHealth See how well a collection's searches are served
+	// (GET /v1/collections/{collection}/health)
+	GetCollectionHealth(ctx echo.Context, collection PathCollection) error
 	// ImportRecords Write records from a stream
 	// (POST /v1/collections/{collection}/import)
 	ImportRecords(ctx echo.Context, collection PathCollection, params ImportRecordsParams) error
@@ -2449,6 +2556,22 @@ func (w *ServerInterfaceWrapper) ExportRecords(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ExportRecords(ctx, collection)
+	return err
+}
+
+// GetCollectionHealth converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCollectionHealth(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCollectionHealth(ctx, collection)
 	return err
 }
 
@@ -3214,6 +3337,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/collections/:collection", wrapper.PatchCollection, options.OperationMiddlewares["patchCollection"]...)
 	router.PUT(options.BaseURL+"/v1/collections/:collection", wrapper.PutCollection, options.OperationMiddlewares["putCollection"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/export", wrapper.ExportRecords, options.OperationMiddlewares["exportRecords"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/health", wrapper.GetCollectionHealth, options.OperationMiddlewares["getCollectionHealth"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/import", wrapper.ImportRecords, options.OperationMiddlewares["importRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/records", wrapper.PutRecords, options.OperationMiddlewares["putRecords"]...)
 	router.DELETE(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.DeleteRecord, options.OperationMiddlewares["deleteRecord"]...)
@@ -3757,6 +3881,28 @@ func (response ExportRecords200ApplicationxNdjsonResponse) VisitExportRecordsRes
 			return err
 		}
 	}
+}
+
+type GetCollectionHealthRequestObject struct {
+	Collection PathCollection `json:"collection"`
+}
+
+type GetCollectionHealthResponseObject interface {
+	VisitGetCollectionHealthResponse(w http.ResponseWriter) error
+}
+
+type GetCollectionHealth200JSONResponse CollectionHealth
+
+func (response GetCollectionHealth200JSONResponse) VisitGetCollectionHealthResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ImportRecordsRequestObject struct {
@@ -4558,6 +4704,9 @@ type StrictServerInterface interface {
 	// ExportRecords Read all records as a stream
 	// (GET /v1/collections/{collection}/export)
 	ExportRecords(ctx context.Context, request ExportRecordsRequestObject) (ExportRecordsResponseObject, error)
+	// GetCollectionHealth See how well a collection's searches are served
+	// (GET /v1/collections/{collection}/health)
+	GetCollectionHealth(ctx context.Context, request GetCollectionHealthRequestObject) (GetCollectionHealthResponseObject, error)
 	// ImportRecords Write records from a stream
 	// (POST /v1/collections/{collection}/import)
 	ImportRecords(ctx context.Context, request ImportRecordsRequestObject) (ImportRecordsResponseObject, error)
@@ -5314,6 +5463,31 @@ func (sh *strictHandler) ExportRecords(ctx echo.Context, collection PathCollecti
 		return err
 	} else if validResponse, ok := response.(ExportRecordsResponseObject); ok {
 		return validResponse.VisitExportRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCollectionHealth operation middleware
+func (sh *strictHandler) GetCollectionHealth(ctx echo.Context, collection PathCollection) error {
+	var request GetCollectionHealthRequestObject
+
+	request.Collection = collection
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCollectionHealth(ctx.Request().Context(), request.(GetCollectionHealthRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCollectionHealth")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCollectionHealthResponseObject); ok {
+		return validResponse.VisitGetCollectionHealthResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

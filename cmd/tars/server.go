@@ -82,7 +82,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	if srv.keys, err = tenancy.NewKeys(srv.directory, s.ring, s.adminKey); err != nil {
 		return srv, err
 	}
-	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, pgstore.Options{})
+	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, storeOptions(c))
 	if srv.runner, err = srv.newRunner(c); err != nil {
 		return srv, err
 	}
@@ -92,11 +92,14 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	writer := &ingest.Writer{Store: srv.store, Embedders: embedders}
 	metrics := api.NewMetrics()
 	metrics.RegisterCells(srv.cellStats)
+	metrics.RegisterRecall(func() api.RecallStats { return api.RecallStats(srv.store.RecallStats()) })
 	metrics.RegisterJobs(srv.jobCounts)
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
 		Tenants:     srv.keys,
-		Collections: srv.store, Names: srv.store,
+		Collections: srv.store,
+		Names:       srv.store,
+		Health:      srv.store,
 		Records:     srv.store,
 		Writer:      writer,
 		Importer:    &ingest.Importer{Store: srv.store, Writer: writer},
@@ -112,6 +115,18 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		return srv, err
 	}
 	return srv, srv.listen(ctx, handler, metrics)
+}
+
+// storeOptions are the settings of the store.
+func storeOptions(c *serverConfig) pgstore.Options {
+	rows := c.UnindexedRows
+	if rows == 0 {
+		rows = -1
+	}
+	return pgstore.Options{
+		Unindexed: pgstore.UnindexedPolicy(c.Unindexed), UnindexedRows: rows,
+		RecallShare: c.RecallSample, RecallBudget: c.RecallBudget,
+	}
 }
 
 // startHost starts what runs guests: cells, and the host above them.
@@ -231,6 +246,10 @@ func (srv *server) run(outer context.Context, beside func(context.Context) error
 		serve(srv.metrics, srv.second)
 	}
 	srv.logger.Info("serving", "url", srv.url(), "isolation", srv.host.Tier().String(), "grade", srv.host.Grade())
+	g.Go(func() error {
+		srv.store.MeasureRecall(ctx, func(err error) { srv.logger.Warn("background work", "error", err) })
+		return nil
+	})
 	g.Go(func() error { return srv.noteUse(ctx) })
 	g.Go(func() error { return srv.tendTouched(ctx) })
 	stop := make(chan struct{})

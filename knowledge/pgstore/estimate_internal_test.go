@@ -1,0 +1,103 @@
+package pgstore
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tars-project/tars/knowledge"
+)
+
+// TestEstimatesAreRemembered: for a minute, by collection, generation and filter,
+// and so many at most.
+func TestEstimatesAreRemembered(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	x := newEstimates(func() time.Time { return now })
+	d := definition{id: 1, generation: 1}
+	moved := definition{id: 1, generation: 2}
+	key := func(d definition, f knowledge.Filter) estimateKey {
+		k, err := estimateKeyOf(d, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	f, g := is("a", knowledge.OpEq, 1.0), is("a", knowledge.OpEq, "1")
+	want := estimate{known: true, rows: 7, total: 9, served: true}
+	x.remember(key(d, f), want)
+	if got, ok := x.recall(key(d, f)); !ok || got != want {
+		t.Errorf("recall = %+v, %v, want what was remembered", got, ok)
+	}
+	for name, other := range map[string]estimateKey{
+		"another filter": key(d, g), "after a move": key(moved, f), "another collection": key(definition{id: 2, generation: 1}, f), "no filter": key(d, knowledge.Filter{}),
+	} {
+		if got, ok := x.recall(other); ok {
+			t.Errorf("%s: recall = %+v, want none", name, got)
+		}
+	}
+	now = now.Add(estimateLife)
+	if got, ok := x.recall(key(d, f)); ok {
+		t.Errorf("recall after a minute = %+v, want none", got)
+	}
+	for i := range maxEstimates + 10 {
+		x.remember(key(definition{id: int64(i)}, f), want)
+	}
+	if len(x.known) > maxEstimates {
+		t.Errorf("remembers %d, want at most %d", len(x.known), maxEstimates)
+	}
+}
+
+// TestChoiceByCost walks over the sizes of a filter's share: few are compared all,
+// as an index of a declared field finds them, many are found by the vector index,
+// which keeps the more candidates the fewer pass; and there is one turning point.
+func TestChoiceByCost(t *testing.T) {
+	s := &Store{options: Options{}.withDefaults()}
+	d := definition{Collection: knowledge.Collection{Embedder: knowledge.EmbedderInfo{Dimension: 100}}, main: 1000, bytes: 150 << 20}
+	const total = 340_000
+	search := knowledge.Search{Limit: 10, Filter: is("n", knowledge.OpLt, 1.0)}
+	turned, lastEf := false, knowledge.MaxEf
+	for rows := int64(10); rows <= total; rows = rows*3/2 + 1 {
+		plan := s.choose(d, search, estimate{known: true, rows: rows, total: total, served: true}, tuning{})
+		switch {
+		case plan.Method == methodIterative:
+			if plan.Ef > lastEf || plan.Ef < s.options.Ef || plan.MaxScan < 4*plan.Ef {
+				t.Errorf("%d rows: plan %+v, want ef falling to %d and a scan of at least 4 times as many", rows, plan, s.options.Ef)
+			}
+			turned, lastEf = true, plan.Ef
+		case turned || plan.Method != methodFiltered:
+			t.Errorf("%d rows: plan %+v, want %s up to some share and %s from there", rows, plan, methodFiltered, methodIterative)
+		}
+	}
+	if !turned {
+		t.Error("no share of rows was found by the vector index")
+	}
+	// Where all can be compared in the end, the scan costs no more than that; where
+	// it cannot, it goes far.
+	search.Filter = is("undeclared", knowledge.OpEq, 1.0)
+	near := s.choose(d, search, estimate{}, tuning{})
+	if limit := int(scanCost(d) / entryCost(d)); scanCost(d) <= affordable && near.MaxScan > max(limit, 4*near.Ef) {
+		t.Errorf("plan = %+v, want a scan of at most %d", near, limit)
+	}
+	large := d
+	large.bytes = 10 << 30
+	if far := s.choose(large, search, estimate{}, tuning{}); far.MaxScan < minScan {
+		t.Errorf("plan of 10 GiB = %+v, want a scan of at least %d", far, minScan)
+	}
+	search.Filter = is("n", knowledge.OpLt, 1.0)
+	// What no index serves is not found by one.
+	if plan := s.choose(d, search, estimate{known: true, rows: 10, total: total}, tuning{}); plan.Method == methodFiltered {
+		t.Errorf("plan = %+v, want no index of a declared field", plan)
+	}
+	// What recall called for.
+	search.Filter = knowledge.Filter{}
+	if plan := s.choose(d, search, estimate{}, tuning{ef: 300}); plan.Method != methodHNSW || plan.Ef != 300 {
+		t.Errorf("plan = %+v, want ef 300", plan)
+	}
+	d.bytes = 100 << 20
+	if plan := s.choose(d, search, estimate{}, tuning{ef: 1000, exact: true}); plan.Method != methodExact {
+		t.Errorf("plan = %+v, want it exact", plan)
+	}
+	d.bytes = 10 << 30
+	if plan := s.choose(d, search, estimate{}, tuning{ef: 1000, exact: true}); plan.Method != methodHNSW || plan.Ef != 1000 {
+		t.Errorf("plan of 10 GiB = %+v, want the index with ef 1000: exact cannot be afforded", plan)
+	}
+}
