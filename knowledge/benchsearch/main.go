@@ -35,7 +35,7 @@ type options struct {
 	commit     string
 	short      bool
 	hold       bool
-	words      int
+	rows       int
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
@@ -50,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.commit, "commit", "unknown", "what was built")
 	flags.BoolVar(&o.short, "short", false, "take less than a minute: the same figures from less data and fewer samples")
 	flags.BoolVar(&o.hold, "hold", false, "load the words, say how to reach the server and the database, and wait: for profiling")
-	flags.IntVar(&o.words, "words", 0, "how many words; 0 for all, with -short for 20,000")
+	flags.IntVar(&o.rows, "rows", 0, "most vectors of a dataset, queries too; 0 for all")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -111,12 +111,12 @@ type effort struct {
 }
 
 func effortOf(o options) effort {
-	e := effort{words: o.words, clusters: 101_000, tenantRows: 50_000, live: 5_000, rounds: 5, lasts: 3 * time.Second, open: 20 * time.Second, queries: queries, slow: 200, batch: 5_000}
+	e := effort{words: gloveWords, clusters: 101_000, tenantRows: 50_000, live: 5_000, rounds: 5, lasts: 2 * time.Second, open: 20 * time.Second, queries: queries, slow: 200, batch: 5_000}
 	if o.short {
 		e = effort{words: 20_000, clusters: 5_000, tenantRows: 5_000, live: 500, rounds: 2, lasts: 100 * time.Millisecond, open: time.Second, queries: 200, slow: 40, batch: 1_000}
-		if o.words > 0 {
-			e.words = o.words
-		}
+	}
+	if o.rows > 0 {
+		e.words, e.clusters = min(e.words, o.rows), min(e.clusters, o.rows)
 	}
 	return e
 }

@@ -42,6 +42,9 @@ func (r row) String() string {
 		r.Dataset, r.Layer, r.Loop, r.Clients, r.Rate, r.P50, r.P95, r.P99, r.ClientMS, r.ServerMS, r.PostgresMS, 100*r.Foreign, r.ByID, r.Short, r.Samples, r.Errors+r.Late, r.First)
 }
 
+// cpu is the processor time of a search, in ms, client's, server's and database's.
+func (r row) cpu() float64 { return r.ClientMS + r.ServerMS + r.PostgresMS }
+
 // rounds measures layers in turns, so that noise of the machine hits all alike.
 type rounds struct {
 	n      int

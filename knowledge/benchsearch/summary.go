@@ -16,14 +16,21 @@ type summary struct {
 	Ingest         float64 `json:"ingest_rows_per_s"`
 	Errors         int     `json:"errors"` // of everything over REST: failed searches and batches, and searches that were due and not sent
 
-	ErrorRate       float64         `json:"error_rate"` // of the searches over REST
-	RecallPgx       float64         `json:"recall_at_10_pgx"`
-	RecallHalf      float64         `json:"recall_at_10_pgx_half"`
-	Half            float64         `json:"qps_pgx_half"`
-	RatioHalf       float64         `json:"ratio_rest_vs_pgx_half"`
-	RatioPgbench    float64         `json:"ratio_pgx_vs_pgbench"`
-	RESTBytes       float64         `json:"qps_rest_base64"`
-	RatioBytes      float64         `json:"ratio_rest_base64_vs_pgx"`
+	ErrorRate    float64 `json:"error_rate"` // of the searches over REST
+	RecallPgx    float64 `json:"recall_at_10_pgx"`
+	RecallHalf   float64 `json:"recall_at_10_pgx_half"`
+	Half         float64 `json:"qps_pgx_half"`
+	RatioHalf    float64 `json:"ratio_rest_vs_pgx_half"`
+	RatioPgbench float64 `json:"ratio_pgx_vs_pgbench"`
+	RESTBytes    float64 `json:"qps_rest_base64"`
+	RatioBytes   float64 `json:"ratio_rest_base64_vs_pgx"`
+	// What the ratio would be on a machine that does nothing else: of the processor
+	// time of a search, all processes together, at the headline's clients.
+	CPURatio     float64 `json:"cpu_ratio_rest_vs_pgx"`
+	CPURatioHalf float64 `json:"cpu_ratio_rest_vs_pgx_half"`
+
+	Foreign         float64         `json:"foreign_cpu_share"` // what others had of the machine meanwhile
+	Rows            int             `json:"rows"`
 	RatioByClients  map[int]float64 `json:"ratio_rest_vs_pgx_by_clients"`
 	OpenP99         float64         `json:"open_loop_p99_ms"` // at 70 % of qps_rest
 	TenantsRate     float64         `json:"qps_tenants"`
@@ -62,6 +69,7 @@ func summarise(r *report) (s summary, err error) {
 	s.Recall, s.Short, s.REST, s.P95, s.P99 = rest.ByID, rest.Short, rest.Rate, rest.P95, rest.P99
 	s.Pgx, s.RecallPgx, s.Ratio = pgx.Rate, pgx.ByID, ratio(rest, pgx)
 	s.Half, s.RecallHalf, s.RatioHalf = half.Rate, half.ByID, ratio(rest, half)
+	s.CPURatio, s.CPURatioHalf, s.Foreign = round(pgx.cpu()/rest.cpu()), round(half.cpu()/rest.cpu()), rest.Foreign
 	s.RESTBytes, s.RatioBytes = bytes.Rate, ratio(bytes, pgx)
 	s.Pgbench, s.RatioPgbench = words(layerPgbench).Rate, ratio(pgx, words(layerPgbench))
 	s.RatioByClients = map[int]float64{}
@@ -110,6 +118,7 @@ func (s *summary) fromIngest(r *report) {
 	}
 	for _, x := range r.Loaded {
 		if x.Dataset == datasetWords {
+			s.Rows = x.Rows
 			s.Copy, s.CopyLive, s.Build = x.Copy, x.CopyLive, x.Build
 		}
 	}
