@@ -65,7 +65,7 @@ func (b bench) layers(ctx context.Context, d *dataset, t table, right truth, cli
 		byNumber  bool
 		outside   func(context.Context, int, time.Duration) (load.Result, error)
 	}{
-		{layerPgbench, pgbenchOfPgx, true, (&pgbench{program, b.db, t, b.dir, 0}).run},
+		{layerPgbench, pgbenchOfPgx, true, (&pgbench{program, b.db, t, b.dir, map[int]float64{}}).run},
 		{layerPgx, selectSQL, false, nil},
 		{layerPgxHalf, selectHalfSQL, false, nil},
 	} {

@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -65,10 +66,13 @@ func run(args []string, stdout, stderr io.Writer) error {
 		o.cache = filepath.Join(o.cache, "tars-bench")
 	}
 	r, err := measure(ctx, o, stdout)
-	if err != nil || o.hold {
-		return err
+	if err != nil {
+		return errors.Join(err, r.keep(o.raw)) // what there is of an hour's run
 	}
-	return r.write(o, stdout)
+	if o.hold {
+		return nil
+	}
+	return errors.Join(r.keep(o.raw), r.print(stdout))
 }
 
 // report is everything that was measured.
@@ -172,7 +176,7 @@ func measure(ctx context.Context, o options, log io.Writer) (r *report, err erro
 	sets = append(sets, newDataset(datasetClusters, 384, clustersEf, clustered(e.clusters, 384)))
 	for _, d := range sets {
 		if err := b.measure(ctx, d, e, r, log); err != nil {
-			return nil, fmt.Errorf("%s: %w", d.name, err)
+			return r, fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
 	r.Summary, err = summarise(r)
@@ -224,21 +228,24 @@ func peers() map[string]string {
 	return versions
 }
 
-// write keeps all figures, if it was told where, and prints the last line.
-func (r *report) write(o options, stdout io.Writer) error {
-	if o.raw != "" {
-		b, err := json.MarshalIndent(r, "", " ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(o.raw, append(b, '\n'), 0o644); err != nil {
-			return err
-		}
+// keep writes all figures to a file, if it is named and there are any.
+func (r *report) keep(file string) error {
+	if r == nil || file == "" {
+		return nil
 	}
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
+}
+
+// print writes the last line.
+func (r *report) print(w io.Writer) error {
 	line, err := json.Marshal(r.Summary)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(stdout, string(line))
+	_, err = fmt.Fprintln(w, string(line))
 	return err
 }

@@ -23,9 +23,12 @@ type pgbench struct {
 	program string
 	db      *database
 	table   table
-	dir     string  // for its script and its logs
-	rate    float64 // of the last run; 0 before the first
+	dir     string          // for its script and its logs
+	rates   map[int]float64 // of the last run, by clients
 }
+
+// firstRate is what the first run goes by: low, for it only makes that run short.
+const firstRate = 100
 
 // run keeps clients busy for about so long: pgbench takes whole seconds or a
 // number of searches, which follows from the last run's rate.
@@ -44,10 +47,11 @@ func (p *pgbench) run(ctx context.Context, clients int, lasts time.Duration) (r 
 	if err != nil {
 		return r, err
 	}
-	if p.rate == 0 {
-		p.rate = 500
+	rate, known := p.rates[clients]
+	if !known {
+		rate = firstRate
 	}
-	each := max(10, int(p.rate*lasts.Seconds())/clients)
+	each := max(10, int(rate*lasts.Seconds())/clients)
 	cmd := exec.CommandContext(ctx, p.program, "-n", "-M", "prepared", "-f", script,
 		"-c", strconv.Itoa(clients), "-j", strconv.Itoa(min(clients, 2)), "-t", strconv.Itoa(each),
 		"-l", "--log-prefix="+filepath.Join(dir, "log"),
@@ -58,7 +62,7 @@ func (p *pgbench) run(ctx context.Context, clients int, lasts time.Duration) (r 
 		return r, fmt.Errorf("pgbench: %w: %s", err, out)
 	}
 	if r, err = readPgbench(dir, string(out)); err == nil {
-		p.rate = r.Rate()
+		p.rates[clients] = r.Rate()
 	}
 	return r, err
 }
