@@ -158,15 +158,19 @@ func kilobytes(name, field string) (int64, error) {
 }
 
 // usage is processor time by who took it.
-type usage struct{ client, server, postgres, machine time.Duration }
+type usage struct{ client, server, postgres, machine, wall time.Duration }
 
 // clocks are whose processor time is read.
 type clocks struct{ server, postgres int } // process ids
+
+// began is what wall clocks count from.
+var began = time.Now()
 
 // start reads the clocks, and stop reads them again and returns what was taken in
 // between. Reading takes a while, so this process's own clock is the last to be
 // read at the start, and the first at the end.
 func (c clocks) start() (u usage, err error) {
+	u.wall = time.Since(began)
 	if u.server, u.postgres, u.machine, err = c.others(); err != nil {
 		return u, err
 	}
@@ -179,7 +183,10 @@ func (c clocks) stop(started usage) (u usage, err error) {
 		return u, err
 	}
 	u.server, u.postgres, u.machine, err = c.others()
-	return usage{u.client - started.client, u.server - started.server, u.postgres - started.postgres, u.machine - started.machine}, err
+	return usage{
+		u.client - started.client, u.server - started.server, u.postgres - started.postgres, u.machine - started.machine,
+		time.Since(began) - started.wall,
+	}, err
 }
 
 func (c clocks) others() (server, postgres, machine time.Duration, err error) {

@@ -116,7 +116,7 @@ func (a *aggregate) add(r load.Result, u usage) {
 	if a.result.First == nil {
 		a.result.First = r.First
 	}
-	a.used = usage{a.used.client + u.client, a.used.server + u.server, a.used.postgres + u.postgres, a.used.machine + u.machine}
+	a.used = usage{a.used.client + u.client, a.used.server + u.server, a.used.postgres + u.postgres, a.used.machine + u.machine, a.used.wall + u.wall}
 }
 
 // openLoop offers a layer a constant rate, over at most so many clients.
@@ -155,7 +155,7 @@ func (m rounds) row(l *layer, clients int, loop string, offered float64, rates [
 		P50: ms(0.5), P95: ms(0.95), P99: ms(0.99),
 		Samples: len(a.result.Latencies), Errors: a.result.Errors, Late: a.result.Late, ErrorRate: a.result.ErrorRate(),
 		ClientMS: each(a.used.client), ServerMS: each(a.used.server), PostgresMS: each(a.used.postgres),
-		Foreign: round(a.used.foreign().Seconds() / (a.result.Took.Seconds() * float64(m.cores))),
+		Foreign: round(a.used.foreign().Seconds() / (a.used.wall.Seconds() * float64(m.cores))),
 		quality: l.quality,
 	}
 	if loop == "closed" {
