@@ -134,9 +134,18 @@ bench-vm: build $(BENCHVM_GUESTS) ## Compare plugins in cells with wazero, Extis
 	@cd $(BENCHVM) && CGO_ENABLED=1 go build -trimpath -o $(abspath $(BIN))/benchvm .
 	@$(BIN)/benchvm -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short,-raw docs/benchmarks/raw/vm.json -plot docs/benchmarks/vm.svg)
 
+# Another module, for the same reason; npm brings the vectors, once.
+BENCHSEARCH := knowledge/benchsearch
+
+.PHONY: bench-search
+bench-search: build ## Compare retrieval over REST with pgx, pgbench and Go; SHORT=1 takes a minute
+	@cd $(BENCHSEARCH) && go build -trimpath -o $(abspath $(BIN))/benchsearch .
+	@$(BIN)/benchsearch -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short,-raw docs/benchmarks/raw/search.json)
+
 .PHONY: check-bench
-check-bench: build $(BENCHVM_GUESTS) ## Vet and test what bench-vm is made of
+check-bench: build $(BENCHVM_GUESTS) ## Vet and test what bench-vm and bench-search are made of
 	cd $(BENCHVM) && CGO_ENABLED=1 go vet ./... && CGO_ENABLED=1 go test -race ./...
+	cd $(BENCHSEARCH) && CGO_ENABLED=1 go vet ./... && CGO_ENABLED=1 go test -race ./...
 
 # --- Docker --------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ func exportCollection(ctx context.Context, reader knowledge.Reader, c knowledge.
 type exportedRecord struct {
 	ID        string         `json:"id"`
 	Text      string         `json:"text,omitempty"`
-	VectorF32 []byte         `json:"vector_f32,omitempty"`
+	Vector    []byte         `json:"vector,omitempty"`
 	VectorF16 []byte         `json:"vector_f16,omitempty"`
 	Metadata  map[string]any `json:"metadata,omitempty"`
 	ExpiresAt *time.Time     `json:"expires_at,omitempty"`
@@ -214,7 +214,7 @@ func (e *exportWriter) record(r knowledge.Record, p knowledge.Precision) error {
 	if p == knowledge.Float16 {
 		out.VectorF16 = body.PackF16(r.Vector)
 	} else {
-		out.VectorF32 = body.PackF32(r.Vector)
+		out.Vector = body.PackF32(r.Vector)
 	}
 	e.count++
 	return e.line(out)

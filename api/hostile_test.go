@@ -75,6 +75,7 @@ func TestHostileVectors(t *testing.T) {
 		"1e39": `[1e39,1]`, "3.5e38": `[3.5e38,1]`, "1e400": `[1e400,1]`, "1e16": `[1e16,1]`, "zeros": `[0,0]`, "minus zeros": `[-0,-0.0]`, "denormals": `[1e-40,1e-45]`,
 		"one less": `[1]`, "one more": `[1,1,1]`, "empty": `[]`, "null in it": `[1,null]`, "null": `null`, "nested": `[[1,1]]`, "text": `"[1,1]"`, "texts": `["1","1"]`,
 		"bools": `[true,false]`, "object": `{"0":1}`, "hex": `[0x1,1]`, "plus": `[+1,1]`, "leading zero": `[01,1]`, "dot": `[.5,1]`,
+		"packed NaN": `"AACAPwAAwH8="`, "packed infinity": `"AACAfwAAgD8="`, "packed zeros": `"AAAAAAAAAAA="`, "packed, one less": `"AACAPw=="`, "packed, half a number": `"AACAPwAA"`,
 		"16,001": "[" + strings.Repeat("1,", 16_000) + "1]", "1,000,000": "[" + strings.Repeat("1,", 999_999) + "1]",
 	} {
 		w.wantStatus("record, "+what, w.call("POST", "/v1/collections/c/records", token, record(`"vector":`+v)), 400)
@@ -91,6 +92,7 @@ func TestHostileVectors(t *testing.T) {
 	} {
 		w.wantStatus("search, "+what, w.call("POST", "/v1/collections/c/search", token, search), 400)
 	}
+	w.wantStatus("search, packed", w.call("POST", "/v1/collections/c/search", token, `{"vector":"AACAPwAAAL8="}`), 200)
 	w.wantStatus("search, limit beyond the records", w.call("POST", "/v1/collections/c/search", token, `{"vector":[1,1],"limit":1000}`), 200)
 }
 

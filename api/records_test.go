@@ -68,8 +68,8 @@ func TestWriteModesOverREST(t *testing.T) {
 func TestPackedVectors(t *testing.T) {
 	w, token := vectorWorld(t)
 	const path = "/v1/collections/c/records"
-	w.wantStatus("f32", w.call("POST", path, token, `{"records":[{"id":"a","vector_f32":"AAAAgAEAAAA="},{"id":"b","vector_f16":"AIABPA=="}]}`), 400) // -0 and a denormal: length zero
-	w.wantStatus("f32", w.call("POST", path, token, `{"records":[{"id":"a","vector_f32":"AAAAgAAAgD8="},{"id":"b","vector_f16":"AYABPA=="}]}`), 200)
+	w.wantStatus("f32", w.call("POST", path, token, `{"records":[{"id":"a","vector":"AAAAgAEAAAA="},{"id":"b","vector_f16":"AIABPA=="}]}`), 400) // -0 and a denormal: length zero
+	w.wantStatus("f32", w.call("POST", path, token, `{"records":[{"id":"a","vector":"AAAAgAAAgD8="},{"id":"b","vector_f16":"AYABPA=="}]}`), 200)
 	a, err := w.store.Record(t.Context(), "acme", "c", "a")
 	if err != nil || math.Float32bits(a.Vector[0]) != 1<<31 || a.Vector[1] != 1 {
 		t.Errorf("Record(a).Vector = %v, %v, want -0 and 1", a.Vector, err)
@@ -79,13 +79,13 @@ func TestPackedVectors(t *testing.T) {
 		t.Errorf("Record(b).Vector = %v, %v, want -2^-24 and 1+2^-10", b.Vector, err)
 	}
 	for field, member := range map[string]string{
-		"vector_f32":    `"vector_f32":"AACAPwAA"`,     // 6 bytes
-		"vector_f32 ":   `"vector_f32":"AACAPwAAAD9="`, // bits beyond the end
-		"vector_f32  ":  `"vector_f32":"AACA-_AAAD8="`, // another alphabet
-		"vector_f16":    `"vector_f16":"ADwAOA"`,       // no padding
-		"vector_f32[1]": `"vector_f32":"AACAPwAAwH8="`, // NaN
-		"vector_f16[0]": `"vector_f16":"AHwAPA=="`,     // infinite
-		"vector":        `"vector_f16":"ADwAPA==","vector":[1,1]`,
+		"vector":        `"vector":"AACAPwAA"`,     // 6 bytes
+		"vector ":       `"vector":"AACAPwAAAD9="`, // bits beyond the end
+		"vector  ":      `"vector":"AACA-_AAAD8="`, // another alphabet
+		"vector_f16":    `"vector_f16":"ADwAOA"`,   // no padding
+		"vector[1]":     `"vector":"AACAPwAAwH8="`, // NaN
+		"vector_f16[0]": `"vector_f16":"AHwAPA=="`, // infinite
+		"vector   ":     `"vector_f16":"ADwAPA==","vector":[1,1]`,
 	} {
 		got := w.call("POST", path, token, `{"records":[{"id":"x",`+member+`}]}`)
 		w.wantStatus(member, got, 400)

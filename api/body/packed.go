@@ -5,26 +5,25 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/tars-project/tars/knowledge"
 )
 
 // packed reads a vector in base64, of components of 4 or 2 bytes.
 func (d *decoder) packed(size int) ([]float32, error) {
-	token, err := d.token('"')
+	text, err := d.text(1, base64.StdEncoding.EncodedLen(size*knowledge.MaxDimension))
 	if err != nil {
 		return nil, err
 	}
-	text := token.String()
-	if most := base64.StdEncoding.EncodedLen(size * knowledge.MaxDimension); len(text) > most {
-		return nil, knowledge.Invalid("", "has %d bytes; at most %d are allowed", len(text), most)
+	data, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+		return nil, knowledge.Invalid("", "is a string, but not base64 with padding and without line breaks")
 	}
-	data := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
-	n, err := base64.StdEncoding.Strict().Decode(data, []byte(text))
-	if err != nil || n == 0 || n%size != 0 {
-		return nil, knowledge.Invalid("", "is not base64 of 1 to %d components of %d bytes", knowledge.MaxDimension, size)
+	if len(data)%size != 0 {
+		return nil, knowledge.Invalid("", "is base64 of %d bytes; need %d for each component", len(data), size)
 	}
-	v := make([]float32, n/size)
+	v := make([]float32, len(data)/size)
 	for i := range v {
 		if size == 4 {
 			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
@@ -32,13 +31,13 @@ func (d *decoder) packed(size int) ([]float32, error) {
 			v[i] = fromHalf(binary.LittleEndian.Uint16(data[2*i:]))
 		}
 		if !(math.Abs(float64(v[i])) <= maxComponent) { // NaN too
-			return nil, knowledge.Invalid("["+strconv.Itoa(i)+"]", "is not finite or beyond ±%g", float64(maxComponent))
+			return nil, knowledge.Invalid("["+strconv.Itoa(i)+"]", "is not a finite number within ±%g", float64(maxComponent))
 		}
 	}
 	return v, nil
 }
 
-// PackF32 gives the bytes of a vector_f32.
+// PackF32 gives the bytes of a vector at single precision.
 func PackF32(v []float32) []byte {
 	data := make([]byte, 0, 4*len(v))
 	for _, x := range v {

@@ -82,17 +82,14 @@ func (d *decoder) recordMember(name string, r *givenRecord) (known bool, err err
 		r.ID, err = d.recordID()
 	case "text":
 		r.Text, err = d.text(0, knowledge.MaxText)
-	case "vector", "vector_f32", "vector_f16":
+	case "vector", "vector_f16":
 		if r.vector != "" {
 			return true, knowledge.Invalid("", "is given beside %s; need one of them", r.vector)
 		}
 		r.vector = name
-		switch name {
-		case "vector":
+		if name == "vector" {
 			r.Vector, err = d.vector()
-		case "vector_f32":
-			r.Vector, err = d.packed(4)
-		default:
+		} else {
 			r.Vector, err = d.packed(2)
 		}
 	case "metadata":

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,38 +13,6 @@ import (
 
 // maxDepth is how deeply a document that passes through as it is may be nested.
 const maxDepth = 32
-
-// vector reads components of single precision.
-func (d *decoder) vector() ([]float32, error) {
-	var v []float32
-	err := d.array(1, knowledge.MaxDimension, func(int) error {
-		token, err := d.token('0')
-		if err != nil {
-			return err
-		}
-		x, err := component(token)
-		v = append(v, x)
-		return err
-	})
-	return v, err
-}
-
-// component returns a number of single precision. One near the bound is looked at
-// again, for it may have been rounded to it.
-func component(token jsontext.Token) (float32, error) {
-	x, err := token.Float32()
-	if err == nil && -maxComponent < x && x < maxComponent {
-		return x, nil
-	}
-	if f, err := token.Float(); err != nil || math.Abs(f) > maxComponent {
-		return 0, knowledge.Invalid("", "is beyond ±%g", float64(maxComponent))
-	}
-	return x, nil
-}
-
-// maxComponent is the largest component that openapi.yaml admits, and
-// [knowledge.CheckVector] too.
-const maxComponent = 1e15
 
 // moment reads a time as in RFC 3339. Times before 1970 are refused, so that none
 // of them is mistaken for the zero time.

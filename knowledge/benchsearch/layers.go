@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tars-project/tars/cmd/tars/rest"
+	"github.com/tars-project/tars/knowledge/benchsearch/internal/load"
+)
+
+// Names of the layers.
+const (
+	layerBrute     = "brute force in Go"
+	layerPgbench   = "pgbench -M prepared"
+	layerPgx       = "pgx"
+	layerPgxHalf   = "pgx, half precision"
+	layerREST      = "REST"
+	layerRESTBytes = "REST, base64"
+	layerExact     = "REST, exact"
+	layerTenants   = "REST, 100 tenants"
+)
+
+// layerFiltered names the layer of a selectivity.
+func layerFiltered(below int32) string {
+	return fmt.Sprintf("REST, filter %g %%", 100*float64(below)/buckets)
+}
+
+// selectivities of the filters: buckets below these.
+var selectivities = []int32{1, 10, 100, 500}
+
+var (
+	allClients = []int{1, 2, 4, 8, 16} // for the words
+	twoSizes   = []int{1, headline}    // for the other datasets
+	oneSize    = []int{headline}
+)
+
+// headline is the number of clients that the last line speaks of: twice the cores
+// of a small machine, where every layer is saturated and none yet queues for long.
+const headline = 4
+
+// bench is what the layers of a run share.
+type bench struct {
+	db     *database
+	server *server
+	client *rest.Client // of the tenant that has the large collections
+	dir    string
+}
+
+func (b bench) clocks() clocks { return clocks{b.server.cmd.Process.Pid, b.db.pid} }
+
+// layers are the ways to search a dataset whose collection has its name.
+func (b bench) layers(ctx context.Context, d *dataset, t table, right truth, clients []int) ([]*layer, error) {
+	all := []*layer{{
+		name: layerBrute, clients: oneSize,
+		connect: func(context.Context) (searcher, error) { return &bruteClient{data: d}, nil },
+	}}
+	program, err := b.db.program("pgbench")
+	if err != nil {
+		return nil, fmt.Errorf("pgbench: %w", err)
+	}
+	for _, x := range []struct {
+		name, sql string
+		byNumber  bool
+		outside   func(context.Context, int, time.Duration) (load.Result, error)
+	}{
+		{layerPgbench, pgbenchOfPgx, true, (&pgbench{program, b.db, t, b.dir, map[int]float64{}}).run},
+		{layerPgx, selectSQL, false, nil},
+		{layerPgxHalf, selectHalfSQL, false, nil},
+	} {
+		size := slices.Max(clients)
+		if x.outside != nil {
+			size = 1 // for its answers alone
+		}
+		pool, err := b.db.open(ctx, size, d.ef)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &layer{
+			name: x.name, clients: clients, outside: x.outside, close: pool.Close,
+			connect: func(context.Context) (searcher, error) {
+				return &pgxClient{pool: pool, sql: t.sql(x.sql), data: d, byNumber: x.byNumber}, nil
+			},
+		})
+	}
+	all = append(all,
+		b.rest(layerREST, d, asNumbers, everything, false, clients),
+		b.rest(layerRESTBytes, d, asBase64, everything, false, clients),
+		b.rest(layerExact, d, asNumbers, everything, true, oneSize),
+	)
+	for _, below := range selectivities {
+		all = append(all, b.rest(layerFiltered(below), d, asNumbers, scope{below: below}, false, oneSize))
+	}
+	// Hybrid and batch searches come here when the server has them.
+	for _, l := range all {
+		l.data = d
+		if l.scopes == nil {
+			l.scopes = []scope{everything}
+		}
+		l.right = right[l.scopes[0]]
+	}
+	return all, nil
+}
+
+// rest is a layer of searches over REST.
+func (b bench) rest(name string, d *dataset, code coding, s scope, exact bool, clients []int) *layer {
+	requests := make([]request, d.count())
+	wants := topK
+	if s != everything {
+		wants = 0 // how many there are, and how many were found, is looked at apart
+	}
+	for n := range requests {
+		ef := d.ef
+		if exact {
+			ef = 0
+		}
+		requests[n] = newRequest(b.server.addr(), "/v1/collections/"+d.name+"/search", b.client.Token, code.search(d, n, ef, s, exact), wants)
+	}
+	return &layer{
+		name: name, clients: clients, scopes: []scope{s}, slow: exact || s != everything,
+		connect: func(ctx context.Context) (searcher, error) { return dialHTTP(ctx, b.server.addr(), requests) },
+	}
+}
+
+// bruteClient compares all rows, on one core. It implements searcher.
+type bruteClient struct{ data *dataset }
+
+// Ask implements load.Client.
+func (c *bruteClient) Ask(n int) error {
+	_, err := c.Rows(n)
+	return err
+}
+
+// Rows implements searcher.
+func (c *bruteClient) Rows(n int) ([]int32, error) {
+	found := compare(c.data, c.data.query(n), []scope{everything})
+	return found[0].rows(), nil
+}
+
+// Close implements load.Client.
+func (*bruteClient) Close() error { return nil }
