@@ -42,7 +42,7 @@ func (s Search) Validate(c Collection) error {
 type Match struct {
 	ID         RecordID
 	Collection CollectionName
-	Score      float64 // higher is nearer; its range is that of the [Metric]
+	Score      float64 // higher is nearer; its range is that of the [Metric], or BM25's, above 0
 	Text       string
 	Metadata   map[string]any
 	Version    int64
@@ -57,10 +57,11 @@ type Found struct {
 	// never set by an exact search.
 	Short bool
 	Plan  Plan
+	Words *WordsPlan // of a search by words that asked for it
 }
 
 // Plan says how a search was carried out.
 type Plan struct {
-	Method string // "exact", "hnsw" or "hnsw-iterative"
+	Method string // "exact", "hnsw" or "hnsw-iterative"; by words "words" or "words-exact"
 	Ef     int    // of the HNSW search; 0 when exact
 }

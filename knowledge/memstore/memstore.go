@@ -266,6 +266,9 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	matches = slices.Clone(matches[:min(len(matches), search.Limit)])
 	for i := range matches {
 		matches[i].Metadata = cloneObject(matches[i].Metadata)
+		if search.Vectors {
+			matches[i].Vector = slices.Clone(c.records[matches[i].ID].Vector)
+		}
 	}
 	return knowledge.Found{Matches: matches, Plan: knowledge.Plan{Method: "exact"}}, nil
 }

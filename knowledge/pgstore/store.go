@@ -24,9 +24,10 @@ import (
 
 // Options are the bounds of a [Store]. The zero value means the defaults.
 type Options struct {
-	MaxCollections int   // of one tenant; default 10,000
-	MaxPlaces      int   // collections with an index, of all tenants together; default 2,000: planning and locking grow with the number of partitions
-	ExactBelow     int64 // bytes of an indexed collection's table up to which a search compares all vectors all the same; default 4 MiB, negative: never
+	MaxCollections  int   // of one tenant; default 10,000
+	MaxPlaces       int   // collections with an index, of all tenants together; default 2,000: planning and locking grow with the number of partitions
+	ExactBelow      int64 // bytes of an indexed collection's table up to which a search compares all vectors all the same; default 4 MiB, negative: never
+	MaxFacetRecords int   // that a facet counts; default [knowledge.MaxFacetRecords]
 }
 
 func (o Options) withDefaults() Options {
@@ -40,6 +41,9 @@ func (o Options) withDefaults() Options {
 		// An exact scan of that much takes 1 to 2 ms, as long as the index
 		// takes, and it is exact.
 		o.ExactBelow = 4 << 20
+	}
+	if o.MaxFacetRecords == 0 {
+		o.MaxFacetRecords = knowledge.MaxFacetRecords
 	}
 	return o
 }

@@ -49,6 +49,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Identical", testIdentical},
 		{"Recall", testRecall},
 		{"Cancellation", testCancellation},
+		{"Words", testWords},
+		{"WordsRank", testWordsRank},
+		{"WordsChanges", testWordsChanges},
+		{"RefusedWords", testRefusedWords},
+		{"HostileWords", testHostileWords},
+		{"WordsAgree", testWordsAgree},
+		{"Facets", testFacets},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := open(t)
