@@ -152,6 +152,7 @@ LEFT JOIN (
 	FROM best
 	JOIN records r ON r.id = best.id
 	WHERE ` + liveSQL + `
+	  AND r.id = ANY (ARRAY(SELECT id FROM best))
 ) b ON true
 WHERE ` + currentSQL + `
 ORDER BY b.score DESC, b.id`
