@@ -19,6 +19,8 @@ type Collections interface {
 	PutCollection(ctx context.Context, tenant TenantID, c Collection) (stored Collection, created bool, err error)
 	// Collection returns the definition, or an error wrapping [ErrNotFound].
 	Collection(ctx context.Context, tenant TenantID, name CollectionName) (Collection, error)
+	// Definition is like Collection, but does not count the records.
+	Definition(ctx context.Context, tenant TenantID, name CollectionName) (Collection, error)
 	// ListCollections returns up to limit definitions, by name, those after
 	// the given name; an empty name means from the first. limit is positive.
 	ListCollections(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]Collection, error)

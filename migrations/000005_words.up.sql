@@ -27,7 +27,7 @@ CREATE TABLE lexeme_totals (
 	tenant_id  text COLLATE "C" NOT NULL,
 	placement  int PRIMARY KEY,
 	records    bigint NOT NULL,
-	lexemes    bigint NOT NULL, -- of all records together, each once a record
+	bytes      bigint NOT NULL, -- of all texts together
 	counted_at timestamptz NOT NULL DEFAULT now()
 );
 SELECT tars.protect('lexeme_totals');
@@ -158,8 +158,8 @@ BEGIN
 	IF owner IS NULL THEN
 		RETURN; -- nothing in it
 	END IF;
-	EXECUTE format('INSERT INTO lexeme_totals (tenant_id, placement, records, lexemes)
-		SELECT $1, $2, count(*), coalesce(sum(length(lexemes)), 0) FROM %I', leaf) USING owner, place;
+	EXECUTE format('INSERT INTO lexeme_totals (tenant_id, placement, records, bytes)
+		SELECT $1, $2, count(*), coalesce(sum(octet_length(text)), 0) FROM %I', leaf) USING owner, place;
 	INSERT INTO lexeme_counts (tenant_id, placement, lexeme, records)
 	SELECT owner, place, word, ndoc FROM ts_stat(format('SELECT lexemes FROM %I', leaf)) WHERE ndoc > 1;
 END $$;

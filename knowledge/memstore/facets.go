@@ -43,7 +43,7 @@ func (s *Store) Facets(ctx context.Context, tenant knowledge.TenantID, request k
 		all[i] = knowledge.FacetCounts{Field: f.Field}
 		have := map[any]int64{}
 		for r := range s.live(c) {
-			if admits(request.Filter, r.Metadata) {
+			if request.Filter.Admits(r.Metadata) {
 				all[i].Counted++
 				count(have, r.Metadata[f.Field])
 			}

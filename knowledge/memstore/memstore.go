@@ -128,6 +128,20 @@ func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name 
 	return s.describe(c), nil
 }
 
+// Definition implements [knowledge.Collections].
+func (s *Store) Definition(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
+	if err := ctx.Err(); err != nil {
+		return knowledge.Collection{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c, err := s.find(tenant, name)
+	if err != nil {
+		return knowledge.Collection{}, err
+	}
+	return c.Collection, nil
+}
+
 // ListCollections implements [knowledge.Collections].
 func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
 	if err := ctx.Err(); err != nil {
@@ -252,7 +266,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		if n++; n%cancelEvery == 0 && ctx.Err() != nil {
 			return knowledge.Found{}, ctx.Err()
 		}
-		if expired(r, now) || !admits(search.Filter, r.Metadata) {
+		if expired(r, now) || !search.Filter.Admits(r.Metadata) {
 			continue
 		}
 		matches = append(matches, knowledge.Match{

@@ -105,10 +105,10 @@ func (s *Store) SearchText(ctx context.Context, tenant knowledge.TenantID, searc
 	strict, loose := []knowledge.Match{}, []knowledge.Match{}
 	for _, t := range texts {
 		all, some := q.matches(t.words)
-		if !some && !all || !admits(search.Filter, t.Metadata) {
+		if !some && !all || !search.Filter.Admits(t.Metadata) {
 			continue
 		}
-		m := knowledge.Match{ID: t.ID, Collection: c.Name, Score: rank.score(t.words), Text: t.Text, Metadata: cloneObject(t.Metadata), Version: t.Version}
+		m := knowledge.Match{ID: t.ID, Collection: c.Name, Score: rank.score(t), Text: t.Text, Metadata: cloneObject(t.Metadata), Version: t.Version}
 		if search.Vectors {
 			m.Vector = slices.Clone(t.Vector)
 		}
@@ -147,22 +147,22 @@ type bm25 struct {
 	terms   []clause // rarest first
 	have    []int    // how many texts have each
 	texts   int
-	average float64 // of the distinct words of a text
+	average float64 // bytes of a text
 }
 
 func newBM25(texts []text, terms []clause) bm25 {
 	b := bm25{terms: slices.Clone(terms), texts: len(texts)}
-	distinct := 0
+	bytes := 0
 	have := map[string]int{}
 	for _, t := range texts {
-		distinct += len(counts(t.words))
+		bytes += len(t.Text)
 		for _, c := range terms {
 			if c.in(t.words) {
 				have[c.label()]++
 			}
 		}
 	}
-	b.average = float64(distinct) / float64(max(1, len(texts)))
+	b.average = max(1, float64(bytes)/float64(max(1, len(texts))))
 	slices.SortFunc(b.terms, func(x, y clause) int {
 		return cmp.Or(cmp.Compare(have[x.label()], have[y.label()]), cmp.Compare(x.label(), y.label()))
 	})
@@ -181,12 +181,12 @@ func (c clause) label() string {
 }
 
 // score is that of BM25 with k1 = 1.2 and b = 0.75, the length of a text being
-// the number of its distinct words. A prefix counts once.
-func (b bm25) score(words []string) (sum float64) {
-	n := counts(words)
+// its bytes. A prefix counts once.
+func (b bm25) score(t text) (sum float64) {
+	n := counts(t.words)
 	for i, c := range b.terms {
 		tf := n[c.words[0]]
-		if c.prefix && c.in(words) {
+		if c.prefix && c.in(t.words) {
 			tf = 1
 		}
 		if tf == 0 {
@@ -194,7 +194,7 @@ func (b bm25) score(words []string) (sum float64) {
 		}
 		have, all := float64(b.have[i]), float64(b.texts)
 		idf := math.Log(1 + (all-have+0.5)/(have+0.5))
-		sum += idf * 2.2 * float64(tf) / (float64(tf) + 1.2*(0.25+0.75*float64(len(n))/b.average))
+		sum += idf * 2.2 * float64(tf) / (float64(tf) + 1.2*(0.25+0.75*float64(len(t.Text))/b.average))
 	}
 	return sum
 }

@@ -81,7 +81,8 @@ func (s *Store) searchWords(ctx context.Context, tenant knowledge.TenantID, d de
 // terms find these, the vector if it is wanted, and what explains the search.
 //
 // A term's weight is that of BM25, from the number of records that have it: in the
-// write place counted now, in main as last counted. How often a text has a term
+// write place counted now, in main as last counted. The length of a text is its
+// bytes. How often a text has a term
 // follows from ts_rank, which for a single lexeme is a sum of 1/n² over its
 // places: @steps are these sums, which is cheaper than taking the tsvector apart.
 const wordsSQL = `
@@ -89,17 +90,17 @@ WITH q AS MATERIALIZED (
 	SELECT * FROM tars.words_question(@language::text::regconfig, @words, @prefixes, @phrases, @without_words, @without_prefixes, @without_phrases, @terms::int)
 ),
 w AS MATERIALIZED (
-	SELECT r.id, r.lexemes, coalesce(r.lexemes @@ q.every, false) AS every, r.lexemes @@ q.needed AS needed, %[1]s AS passes
+	SELECT r.id, octet_length(r.text) AS bytes, r.lexemes, coalesce(r.lexemes @@ q.every, false) AS every, r.lexemes @@ q.needed AS needed, %[1]s AS passes
 	FROM q, records r
 	WHERE ` + writeLiveSQL + `
 	  AND r.lexemes @@ q.either
 ),
 size AS MATERIALIZED (
 	SELECT w.records + coalesce(m.records, 0) AS records,
-		greatest(1, (w.lexemes + coalesce(m.lexemes, 0))::float8 / greatest(1, w.records + coalesce(m.records, 0))) AS length,
+		greatest(1, (w.bytes + coalesce(m.bytes, 0))::float8 / greatest(1, w.records + coalesce(m.records, 0))) AS bytes,
 		coalesce(m.records, 0) AS main
 	FROM (
-		SELECT count(*) AS records, coalesce(sum(length(r.lexemes)), 0) AS lexemes
+		SELECT count(*) AS records, coalesce(sum(octet_length(r.text)), 0) AS bytes
 		FROM records r
 		WHERE ` + writeLiveSQL + `
 	) w LEFT JOIN lexeme_totals m ON m.tenant_id = @tenant AND m.placement = @main
@@ -122,7 +123,7 @@ t AS MATERIALIZED (
 	) t
 ),%[2]s
 c AS MATERIALIZED (
-	SELECT c.id, c.lexemes, c.every
+	SELECT c.id, c.bytes, c.lexemes, c.every
 	FROM (SELECT * FROM w UNION ALL SELECT * FROM m) c, q
 	WHERE c.passes
 	  AND (q.needed IS NULL OR c.needed)
@@ -132,7 +133,7 @@ seen AS MATERIALIZED (
 ),
 best AS MATERIALIZED (
 	SELECT c.id, (
-		SELECT sum(t.weight * 2.2 * t.times / (t.times + 1.2 * (0.25 + 0.75 * length(c.lexemes) / size.length)))
+		SELECT sum(t.weight * 2.2 * t.times / (t.times + 1.2 * (0.25 + 0.75 * c.bytes / size.bytes)))
 		FROM (
 			SELECT t.weight, t.n, CASE WHEN t.prefix THEN (c.lexemes @@ t.query)::int
 				ELSE width_bucket(ts_rank(c.lexemes, t.query), @steps::float4[]) END::float8 AS times
@@ -165,7 +166,7 @@ taken AS MATERIALIZED (
 		(SELECT CASE WHEN q.phrased THEN ARRAY[q.needed] ELSE (SELECT array_agg(query ORDER BY have, n) FROM t) END FROM q), @enough::int, @most::int)
 ),
 m AS MATERIALIZED (
-	SELECT r.id, r.lexemes, coalesce(r.lexemes @@ q.every, false) AS every, r.lexemes @@ q.needed AS needed, %s AS passes
+	SELECT r.id, octet_length(r.text) AS bytes, r.lexemes, coalesce(r.lexemes @@ q.every, false) AS every, r.lexemes @@ q.needed AS needed, %s AS passes
 	FROM q, records r
 	WHERE ` + mainLiveSQL + `
 	  AND r.ctid = ANY ((SELECT tids FROM taken)::tid[])
@@ -174,7 +175,7 @@ m AS MATERIALIZED (
 // allWordsSQL looks at all rows of main.
 const allWordsSQL = `
 m AS MATERIALIZED (
-	SELECT r.id, r.lexemes, coalesce(r.lexemes @@ q.every, false) AS every, r.lexemes @@ q.needed AS needed, %s AS passes
+	SELECT r.id, octet_length(r.text) AS bytes, r.lexemes, coalesce(r.lexemes @@ q.every, false) AS every, r.lexemes @@ q.needed AS needed, %s AS passes
 	FROM q, records r
 	WHERE ` + mainLiveSQL + `
 	  AND r.lexemes @@ q.either

@@ -36,6 +36,10 @@ func (s *store) Collection(_ context.Context, of knowledge.TenantID, name knowle
 	return c, nil
 }
 
+func (s *store) Definition(ctx context.Context, of knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
+	return s.Collection(ctx, of, name)
+}
+
 func (s *store) Search(ctx context.Context, of knowledge.TenantID, search knowledge.Search) (knowledge.Found, error) {
 	c, err := s.Collection(ctx, of, search.Collection)
 	if err != nil {

@@ -34,11 +34,17 @@ func (q Query) withDefaults(timeout time.Duration) (Query, error) {
 	legs := make([]Leg, len(q.Legs))
 	for i, leg := range q.Legs {
 		var err error
+		at := fmt.Sprintf("legs[%d]", i)
 		if legs[i], err = leg.withDefaults(q.Text); err != nil {
-			return q, knowledge.At(fmt.Sprintf("legs[%d]", i), err)
+			return q, knowledge.At(at, err)
 		}
+		legs[i].path = at
 	}
 	q.Legs = legs
+	var err error
+	if q.Stages, err = q.Stages.validate(); err != nil {
+		return q, err
+	}
 	for i, call := range q.Plugins {
 		if err := call.validate(q.Text); err != nil {
 			return q, knowledge.At(fmt.Sprintf("plugins[%d]", i), err)
@@ -48,10 +54,11 @@ func (q Query) withDefaults(timeout time.Duration) (Query, error) {
 }
 
 func (l Leg) withDefaults(text string) (Leg, error) {
-	if l.Text == "" && len(l.Vector) == 0 {
+	if l.Mode == "" {
+		l.Mode = Vector
+	}
+	if l.Text == "" && (len(l.Vector) == 0 || l.Mode == Hybrid) {
 		l.Text = text
-	} else if l.Text != "" && len(l.Vector) > 0 {
-		return l, knowledge.Invalid("text", "and vector are both given; need one of them")
 	}
 	if l.Candidates == 0 {
 		l.Candidates = 50
@@ -60,6 +67,8 @@ func (l Leg) withDefaults(text string) (Leg, error) {
 		l.Weight = 1
 	}
 	switch {
+	case l.Mode != Vector && l.Mode != Lexical && l.Mode != Hybrid:
+		return l, knowledge.Invalid("mode", "is not a mode; need vector, lexical or hybrid")
 	case l.Text == "" && len(l.Vector) == 0:
 		return l, knowledge.Invalid("text", "is missing, and so is the query's text; need one of these or a vector")
 	case checkText(l.Text) != nil:
@@ -68,6 +77,9 @@ func (l Leg) withDefaults(text string) (Leg, error) {
 		return l, knowledge.Invalid("candidates", "is %d; need 1 to %d", l.Candidates, MaxCandidates)
 	case !(l.Weight > 0 && l.Weight <= 100):
 		return l, knowledge.Invalid("weight", "is %g; need more than 0, up to 100", l.Weight)
+	}
+	if err := checkMode(l.Mode, l.Text != "", len(l.Vector) > 0); err != nil {
+		return l, err
 	}
 	return l, knowledge.At("filter", l.Filter.Validate())
 }
