@@ -41,6 +41,10 @@ func (f *failing) PutCollection(context.Context, knowledge.TenantID, knowledge.C
 	return knowledge.Collection{}, false, f.get()
 }
 
+func (f *failing) Definition(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error) {
+	return knowledge.Collection{}, f.get()
+}
+
 func (f *failing) Collection(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error) {
 	return knowledge.Collection{}, f.get()
 }
@@ -65,8 +69,12 @@ func (f *failing) Put(context.Context, knowledge.TenantID, knowledge.CollectionN
 	return nil, f.get()
 }
 
-func (f *failing) Search(context.Context, knowledge.TenantID, query.SearchText) (knowledge.Found, error) {
-	return knowledge.Found{}, f.get()
+func (f *failing) Search(context.Context, knowledge.TenantID, query.SearchText) (query.Results, error) {
+	return query.Results{}, f.get()
+}
+
+func (f *failing) SearchBatch(context.Context, knowledge.TenantID, []query.SearchText) ([]query.Searched, error) {
+	return nil, f.get()
 }
 
 func (f *failing) Answer(context.Context, knowledge.TenantID, query.Query) (query.Answer, error) {
@@ -310,11 +318,11 @@ type blocking struct {
 	leave   func(ctx context.Context) error
 }
 
-func (b *blocking) Search(ctx context.Context, _ knowledge.TenantID, _ query.SearchText) (knowledge.Found, error) {
+func (b *blocking) Search(ctx context.Context, _ knowledge.TenantID, _ query.SearchText) (query.Results, error) {
 	if b.entered != nil {
 		b.entered <- ctx
 	}
-	return knowledge.Found{}, b.leave(ctx)
+	return query.Results{}, b.leave(ctx)
 }
 
 func TestPanic(t *testing.T) {

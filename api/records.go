@@ -5,7 +5,6 @@ import (
 
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
-	"github.com/tars-project/tars/knowledge/query"
 )
 
 // records reads and deletes single records.
@@ -71,28 +70,6 @@ func recordPath(collection, id string) (knowledge.CollectionName, knowledge.Reco
 	}
 	r, err := named("id", id, knowledge.ParseRecordID)
 	return c, r, err
-}
-
-// SearchRecords implements searchRecords.
-func (s *Server) SearchRecords(ctx context.Context, r oapi.SearchRecordsRequestObject) (oapi.SearchRecordsResponseObject, error) {
-	collection, err := named("collection", r.Collection, knowledge.ParseCollectionName)
-	if err != nil {
-		return nil, err
-	}
-	search := query.SearchText(*r.Body)
-	search.Collection = collection
-	found, err := s.services.Engine.Search(ctx, tenantOf(ctx), search)
-	if err != nil {
-		return nil, err
-	}
-	return oapi.SearchRecords200JSONResponse{
-		Matches: each(found.Matches, matchOut), Short: found.Short,
-		Plan: oapi.Plan{Method: found.Plan.Method, Ef: given(found.Plan.Ef)},
-	}, nil
-}
-
-func matchOut(m knowledge.Match) oapi.Match {
-	return oapi.Match{Id: string(m.ID), Score: m.Score, Text: m.Text, Metadata: metadataOut(m.Metadata), Version: m.Version}
 }
 
 func metadataOut(m map[string]any) oapi.Metadata {

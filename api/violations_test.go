@@ -25,6 +25,7 @@ func bodies() map[string]func() body.Body {
 		"KeyDefinition":        func() body.Body { return new(body.KeyDefinition) },
 		"QueryRequest":         func() body.Body { return new(body.QueryRequest) },
 		"RecordBatch":          func() body.Body { return new(body.RecordBatch) },
+		"SearchBatch":          func() body.Body { return new(body.SearchBatch) },
 		"SearchRequest":        func() body.Body { return new(body.SearchRequest) },
 		"TenantDefinition":     func() body.Body { return new(body.TenantDefinition) },
 	}

@@ -135,5 +135,5 @@ type WordsPlan struct {
 // TextTerm is one term of a search by words, in the form in which it is indexed.
 type TextTerm struct {
 	Term    string // a prefix ends in *
-	Records int64  // that have it, about
+	Records int64  // that have it, about; of a prefix perhaps too many
 }

@@ -37,7 +37,7 @@ ALTER TABLE records
 	DROP COLUMN a1, DROP COLUMN a2, DROP COLUMN a3, DROP COLUMN a4,
 	ALTER COLUMN embedding SET NOT NULL;
 ALTER TABLE collections
-	DROP COLUMN main, DROP COLUMN building, DROP COLUMN epoch, DROP COLUMN live_epoch, DROP COLUMN fields, DROP COLUMN precision,
+	DROP COLUMN main, DROP COLUMN building, DROP COLUMN epoch, DROP COLUMN pending, DROP COLUMN live_epoch, DROP COLUMN fields, DROP COLUMN precision,
 	DROP COLUMN quantization, DROP COLUMN language, DROP COLUMN ttl_seconds, DROP COLUMN recall_target, DROP COLUMN defaults, DROP COLUMN updated_at,
 	DROP CONSTRAINT collections_index_kind_check,
 	ADD CONSTRAINT collections_index_kind_check CHECK (index_kind IN ('none', 'hnsw'));

@@ -18,6 +18,7 @@ ALTER TABLE collections
 	ADD COLUMN main int REFERENCES places,       -- null: no vector index, all rows are in placement
 	ADD COLUMN building int REFERENCES places,   -- being filled by a job; writers log to record_changes meanwhile
 	ADD COLUMN epoch int NOT NULL DEFAULT 0,     -- stamped on the rows that are written
+	ADD COLUMN pending bigint NOT NULL DEFAULT 0, -- rows of placement when a job last looked, for back-pressure
 	ADD COLUMN live_epoch int NOT NULL DEFAULT 0 CHECK (live_epoch <= epoch),
 	ADD COLUMN fields jsonb NOT NULL DEFAULT '[]', -- declared fields: [{name, type, slot}]
 	ADD COLUMN precision text NOT NULL DEFAULT 'float32' CHECK (precision IN ('float32', 'float16')),
@@ -63,7 +64,7 @@ GRANT SELECT, DELETE ON record_changes TO tars_jobs;
 
 -- The mover works through collections and records of all tenants.
 CREATE POLICY mover ON collections TO tars_jobs USING (true) WITH CHECK (true);
-GRANT SELECT, UPDATE (main, building, epoch, live_epoch, generation) ON collections TO tars_jobs;
+GRANT SELECT, UPDATE (main, building, epoch, live_epoch, pending, generation) ON collections TO tars_jobs;
 CREATE POLICY mover ON records TO tars_jobs USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON records TO tars_jobs;
 
@@ -113,8 +114,7 @@ GRANT EXECUTE ON FUNCTION tars.make_own_place(int) TO tars_jobs;
 -- precision as far as an index can, to 2000 dimensions. Binary quantization keeps
 -- one bit a dimension, of any number; what it finds is compared again.
 CREATE FUNCTION tars.build_vector_index(place int, metric text, dimension int, stored text, quantization text, m int, ef_construction int) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = tars, public, pg_temp
-SET statement_timeout = 0 AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = tars, public, pg_temp AS $$
 DECLARE
 	vec text := CASE stored WHEN 'float16' THEN 'half' ELSE 'embedding' END;
 	indexed text := CASE
@@ -137,7 +137,7 @@ GRANT EXECUTE ON FUNCTION tars.build_vector_index(int, text, int, text, text, in
 -- Builds the indexes of the declared fields of a place of its own: slots are
 -- columns s1…s8 and n1…n8.
 CREATE FUNCTION tars.build_field_indexes(place int, slots text[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = tars, public, pg_temp SET statement_timeout = 0 AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = tars, public, pg_temp AS $$
 DECLARE
 	slot text;
 BEGIN

@@ -14,6 +14,7 @@ BEGIN
 END $$;
 
 DROP FUNCTION tars.build_words_index(int);
+DROP FUNCTION tars.recount_lexemes(int);
 DROP FUNCTION tars.count_lexemes(int);
 DROP FUNCTION tars.words_in_main(bigint, int, tsquery, tsquery[], int, int);
 DROP FUNCTION tars.words_question(regconfig, text[], text[], text[], text[], text[], text[], int);

@@ -166,6 +166,24 @@ END $$;
 REVOKE ALL ON FUNCTION tars.count_lexemes(int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tars.count_lexemes(int) TO tars_jobs;
 
+-- The same, if the place has grown or shrunk by a tenth since it was counted.
+CREATE FUNCTION tars.recount_lexemes(place int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = tars, public, pg_temp SET statement_timeout = 0 AS $$
+DECLARE
+	counted bigint := (SELECT records FROM lexeme_totals WHERE placement = place);
+	present bigint;
+BEGIN
+	IF NOT EXISTS (SELECT FROM places WHERE placement = place AND NOT shared) THEN
+		RAISE EXCEPTION 'place % is not one of its own', place USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	EXECUTE format('SELECT count(*) FROM %I', 'records_' || place) INTO present;
+	IF counted IS NULL OR 10 * abs(present - counted) > counted THEN
+		PERFORM count_lexemes(place);
+	END IF;
+END $$;
+REVOKE ALL ON FUNCTION tars.recount_lexemes(int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tars.recount_lexemes(int) TO tars_jobs;
+
 -- Builds the index of the words of a place of its own, unless it is there, and
 -- counts its lexemes. The owner, for whom row-level security is forced as well,
 -- may read the place from then on: tars.words_in_main runs as the owner. Without
@@ -195,6 +213,7 @@ UPDATE records r SET lexemes = to_tsvector(('pg_catalog.' || c.language)::regcon
 FROM collections c
 WHERE c.collection_id = r.collection_id AND r.lexemes IS NULL AND r.text <> '';
 DROP POLICY migration ON records;
+SELECT tars.build_words_index(placement) FROM places WHERE NOT shared;
 
 COMMENT ON SCHEMA tars IS 'version 5';
 

@@ -16,7 +16,7 @@ import (
 // row-level security on, forced, and a policy that bounds tars_app.
 func TestEveryTenantTableIsProtected(t *testing.T) {
 	db := pgtest.DB(t)
-	if _, err := db.JobsPool(t).Exec(t.Context(), "SELECT tars.make_hnsw_place('cosine', 8, 16, 64, 10)"); err != nil {
+	if _, err := db.JobsPool(t).Exec(t.Context(), "SELECT tars.make_own_place(10)"); err != nil {
 		t.Fatal(err)
 	}
 	const tablesSQL = `
@@ -157,7 +157,7 @@ func TestRowLevelSecurity(t *testing.T) {
 	for _, forbidden := range []string{
 		"INSERT INTO tars.tenants (tenant_id) VALUES ('eve')", "DELETE FROM tars.tenants", "UPDATE tars.api_keys SET scopes = '{}'",
 		"UPDATE tars.collections SET placement = 0", "TRUNCATE tars.records", "SELECT tars.drop_place(0)", "SET ROLE tars_owner",
-		"SELECT tars.make_hnsw_place('l2', 2, 16, 64, 10)", "ALTER TABLE tars.records_0 DISABLE ROW LEVEL SECURITY",
+		"SELECT tars.make_own_place(10)", "ALTER TABLE tars.records_0 DISABLE ROW LEVEL SECURITY",
 	} {
 		inTransaction("alice", func(tx pgx.Tx) {
 			_, err := tx.Exec(t.Context(), forbidden)

@@ -3,6 +3,7 @@ package migrations_test
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -137,11 +138,13 @@ func TestUpAfterKill(t *testing.T) {
 		}
 		wantState(t, url, migrations.State{Version: 1, Dirty: true})
 		up(t, url)
-		if state, err := migrations.Status(t.Context(), url); err != nil || state.Version != state.Latest || state.Dirty {
+		state, err := migrations.Status(t.Context(), url)
+		if err != nil || state.Version != state.Latest || state.Dirty {
 			t.Errorf("Status (committed %v) = %+v, %v, want the latest version", committed, state, err)
 		}
-		if version := column(t, url, "SELECT obj_description('tars'::regnamespace)"); !slices.Equal(version, []string{"version 1"}) {
-			t.Errorf("comment of the schema = %q, want version 1", version)
+		want := fmt.Sprintf("version %d", state.Latest)
+		if version := column(t, url, "SELECT obj_description('tars'::regnamespace)"); !slices.Equal(version, []string{want}) {
+			t.Errorf("comment of the schema = %q, want %s", version, want)
 		}
 	}
 }

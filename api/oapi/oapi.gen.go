@@ -153,7 +153,7 @@ type Answer struct {
 	// Missing What gave no answer; empty when the answer is complete.
 	Missing []Missing `json:"missing"`
 
-	// Plans One for each leg.
+	// Plans One for each retrieval; two for a hybrid leg.
 	Plans []LegPlan `json:"plans"`
 
 	// Receipts One for each plugin call that ran.
@@ -161,7 +161,14 @@ type Answer struct {
 
 	// Results One for each synthesizer that answered, in the order of the query.
 	Results []Result `json:"results"`
-	TookMs  float64  `json:"took_ms"`
+
+	// ScoreKind What scores are: `metric` (the collection's: cosine similarity, negated distance or inner product), `bm25`, `rrf`,
+	// `sum` (of normalised scores), `boosted` (one of these, boosted), or `plugin` (what the last rank plugin gave).
+	ScoreKind ScoreKind `json:"score_kind"`
+
+	// Stages With `explain`.
+	Stages *[]StagePlan `json:"stages,omitempty"`
+	TookMs float64      `json:"took_ms"`
 }
 
 // AnyJSON Any JSON value.
@@ -258,6 +265,38 @@ type Embedder struct {
 	Version *string `json:"version,omitempty"`
 }
 
+// FacetCounts defines model for FacetCounts.
+type FacetCounts struct {
+	// Approximate More records than are counted pass the filter.
+	Approximate bool `json:"approximate"`
+
+	// Counted Records that were looked at.
+	Counted int64  `json:"counted"`
+	Field   string `json:"field"`
+
+	// Ranges In the order of the request.
+	Ranges *[]int64 `json:"ranges,omitempty"`
+
+	// Values The most frequent first. A record counts once for each of its values.
+	Values *[]FacetValue `json:"values,omitempty"`
+}
+
+// FacetValue defines model for FacetValue.
+type FacetValue struct {
+	Count int64 `json:"count"`
+
+	// Value Any JSON value.
+	Value AnyJSON `json:"value"`
+}
+
+// FieldError defines model for FieldError.
+type FieldError struct {
+	Detail string `json:"detail"`
+
+	// Field Path of the part, such as `records[3].vector[7]`; empty when it is the whole.
+	Field string `json:"field"`
+}
+
 // Index defines model for Index.
 type Index struct {
 	// EfConstruction Candidates while building, at least twice `m`; for `hnsw` alone. 64 or more when left out.
@@ -315,6 +354,15 @@ type IssuedKey struct {
 	Token string `json:"token"`
 }
 
+// ItemProblem A `Problem` of one part of a request.
+type ItemProblem struct {
+	Detail *string       `json:"detail,omitempty"`
+	Errors *[]FieldError `json:"errors,omitempty"`
+	Status int           `json:"status"`
+	Title  string        `json:"title"`
+	Type   string        `json:"type"`
+}
+
 // Key defines model for Key.
 type Key struct {
 	CreatedAt time.Time  `json:"created_at"`
@@ -356,16 +404,28 @@ type LegPlan struct {
 	Ef         *int `json:"ef,omitempty"`
 	Found      int  `json:"found"`
 
+	// Leg Index in the request's `legs`; 0 of a search.
+	Leg int `json:"leg"`
+
 	// Method As in `Plan`.
-	Method string  `json:"method"`
+	Method string `json:"method"`
+
+	// Mode `vector` or `lexical`; a hybrid leg has both.
+	Mode   string  `json:"mode"`
 	Short  bool    `json:"short"`
 	TookMs float64 `json:"took_ms"`
+
+	// Words What a search by words looked for.
+	Words *WordsPlan `json:"words,omitempty"`
 }
 
 // LegScore How one leg saw the record.
 type LegScore struct {
 	// Leg Index in the request's `legs`.
 	Leg int `json:"leg"`
+
+	// Mode `vector` or `lexical`; a hybrid leg has both.
+	Mode string `json:"mode"`
 
 	// Rank From 1.
 	Rank  int     `json:"rank"`
@@ -394,8 +454,11 @@ type Match struct {
 	// they would not come back as they are: send them as strings.
 	Metadata Metadata `json:"metadata"`
 	Score    float64  `json:"score"`
-	Text     string   `json:"text"`
-	Version  int64    `json:"version"`
+
+	// Scores How each retrieval saw the record that found it.
+	Scores  []RetrievalScore `json:"scores"`
+	Text    string           `json:"text"`
+	Version int64            `json:"version"`
 }
 
 // Metadata Any JSON object of at most 64 KiB and 8 levels. Integers beyond ±9,007,199,254,740,992 are refused, since
@@ -429,11 +492,11 @@ type Name = string
 // NextCursor The `cursor` of the next page; missing on the last.
 type NextCursor = string
 
-// Plan How the search was carried out.
+// Plan How the search was carried out; of a hybrid, its search by vectors.
 type Plan struct {
 	Ef *int `json:"ef,omitempty"`
 
-	// Method `exact`, `hnsw` or `hnsw-iterative`.
+	// Method `exact`, `hnsw` or `hnsw-iterative`; by words `words` or `words-exact`.
 	Method string `json:"method"`
 }
 
@@ -688,22 +751,93 @@ type Result struct {
 	Version  int    `json:"version"`
 }
 
+// RetrievalScore How one retrieval saw the record.
+type RetrievalScore struct {
+	// Mode `vector` or `lexical`.
+	Mode string `json:"mode"`
+
+	// Rank From 1.
+	Rank  int     `json:"rank"`
+	Score float64 `json:"score"`
+}
+
 // Scope `read`: read, search and query. `write`: change collections and records. `plugins`: upload plugins and move
 // aliases. `invoke`: call a plugin directly.
 type Scope string
 
-// SearchRequest Exactly one of `text` and `vector`.
+// ScoreKind What scores are: `metric` (the collection's: cosine similarity, negated distance or inner product), `bm25`, `rrf`,
+// `sum` (of normalised scores), `boosted` (one of these, boosted), or `plugin` (what the last rank plugin gave).
+type ScoreKind = string
+
+// SearchBatch defines model for SearchBatch.
+type SearchBatch = body.SearchBatch
+
+// SearchBatchItem Either a result or a problem.
+type SearchBatchItem struct {
+	// Problem A `Problem` of one part of a request.
+	Problem *ItemProblem  `json:"problem,omitempty"`
+	Result  *SearchResult `json:"result,omitempty"`
+}
+
+// SearchBatchResult defines model for SearchBatchResult.
+type SearchBatchResult struct {
+	// Results One for each search, in order.
+	Results []SearchBatchItem `json:"results"`
+}
+
+// SearchExplanation defines model for SearchExplanation.
+type SearchExplanation struct {
+	Retrievals []LegPlan   `json:"retrievals"`
+	Stages     []StagePlan `json:"stages"`
+}
+
+// SearchGroup defines model for SearchGroup.
+type SearchGroup struct {
+	// Matches Best first.
+	Matches []Match `json:"matches"`
+
+	// Value Any JSON value.
+	Value AnyJSON `json:"value"`
+}
+
+// SearchRequest Just one of `text`, `vector` and `recommend`; with mode `hybrid` a text, and perhaps a vector.
 type SearchRequest = body.SearchRequest
 
 // SearchResult defines model for SearchResult.
 type SearchResult struct {
+	Explanation *SearchExplanation `json:"explanation,omitempty"`
+
+	// Facets With `facets`, in the order of the request.
+	Facets *[]FacetCounts `json:"facets,omitempty"`
+
+	// Groups With `group_by`; by their best match.
+	Groups *[]SearchGroup `json:"groups,omitempty"`
+
+	// Matches Best first, unless diversified; empty with `group_by`.
 	Matches []Match `json:"matches"`
 
-	// Plan How the search was carried out.
+	// Plan How the search was carried out; of a hybrid, its search by vectors.
 	Plan Plan `json:"plan"`
+
+	// ScoreKind What scores are: `metric` (the collection's: cosine similarity, negated distance or inner product), `bm25`, `rrf`,
+	// `sum` (of normalised scores), `boosted` (one of these, boosted), or `plugin` (what the last rank plugin gave).
+	ScoreKind ScoreKind `json:"score_kind"`
 
 	// Short Fewer than `limit` were found although there may be more; an index gave up first.
 	Short bool `json:"short"`
+}
+
+// StagePlan defines model for StagePlan.
+type StagePlan struct {
+	// In Candidates that it was given; several retrievals may give the same record.
+	In int `json:"in"`
+
+	// Out Candidates, or groups, that it left.
+	Out int `json:"out"`
+
+	// Stage `retrieve`, `fuse`, `boost`, `threshold`, `diversify`, `group` or `limit`.
+	Stage  string  `json:"stage"`
+	TookMs float64 `json:"took_ms"`
 }
 
 // Tenant defines model for Tenant.
@@ -742,6 +876,31 @@ type Vector = []float32
 //
 // Example: live
 type VersionRef = string
+
+// WordsPlan What a search by words looked for.
+type WordsPlan struct {
+	// All Every match has all words; otherwise there were too few of these.
+	All bool `json:"all"`
+
+	// Bounded There were more than are ranked of one search; those with the rarest words were.
+	Bounded bool `json:"bounded"`
+
+	// Ranked Records that were ranked.
+	Ranked int `json:"ranked"`
+
+	// Records In the collection, about.
+	Records int64 `json:"records"`
+
+	// Terms What ranked, in the form in which it is indexed, rarest first.
+	Terms []WordsTerm `json:"terms"`
+}
+
+// WordsTerm defines model for WordsTerm.
+type WordsTerm struct {
+	// Records That have it, about.
+	Records int64  `json:"records"`
+	Term    string `json:"term"`
+}
 
 // PageCursor defines model for PageCursor.
 type PageCursor = string
@@ -856,6 +1015,9 @@ type PutRecordsJSONRequestBody = RecordBatch
 // SearchRecordsJSONRequestBody defines body for SearchRecords for application/json ContentType.
 type SearchRecordsJSONRequestBody = SearchRequest
 
+// SearchRecordsBatchJSONRequestBody defines body for SearchRecordsBatch for application/json ContentType.
+type SearchRecordsBatchJSONRequestBody = SearchBatch
+
 // SetPluginAliasJSONRequestBody defines body for SetPluginAlias for application/json ContentType.
 type SetPluginAliasJSONRequestBody = AliasTarget
 
@@ -921,9 +1083,12 @@ type ServerInterface interface {
 	// GetRecord Read a record
 	// (GET /v1/collections/{collection}/records/{id})
 	GetRecord(ctx echo.Context, collection PathCollection, id PathRecord) error
-	// SearchRecords Find the nearest records
+	// SearchRecords Find records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx echo.Context, collection PathCollection) error
+	// SearchRecordsBatch Run several searches
+	// (POST /v1/collections/{collection}/search/batch)
+	SearchRecordsBatch(ctx echo.Context, collection PathCollection) error
 	// ListPlugins List plugins
 	// (GET /v1/plugins)
 	ListPlugins(ctx echo.Context, params ListPluginsParams) error
@@ -1297,6 +1462,22 @@ func (w *ServerInterfaceWrapper) SearchRecords(ctx echo.Context) error {
 	return err
 }
 
+// SearchRecordsBatch converts echo context to params.
+func (w *ServerInterfaceWrapper) SearchRecordsBatch(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SearchRecordsBatch(ctx, collection)
+	return err
+}
+
 // ListPlugins converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPlugins(ctx echo.Context) error {
 	var err error
@@ -1524,6 +1705,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.DeleteRecord, options.OperationMiddlewares["deleteRecord"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.GetRecord, options.OperationMiddlewares["getRecord"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search", wrapper.SearchRecords, options.OperationMiddlewares["searchRecords"]...)
+	router.POST(options.BaseURL+"/v1/collections/:collection/search/batch", wrapper.SearchRecordsBatch, options.OperationMiddlewares["searchRecordsBatch"]...)
 	router.GET(options.BaseURL+"/v1/plugins", wrapper.ListPlugins, options.OperationMiddlewares["listPlugins"]...)
 	router.GET(options.BaseURL+"/v1/plugins/:name", wrapper.GetPlugin, options.OperationMiddlewares["getPlugin"]...)
 	router.PUT(options.BaseURL+"/v1/plugins/:name/aliases/:alias", wrapper.SetPluginAlias, options.OperationMiddlewares["setPluginAlias"]...)
@@ -1938,6 +2120,29 @@ func (response SearchRecords200JSONResponse) VisitSearchRecordsResponse(w http.R
 	return err
 }
 
+type SearchRecordsBatchRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Body       *SearchRecordsBatchJSONRequestBody
+}
+
+type SearchRecordsBatchResponseObject interface {
+	VisitSearchRecordsBatchResponse(w http.ResponseWriter) error
+}
+
+type SearchRecordsBatch200JSONResponse SearchBatchResult
+
+func (response SearchRecordsBatch200JSONResponse) VisitSearchRecordsBatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListPluginsRequestObject struct {
 	Params ListPluginsParams
 }
@@ -2187,9 +2392,12 @@ type StrictServerInterface interface {
 	// GetRecord Read a record
 	// (GET /v1/collections/{collection}/records/{id})
 	GetRecord(ctx context.Context, request GetRecordRequestObject) (GetRecordResponseObject, error)
-	// SearchRecords Find the nearest records
+	// SearchRecords Find records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx context.Context, request SearchRecordsRequestObject) (SearchRecordsResponseObject, error)
+	// SearchRecordsBatch Run several searches
+	// (POST /v1/collections/{collection}/search/batch)
+	SearchRecordsBatch(ctx context.Context, request SearchRecordsBatchRequestObject) (SearchRecordsBatchResponseObject, error)
 	// ListPlugins List plugins
 	// (GET /v1/plugins)
 	ListPlugins(ctx context.Context, request ListPluginsRequestObject) (ListPluginsResponseObject, error)
@@ -2786,6 +2994,54 @@ func (sh *strictHandler) SearchRecords(ctx echo.Context, collection PathCollecti
 		return err
 	} else if validResponse, ok := response.(SearchRecordsResponseObject); ok {
 		return validResponse.VisitSearchRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SearchRecordsBatch operation middleware
+func (sh *strictHandler) SearchRecordsBatch(ctx echo.Context, collection PathCollection) error {
+	var request SearchRecordsBatchRequestObject
+
+	request.Collection = collection
+
+	var body SearchRecordsBatchJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SearchRecordsBatch(ctx.Request().Context(), request.(SearchRecordsBatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SearchRecordsBatch")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SearchRecordsBatchResponseObject); ok {
+		return validResponse.VisitSearchRecordsBatchResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -23,6 +23,7 @@ type definition struct {
 	building   int32 // the place that is being made the next main, or noMain
 	epoch      int32 // of rows that are written now
 	liveEpoch  int32 // rows of placement with an earlier epoch are left-overs
+	pending    int64 // rows of placement when a job last looked
 	generation int64 // raised when what is above changes for readers
 	slots      []slotted
 	bytes      int64 // of main's table, about; 0 without one
@@ -30,7 +31,7 @@ type definition struct {
 
 const definitionColumns = `collection_id, name, metric, dimension, embedder, embedder_version,
 	index_kind, hnsw_m, hnsw_ef_construction, quantization, precision, fields, language, ttl_seconds, recall_target,
-	placement, coalesce(main, -1), coalesce(building, -1), epoch, live_epoch, generation, created_at`
+	placement, coalesce(main, -1), coalesce(building, -1), epoch, live_epoch, pending, generation, created_at`
 
 func (d *definition) scan(row pgx.Row, more ...any) error {
 	var fields []byte
@@ -39,7 +40,7 @@ func (d *definition) scan(row pgx.Row, more ...any) error {
 	err := row.Scan(append([]any{
 		&d.id, &d.Name, &d.Metric, &d.Embedder.Dimension, &d.Embedder.ID, &d.Embedder.Version,
 		&d.Index.Kind, &d.Index.M, &d.Index.EfConstruction, &d.Index.Quantization, &d.Precision, &fields, &d.Language, &ttl, &target,
-		&d.placement, &d.main, &d.building, &d.epoch, &d.liveEpoch, &d.generation, &d.Created,
+		&d.placement, &d.main, &d.building, &d.epoch, &d.liveEpoch, &d.pending, &d.generation, &d.Created,
 	}, more...)...)
 	if err != nil {
 		return err

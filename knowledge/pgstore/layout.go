@@ -68,9 +68,10 @@ func (d definition) queryVector() string {
 	return "@vector::float4[]::vector"
 }
 
-// rowColumns are the columns of records but placement, all that a move takes along.
+// rowColumns are the columns of records but placement and epoch: all that a move
+// takes along.
 const rowColumns = `tenant_id, collection_id, id, text, embedding, metadata, version, expires_at, created_at, updated_at,
-	half, epoch, lexemes, s1, s2, s3, s4, s5, s6, s7, s8, n1, n2, n3, n4, n5, n6, n7, n8, a1, a2, a3, a4`
+	half, lexemes, s1, s2, s3, s4, s5, s6, s7, s8, n1, n2, n3, n4, n5, n6, n7, n8, a1, a2, a3, a4`
 
 // slotted is a declared field and the column that keeps it.
 type slotted struct {

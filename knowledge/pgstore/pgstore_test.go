@@ -1,6 +1,9 @@
 package pgstore_test
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -17,9 +20,40 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, pgstore.Options{}) })
 }
 
-// Every collection that has an index is searched by it, however small.
+// Every collection gets an index at its first record, and is searched by it
+// however small it is.
 func TestStoreAlwaysIndexed(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, pgstore.Options{ExactBelow: -1}) })
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return tending(t, 1) })
+}
+
+// Records lie in both places at once.
+func TestStoreInTwoPlaces(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return tending(t, 2) })
+}
+
+// tending makes a store that tends a collection after every n-th write.
+func tending(t testing.TB, n int64) storetest.Harness {
+	h := harness(t, pgstore.Options{ExactBelow: -1, IndexFrom: 1, MergeFrom: 1})
+	h.Store = &tendingStore{Store: h.Store.(*pgstore.Store), every: n}
+	return h
+}
+
+type tendingStore struct {
+	*pgstore.Store
+	every  int64
+	writes atomic.Int64
+}
+
+func (s *tendingStore) PutRecords(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
+	versions, err := s.Store.PutRecords(ctx, tenant, name, records)
+	if err != nil || s.writes.Add(1)%s.every != 0 {
+		return versions, err
+	}
+	// Another call may be tending it, or have deleted it, already.
+	if err := s.Tend(ctx, tenant, name, nil); err != nil && !errors.Is(err, knowledge.ErrUnavailable) && !errors.Is(err, knowledge.ErrNotFound) {
+		return versions, err
+	}
+	return versions, nil
 }
 
 func harness(t testing.TB, options pgstore.Options) storetest.Harness {

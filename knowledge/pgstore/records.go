@@ -32,6 +32,16 @@ func lockCollection(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, n
 	return d, err
 }
 
+// lockForWrite is lockCollection for what adds rows. It refuses while more of them
+// wait to be indexed than searches can compare one by one.
+func (s *Store) lockForWrite(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, name knowledge.CollectionName) (definition, error) {
+	d, err := lockCollection(ctx, tx, tenant, name)
+	if err == nil && d.main != noMain && (d.pending+s.activity.rows(d.id))*d.width() > s.options.MaxPending {
+		err = knowledge.Limit("too many records of the collection wait to be indexed; write again when fewer do")
+	}
+	return d, err
+}
+
 // PutRecords implements [knowledge.Records].
 func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
 	index, err := knowledge.CheckBatch(records)
@@ -39,9 +49,9 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, colle
 		return nil, err
 	}
 	versions := make([]int64, len(records))
-	err = pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
-		d, err := lockCollection(ctx, tx, tenant, collection)
-		if err != nil {
+	var d definition
+	err = pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) (err error) {
+		if d, err = s.lockForWrite(ctx, tx, tenant, collection); err != nil {
 			return err
 		}
 		for i, r := range records {
@@ -56,6 +66,7 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, colle
 	if err != nil {
 		return nil, fmt.Errorf("put records: %w", err)
 	}
+	s.activity.wrote(tenant, d, int64(len(records)))
 	return versions, nil
 }
 

@@ -1,10 +1,11 @@
 // Package pgstore keeps collections and records in PostgreSQL with pgvector. It
 // implements [knowledge.Store] and passes knowledge/storetest.
 //
-// How it is laid out: records are partitioned by placement. Small collections
-// share a few places, which are searched exactly; a collection with an HNSW
-// index has a place of its own, so that no other tenant's records thin out what
-// the index finds. The table of collections says where each one's records are.
+// How it is laid out: records are partitioned by placement. All writes go to a few
+// shared places, which are searched exactly. A collection that has grown has a
+// place of its own besides, main, with an HNSW index, so that no other tenant's
+// records thin out what the index finds; [Store.Tend] carries rows over in the
+// background. The table of collections says where each one's records are.
 //
 // How tenants are kept apart: each statement names tenant_id, and row-level
 // security compares it with the setting tars.tenant, made for one transaction
@@ -28,6 +29,12 @@ type Options struct {
 	MaxPlaces       int   // collections with an index, of all tenants together; default 2,000: planning and locking grow with the number of partitions
 	ExactBelow      int64 // bytes of an indexed collection's table up to which a search compares all vectors all the same; default 4 MiB, negative: never
 	MaxFacetRecords int   // that a facet counts; default [knowledge.MaxFacetRecords]
+
+	IndexFrom    int64 // bytes of vectors from which a collection gets an index, if it leaves that to us; default 4 MiB
+	MergeFrom    int64 // bytes of vectors that are written before they are carried over to the index; default 1 MiB
+	MaxPending   int64 // bytes of vectors that may wait for that until writes are refused; default 4 GiB
+	BuildMemory  int64 // bytes of the server's memory for one index build; default 512 MiB
+	BuildWorkers int   // processes of the server that help with one; default 0
 }
 
 func (o Options) withDefaults() Options {
@@ -45,6 +52,14 @@ func (o Options) withDefaults() Options {
 	if o.MaxFacetRecords == 0 {
 		o.MaxFacetRecords = knowledge.MaxFacetRecords
 	}
+	for _, v := range []struct {
+		value    *int64
+		standard int64
+	}{{&o.IndexFrom, 4 << 20}, {&o.MergeFrom, 1 << 20}, {&o.MaxPending, 4 << 30}, {&o.BuildMemory, 512 << 20}} {
+		if *v.value == 0 {
+			*v.value = v.standard
+		}
+	}
 	return o
 }
 
@@ -54,6 +69,8 @@ type Store struct {
 	jobs        *pgxpool.Pool
 	options     Options
 	definitions *definitions
+	activity    *activity
+	step        func(name string) error // called between the steps of a mover; tests end it there
 }
 
 var _ knowledge.Store = (*Store)(nil)
@@ -62,5 +79,9 @@ var _ knowledge.Store = (*Store)(nil)
 // and makes and drops places through jobs, connected as tars_jobs. [Open] makes
 // such pools. The caller closes both after the last call has returned.
 func New(app, jobs *pgxpool.Pool, options Options) *Store {
-	return &Store{app: app, jobs: jobs, options: options.withDefaults(), definitions: newDefinitions(time.Now)}
+	return &Store{
+		app: app, jobs: jobs, options: options.withDefaults(),
+		definitions: newDefinitions(time.Now), activity: newActivity(),
+		step: func(string) error { return nil },
+	}
 }

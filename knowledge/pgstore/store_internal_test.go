@@ -76,21 +76,21 @@ func TestPlaces(t *testing.T) {
 		}
 		return n
 	}
-	fill(t, s, "alice", indexedCollection("a"), nil)
-	fill(t, s, "alice", indexedCollection("b"), nil)
-	_, _, err := s.PutCollection(ctx, "alice", indexedCollection("c"))
-	wantKind(t, "PutCollection beyond MaxPlaces", err, knowledge.ErrLimit)
+	one := []knowledge.Record{{ID: "1", Vector: []float32{1, 0}}}
+	for _, name := range []knowledge.CollectionName{"a", "b", "c"} {
+		fill(t, s, "alice", indexedCollection(name), one)
+	}
+	promote(t, s, "a")
+	promote(t, s, "b")
+	wantKind(t, "Tend beyond MaxPlaces", s.Tend(ctx, "alice", "c", nil), knowledge.ErrLimit)
 	if err := s.DeleteCollection(ctx, "alice", "a"); err != nil {
 		t.Fatalf("DeleteCollection = %v, want nil", err)
 	}
 	if got := count(); got != 1 {
 		t.Errorf("places after a delete = %d, want 1", got)
 	}
-	_, _, err = s.PutCollection(ctx, "nobody", indexedCollection("a"))
+	_, _, err := s.PutCollection(ctx, "nobody", indexedCollection("a"))
 	wantKind(t, "PutCollection of an unknown tenant", err, knowledge.ErrNotFound)
-	if got := count(); got != 1 {
-		t.Errorf("places after a refused collection = %d, want 1", got)
-	}
 	if _, err := s.makePlace(ctx); err != nil { // its process ends here
 		t.Fatalf("makePlace = %v, want nil", err)
 	}
@@ -108,21 +108,13 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-func mustValidate(t testing.TB, c knowledge.Collection) knowledge.Collection {
-	t.Helper()
-	c, err := c.Validate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 // A long search keeps a place from being dropped. The delete succeeds all the
 // same, soon, and the place is swept later.
 func TestDropBehindReader(t *testing.T) {
 	s, _ := newStore(t, Options{})
 	ctx := t.Context()
-	d := fill(t, s, "alice", indexedCollection("a"), nil)
+	fill(t, s, "alice", indexedCollection("a"), []knowledge.Record{{ID: "1", Vector: []float32{1, 0}}})
+	d := promote(t, s, "a")
 	tx, err := s.app.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +123,7 @@ func TestDropBehindReader(t *testing.T) {
 	if _, err := tx.Exec(ctx, "SELECT set_config('tars.tenant', 'alice', true)"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(ctx, "SELECT count(*) FROM records WHERE placement = $1", d.placement); err != nil {
+	if _, err := tx.Exec(ctx, "SELECT count(*) FROM records WHERE placement = $1", d.main); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
@@ -212,12 +204,7 @@ func TestErrorKinds(t *testing.T) {
 	wantKind(t, "Search past its deadline", search(short, s), context.DeadlineExceeded)
 	ended := make(chan error, 1)
 	go func() { ended <- search(ctx, s) }()
-	for waiting := 0; waiting == 0; {
-		const waitingSQL = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tars_app' AND wait_event_type = 'Lock'"
-		if err := owner.QueryRow(ctx, waitingSQL).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
-	}
+	waitForLock(t, owner)
 	if _, err := owner.Exec(ctx, endSQL); err != nil {
 		t.Fatal(err)
 	}
@@ -236,6 +223,17 @@ func TestErrorKinds(t *testing.T) {
 
 	_, err = Open(ctx, Config{URL: "postgres://tars_app@127.0.0.1:1/none", ConnectTimeout: time.Second})
 	wantKind(t, "Open of nothing", err, knowledge.ErrUnavailable)
+}
+
+// waitForLock returns once a statement of the application waits for a lock.
+func waitForLock(t testing.TB, owner queryer) {
+	t.Helper()
+	for waiting := 0; waiting == 0; {
+		const waitingSQL = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tars_app' AND wait_event_type = 'Lock'"
+		if err := owner.QueryRow(t.Context(), waitingSQL).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // withSettings connects as the application with other server settings.

@@ -13,34 +13,16 @@ import (
 	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
-// settle moves all that a collection has by now to a place of its own, with the
-// index of words, and returns its definition as it is then.
+// settle moves all that a collection has by now to a place of its own, and
+// returns its definition as it is then.
 func settle(t testing.TB, s *Store, tenant knowledge.TenantID, d definition) definition {
 	t.Helper()
-	ctx := t.Context()
-	var place int32
-	if err := s.jobs.QueryRow(ctx, "SELECT tars.make_own_place(1000)").Scan(&place); err != nil {
-		t.Fatal(err)
+	if err := s.Tend(t.Context(), tenant, d.Name, nil); err != nil {
+		t.Fatalf("Tend = %v, want nil", err)
 	}
-	err := pgx.BeginFunc(ctx, s.jobs, func(tx pgx.Tx) error {
-		for _, sql := range []string{
-			"INSERT INTO records (placement, " + rowColumns + ") SELECT @main::int, " + rowColumns + " FROM records WHERE placement = @placement AND collection_id = @collection",
-			"DELETE FROM records WHERE placement = @placement AND collection_id = @collection",
-			"UPDATE collections SET main = @main, generation = generation + 1 WHERE collection_id = @collection",
-			"SELECT tars.build_words_index(@main)",
-		} {
-			if _, err := tx.Exec(ctx, sql, pgx.NamedArgs{"main": place, "placement": d.placement, "collection": d.id}); err != nil {
-				return fmt.Errorf("%s: %w", sql, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatalf("settle: %v", err)
-	}
-	d, err = s.fetch(ctx, tenant, d.Name)
-	if err != nil || d.main != place {
-		t.Fatalf("fetch = main %d, %v, want %d", d.main, err, place)
+	d, err := s.fetch(t.Context(), tenant, d.Name)
+	if err != nil || d.main == noMain {
+		t.Fatalf("fetch = main %d, %v, want a place of its own", d.main, err)
 	}
 	return d
 }
@@ -63,7 +45,7 @@ func TestWordsOfBothPlaces(t *testing.T) {
 	s, _ := newStore(t, Options{})
 	ctx := t.Context()
 	r := rand.New(rand.NewPCG(3, 3))
-	c := knowledge.Collection{Name: "c", Embedder: knowledge.EmbedderInfo{Dimension: 2}, Language: "simple"}
+	c := knowledge.Collection{Name: "c", Embedder: knowledge.EmbedderInfo{Dimension: 2}, Language: "simple", Index: knowledge.Index{Kind: knowledge.IndexHNSW}}
 	d := settle(t, s, "alice", fill(t, s, "alice", c, zipfTexts(r, 3000, 0)))
 	if _, err := s.PutRecords(ctx, "alice", "c", zipfTexts(r, 300, 2800)); err != nil { // 200 of them replace
 		t.Fatal(err)
@@ -133,7 +115,7 @@ func TestWordsOfAnother(t *testing.T) {
 	s, _ := newStore(t, Options{})
 	addTenant(t, s, "bob")
 	r := rand.New(rand.NewPCG(4, 4))
-	c := knowledge.Collection{Name: "c", Embedder: knowledge.EmbedderInfo{Dimension: 2}, Language: "simple"}
+	c := knowledge.Collection{Name: "c", Embedder: knowledge.EmbedderInfo{Dimension: 2}, Language: "simple", Index: knowledge.Index{Kind: knowledge.IndexHNSW}}
 	of := map[knowledge.TenantID]definition{}
 	for _, tenant := range []knowledge.TenantID{"alice", "bob"} {
 		of[tenant] = settle(t, s, tenant, fill(t, s, tenant, c, zipfTexts(r, 50, 0)))
@@ -168,7 +150,7 @@ func TestWordsOfAnother(t *testing.T) {
 // where they stand, the leaves of others never, and in the function by the index.
 func TestWordsPlan(t *testing.T) {
 	s, db := newStore(t, Options{})
-	c := knowledge.Collection{Name: "c", Embedder: knowledge.EmbedderInfo{Dimension: 2}, Language: "simple"}
+	c := knowledge.Collection{Name: "c", Embedder: knowledge.EmbedderInfo{Dimension: 2}, Language: "simple", Index: knowledge.Index{Kind: knowledge.IndexHNSW}}
 	d := settle(t, s, "alice", fill(t, s, "alice", c, zipfTexts(rand.New(rand.NewPCG(5, 5)), 3000, 0)))
 	args := d.args("alice")
 	search := knowledge.TextSearch{Collection: "c", Text: "word1 word2", Limit: 10, Filter: knowledge.Filter{Op: knowledge.OpEq, Field: "n", Values: []any{1.0}}}
