@@ -153,7 +153,7 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		return w.upload(token, "cited", part{"manifest", "application/json", goodManifest}, part{"module", "application/wasm", goodModule})
 	}
 	body := map[string]string{
-		"putCollection": `{"dimension":2}`, "putRecords": record(`"vector":[1,1]`), "searchRecords": `{"vector":[1,1]}`,
+		"putCollection": `{"dimension":2}`, "putRecords": record(`"vector":[1,1]`), "searchRecords": `{"vector":[1,1]}`, "searchRecordsBatch": `{"searches":[{"vector":[1,1]}]}`,
 		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]

@@ -23,6 +23,11 @@ const tenant = knowledge.TenantID("acme")
 type store struct {
 	knowledge.Store // for what no query asks: nil, so that it would panic
 	search          func(ctx context.Context, s knowledge.Search) (knowledge.Found, error)
+	words           func(ctx context.Context, s knowledge.TextSearch) (knowledge.Found, error)
+}
+
+func (s *store) SearchText(ctx context.Context, _ knowledge.TenantID, search knowledge.TextSearch) (knowledge.Found, error) {
+	return s.words(ctx, search)
 }
 
 func (s *store) Collection(_ context.Context, of knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
