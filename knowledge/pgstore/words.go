@@ -105,22 +105,24 @@ size AS MATERIALIZED (
 		WHERE ` + writeLiveSQL + `
 	) w LEFT JOIN lexeme_totals m ON m.tenant_id = @tenant AND m.placement = @main
 ),
+counted AS MATERIALIZED (
+	SELECT t.term, t.query, t.n, t.term LIKE '%%*' AS prefix, (
+		SELECT count(*) FROM w WHERE w.lexemes @@ t.query) + CASE
+		WHEN size.main = 0 THEN 0
+		WHEN t.term LIKE '%%*' THEN least(size.main, coalesce((
+			SELECT sum(l.records) FROM lexeme_counts l
+			WHERE l.tenant_id = @tenant AND l.placement = @main
+			  AND l.lexeme >= left(t.term, -1) AND l.lexeme < left(t.term, -1) || U&'\+10FFFF'), 1))
+		ELSE coalesce((
+			SELECT l.records FROM lexeme_counts l
+			WHERE l.tenant_id = @tenant AND l.placement = @main AND l.lexeme = t.term), 1)
+		END::float8 AS have
+	FROM q, unnest(q.terms, q.queries) WITH ORDINALITY AS t (term, query, n), size
+),
 t AS MATERIALIZED (
-	SELECT term, query, n, prefix, have, ln(1 + (greatest(records, have) - have + 0.5) / (have + 0.5)) AS weight
-	FROM (
-		SELECT t.term, t.query, t.n, t.term LIKE '%%*' AS prefix, size.records::float8, (
-			SELECT count(*) FROM w WHERE w.lexemes @@ t.query) + CASE
-			WHEN size.main = 0 THEN 0
-			WHEN t.term LIKE '%%*' THEN least(size.main, coalesce((
-				SELECT sum(l.records) FROM lexeme_counts l
-				WHERE l.tenant_id = @tenant AND l.placement = @main
-				  AND l.lexeme >= left(t.term, -1) AND l.lexeme < left(t.term, -1) || U&'\+10FFFF'), 1))
-			ELSE coalesce((
-				SELECT l.records FROM lexeme_counts l
-				WHERE l.tenant_id = @tenant AND l.placement = @main AND l.lexeme = t.term), 1)
-			END::float8 AS have
-		FROM q, unnest(q.terms, q.queries) WITH ORDINALITY AS t (term, query, n), size
-	) t
+	SELECT c.term, c.query, c.n, c.prefix, c.have, ln(1 + (greatest(size.records, c.have) - c.have + 0.5) / (c.have + 0.5)) AS weight
+	FROM counted c, size
+	ORDER BY c.n
 ),%[2]s
 c AS MATERIALIZED (
 	SELECT c.id, c.bytes, c.lexemes, c.every
@@ -135,10 +137,9 @@ best AS MATERIALIZED (
 	SELECT c.id, (
 		SELECT sum(t.weight * 2.2 * t.times / (t.times + 1.2 * (0.25 + 0.75 * c.bytes / size.bytes)))
 		FROM (
-			SELECT t.weight, t.n, CASE WHEN t.prefix THEN (c.lexemes @@ t.query)::int
+			SELECT t.weight, CASE WHEN t.prefix THEN (c.lexemes @@ t.query)::int
 				ELSE width_bucket(ts_rank(c.lexemes, t.query), @steps::float4[]) END::float8 AS times
 			FROM t
-			ORDER BY t.n
 		) t) AS score
 	FROM c, size, seen
 	WHERE c.every OR seen.every < @limit
