@@ -14,6 +14,7 @@ import (
 // Bounds of a search, beside those of [knowledge.Search].
 const (
 	MaxBatchSearches = 100
+	MaxBatchMatches  = 10_000 // that the searches of a batch may ask for together
 	// enoughCandidates is how many each retrieval of a search takes that has more
 	// to do than to give them back, unless it says.
 	enoughCandidates = 100
@@ -64,11 +65,19 @@ type Searched struct {
 	Err     error // as of [Engine.Search]
 }
 
-// SearchBatch runs up to [MaxBatchSearches] searches, several at once, within the
-// time of one. Each has a result or an error of its own, in order.
+// SearchBatch runs up to [MaxBatchSearches] searches for up to [MaxBatchMatches]
+// matches, several at once, within the time of one. Each has a result or an error
+// of its own, in order.
 func (e *Engine) SearchBatch(ctx context.Context, tenant knowledge.TenantID, searches []SearchText) ([]Searched, error) {
 	if len(searches) < 1 || len(searches) > MaxBatchSearches {
 		return nil, knowledge.Invalid("searches", "has %d entries; need 1 to %d", len(searches), MaxBatchSearches)
+	}
+	asked := 0
+	for i, s := range searches {
+		asked += s.asked()
+		if asked > MaxBatchMatches {
+			return nil, knowledge.Invalid(fmt.Sprintf("searches[%d].limit", i), "makes %d matches together with those before; at most %d are allowed", asked, MaxBatchMatches)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
@@ -152,6 +161,17 @@ func (s SearchText) wanted() int {
 		return knowledge.MaxLimit
 	}
 	return s.Offset + s.Limit
+}
+
+// asked is how many matches a search may give, as far as it is valid.
+func (s SearchText) asked() int {
+	if s.GroupBy != nil {
+		if group, err := s.GroupBy.validate(); err == nil {
+			return group.Groups * group.Size
+		}
+		return 0
+	}
+	return min(max(0, s.Limit), knowledge.MaxLimit)
 }
 
 // withDefaults checks a search and returns it with zero values replaced.

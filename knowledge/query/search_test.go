@@ -270,6 +270,17 @@ func TestBatch(t *testing.T) {
 	if !errors.Is(got[1].Err, knowledge.ErrInvalid) || !errors.Is(got[3].Err, knowledge.ErrNotFound) {
 		t.Errorf("errors = %v, %v, want invalid and not found", got[1].Err, got[3].Err)
 	}
+	large := []query.SearchText{}
+	for range 11 {
+		large = append(large, byVector(1000))
+	}
+	var invalid *knowledge.InvalidError
+	if _, err := e.SearchBatch(t.Context(), tenant, large); !errors.As(err, &invalid) || invalid.Field != "searches[10].limit" {
+		t.Errorf("SearchBatch for 11,000 matches = %v, want the 11th search refused", err)
+	}
+	if got, err := e.SearchBatch(t.Context(), tenant, large[:10]); err != nil || len(got) != 10 {
+		t.Errorf("SearchBatch for 10,000 matches = %d, %v, want 10", len(got), err)
+	}
 	for _, n := range []int{0, query.MaxBatchSearches + 1} {
 		if _, err := e.SearchBatch(t.Context(), tenant, make([]query.SearchText, n)); !errors.Is(err, knowledge.ErrInvalid) {
 			t.Errorf("SearchBatch of %d = %v, want invalid", n, err)

@@ -65,12 +65,12 @@ func TestFuse(t *testing.T) {
 		{"several legs are rrf", Fusion{K: 1}, []Retrieved{vector, other}, "b:0.8333 a:0.5000 d:0.3333 c:0.2500", ScoreRRF},
 		{"weights", Fusion{Method: RRF, K: 1}, []Retrieved{vector, heavy}, "b:1.8333 d:1.0000 a:0.5000 c:0.2500", ScoreRRF},
 		// vector: (s - 0.5) / 0.4; words: s / 6, for what lacks the words has 0.
-		{"minmax", Fusion{Method: Sum, Normalize: MinMax}, []Retrieved{vector, words}, "b:1.5000 a:1.0000 d:0.5000 c:0.0000", ScoreSum},
+		{"minmax", Fusion{}, []Retrieved{vector, words}, "b:1.5000 a:1.0000 d:0.5000 c:0.0000", ScoreSum},
 		// vector: deviation of 0.9 0.7 0.5 is 0.1633; words: of 6 3 0 is 2.4495.
-		{"zscore", Fusion{}, []Retrieved{vector, words}, "b:3.6742 a:2.4495 d:1.2247 c:0.0000", ScoreSum},
-		{"words cut off", Fusion{Normalize: MinMax}, []Retrieved{vector, listOf(Lexical, true, "b", 6.0, "d", 3.0)}, "b:1.5000 a:1.0000 c:0.0000 d:0.0000", ScoreSum},
+		{"zscore", Fusion{Method: Sum, Normalize: ZScore}, []Retrieved{vector, words}, "b:3.6742 a:2.4495 d:1.2247 c:0.0000", ScoreSum},
+		{"words cut off", Fusion{}, []Retrieved{vector, listOf(Lexical, true, "b", 6.0, "d", 3.0)}, "b:1.5000 a:1.0000 c:0.0000 d:0.0000", ScoreSum},
 		{"all alike", Fusion{}, []Retrieved{listOf(Vector, true, "a", 0.5, "b", 0.5), listOf(Lexical, true)}, "a:1.0000 b:1.0000", ScoreSum},
-		{"one word match", Fusion{}, []Retrieved{listOf(Vector, true), listOf(Lexical, false, "a", 2.0)}, "a:2.0000", ScoreSum},
+		{"one word match", Fusion{Normalize: ZScore}, []Retrieved{listOf(Vector, true), listOf(Lexical, false, "a", 2.0)}, "a:2.0000", ScoreSum},
 		{"nothing", Fusion{}, []Retrieved{listOf(Vector, false), listOf(Lexical, false)}, "", ScoreSum},
 	} {
 		got, kind := fusion(t, test.fusion).fuse(test.lists)

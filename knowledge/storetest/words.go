@@ -12,10 +12,10 @@ import (
 	"github.com/tars-project/tars/knowledge/memstore"
 )
 
-// plainWords makes a collection whose words are taken as they are, so that every
+// plainWords makes the collection c, whose words are taken as they are, so that every
 // store finds the same.
-func plainWords(name knowledge.CollectionName) knowledge.Collection {
-	c := dimension(name, 2)
+func plainWords() knowledge.Collection {
+	c := dimension("c", 2)
 	c.Language = "simple"
 	return c
 }
@@ -45,8 +45,8 @@ func (s suite) words(t testing.TB, tenant knowledge.TenantID, search knowledge.T
 }
 
 func testWords(t *testing.T, s suite) {
-	s.put(t, alice, plainWords("c"))
-	s.put(t, bob, plainWords("c"))
+	s.put(t, alice, plainWords())
+	s.put(t, bob, plainWords())
 	s.write(t, alice, "c", texts(
 		"apples and pears",                // t0
 		"pears and apples and apples",     // t1
@@ -121,7 +121,7 @@ func testWords(t *testing.T, s suite) {
 // testWordsRank: a rare word counts more than a common one, a short text more
 // than a long one, twice more than once.
 func testWordsRank(t *testing.T, s suite) {
-	s.put(t, alice, plainWords("c"))
+	s.put(t, alice, plainWords())
 	s.write(t, alice, "c", texts(
 		"common x1 x2 x3", "common y1 y2 y3", "common z1 z2 z3", "common w1 w2 w3",
 		"rare v1 v2 v3", "common common u1 u2", "common "+strings.Repeat("u3 u4 u5 u6 u7 u8 u9 ", 1)+"r1 r2 r3",
@@ -135,7 +135,7 @@ func testWordsRank(t *testing.T, s suite) {
 // testWordsChanges: what is written, replaced, deleted, expired or filtered shows
 // at once.
 func testWordsChanges(t *testing.T, s suite) {
-	s.put(t, alice, plainWords("c"))
+	s.put(t, alice, plainWords())
 	records := texts("first word", "second word", "third word")
 	records[2].Expires = time.Now().Add(-time.Hour)
 	s.write(t, alice, "c", records...)
@@ -161,7 +161,7 @@ func testWordsChanges(t *testing.T, s suite) {
 }
 
 func testRefusedWords(t *testing.T, s suite) {
-	s.put(t, alice, plainWords("c"))
+	s.put(t, alice, plainWords())
 	for _, test := range []struct {
 		field  string
 		search knowledge.TextSearch
@@ -182,7 +182,7 @@ func testRefusedWords(t *testing.T, s suite) {
 
 // testHostileWords: whatever a question is, it is an answer, soon.
 func testHostileWords(t *testing.T, s suite) {
-	s.put(t, alice, plainWords("c"))
+	s.put(t, alice, plainWords())
 	s.write(t, alice, "c", texts("one two three", "it's a 'quoted' \\ back\\slash", "a:* b & c | !d", "über ñandú 東京 tower")...)
 	for _, text := range []string{
 		`'`, `''`, `\`, `\'`, `':*`, `a' | 'b`, `a:*`, `a:ABCD`, `!`, `!!`, `&`, `|`, `()`, `((((`, `<->`, `a<2>b`, `a <-> b`, `"`, `""`, `"""`, `"a`, `-`, `--`, `-"`, `-*`, `*`, `**`, `a*`, `ab*`, `a**`,
@@ -232,7 +232,7 @@ func testWordsAgree(t *testing.T, s suite) {
 		records[i] = knowledge.Record{ID: knowledge.RecordID(fmt.Sprintf("r%03d", i)), Text: b.String(), Vector: r.vector(), Metadata: map[string]any{"n": float64(i % 10)}}
 	}
 	for _, store := range []suite{s, reference} {
-		store.put(t, alice, plainWords("c"))
+		store.put(t, alice, plainWords())
 		store.write(t, alice, "c", records...)
 	}
 	for range 150 {
