@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -35,6 +36,7 @@ type Services struct {
 	Registry    registry      // plugins.Registry
 	Invoker     invoker       // plugins.Runner
 	Quarantine  quarantine    // plugins.Quarantine
+	Jobs        background    // pgjobs.Jobs
 }
 
 // Options are the settings of a [Server]. The zero value is good.
@@ -44,6 +46,8 @@ type Options struct {
 	Checks  []Check      // what /readyz runs
 	// MaxModule is the most bytes of an uploaded module; 0 means 32 MiB.
 	MaxModule int64
+	// Heartbeat is how often a stream without news says that it lives; 0 means 15 s.
+	Heartbeat time.Duration
 }
 
 // Server answers the requests of openapi.yaml. It is safe for concurrent use.
@@ -54,6 +58,8 @@ type Server struct {
 	checks     []Check
 	maxModule  int64
 	operations map[string]*operation // by operationId
+	heartbeat  time.Duration
+	streams    *streams
 	echo       *echo.Echo
 }
 
@@ -62,13 +68,16 @@ type Server struct {
 func New(services Services, options Options) (*Server, error) {
 	s := &Server{
 		services: services, log: options.Log, metrics: options.Metrics,
-		checks: options.Checks, maxModule: options.MaxModule, echo: echo.New(),
+		checks: options.Checks, maxModule: options.MaxModule, heartbeat: options.Heartbeat, streams: newStreams(), echo: echo.New(),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
 	if s.maxModule == 0 {
 		s.maxModule = 32 << 20
+	}
+	if s.heartbeat == 0 {
+		s.heartbeat = 15 * time.Second
 	}
 	document := oapi.Document()
 	var err error

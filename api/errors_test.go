@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/jobs"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/plugins"
@@ -139,11 +140,27 @@ func (f *failing) ReleaseQuarantined(context.Context, knowledge.TenantID, vmhost
 
 func (f *failing) RevokeKey(context.Context, knowledge.TenantID, string) error { return f.get() }
 
+func (f *failing) Get(context.Context, knowledge.TenantID, jobs.ID) (jobs.Job, error) {
+	return jobs.Job{}, f.get()
+}
+
+func (f *failing) List(context.Context, knowledge.TenantID, jobs.Selection, int) ([]jobs.Job, error) {
+	return nil, f.get()
+}
+
+func (f *failing) Cancel(context.Context, knowledge.TenantID, jobs.ID) (jobs.Job, error) {
+	return jobs.Job{}, f.get()
+}
+
+func (f *failing) Watch(context.Context, knowledge.TenantID, jobs.Job) (jobs.Job, error) {
+	return jobs.Job{}, f.get()
+}
+
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Records, s.Writer, s.Engine = f, f, f, f, f
-		s.Catalog, s.Registry, s.Invoker, s.Quarantine = f, f, f, f
+		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f
 }
 
@@ -157,7 +174,8 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]
-	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String()).Replace(path)
+	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
+		"/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
 	return w.call(method, path, token, body)
 }
 
@@ -187,7 +205,9 @@ func TestEveryErrorIsListed(t *testing.T) {
 		switch call.id {
 		case "putCollection", "createTenant":
 			kinds[knowledge.ErrConflict] = 409
-		case "listCollections", "listPlugins", "listTenants", "listQuarantined":
+		case "cancelJob":
+			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
+		case "listCollections", "listPlugins", "listTenants", "listQuarantined", "listJobs":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422

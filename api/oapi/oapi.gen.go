@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"time"
@@ -29,6 +30,36 @@ func (e IndexKind) Valid() bool {
 	case Hnsw:
 		return true
 	case None:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for JobState.
+const (
+	Cancelled   JobState = "cancelled"
+	Failed      JobState = "failed"
+	Interrupted JobState = "interrupted"
+	Queued      JobState = "queued"
+	Running     JobState = "running"
+	Succeeded   JobState = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the JobState enum.
+func (e JobState) Valid() bool {
+	switch e {
+	case Cancelled:
+		return true
+	case Failed:
+		return true
+	case Interrupted:
+		return true
+	case Queued:
+		return true
+	case Running:
+		return true
+	case Succeeded:
 		return true
 	default:
 		return false
@@ -362,6 +393,76 @@ type ItemProblem struct {
 	Title  string        `json:"title"`
 	Type   string        `json:"type"`
 }
+
+// Job A piece of background work.
+type Job struct {
+	// Attempt How often it was begun.
+	Attempt int `json:"attempt"`
+
+	// CancelRequested Somebody has cancelled it.
+	CancelRequested bool      `json:"cancel_requested"`
+	CreatedAt       time.Time `json:"created_at"`
+
+	// Detail What else there is to tell, of the kind's own.
+	Detail JobDetail `json:"detail"`
+
+	// Done How many units are done, of whatever the kind counts.
+	Done int64 `json:"done"`
+
+	// Error Why it failed. Absent otherwise.
+	Error *string `json:"error,omitempty"`
+
+	// FinishedAt When it ended. Absent before.
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+
+	// Id Made by the server. Later jobs have greater ones.
+	//
+	// Example: 06h11kde24mh435vvunbp3m2pg
+	Id JobID `json:"id"`
+
+	// Kind What a job does. 1 to 63 of a-z, 0-9 and `_`, the first a letter.
+	//
+	// Example: import
+	Kind JobKind `json:"kind"`
+
+	// StartedAt When it was first begun. Absent before.
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// State `queued`: waits for its turn, or to be tried again. `running`. The others are final: `succeeded`, `failed`
+	// (`error` says why), `cancelled`, and `interrupted`: the servers that had it under way went away, each time
+	// that it was begun.
+	State JobState `json:"state"`
+
+	// Total How many there are. Absent as long as it is not known.
+	Total     *int64    `json:"total,omitempty"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// JobDetail What else there is to tell, of the kind's own.
+type JobDetail = json.RawMessage
+
+// JobID Made by the server. Later jobs have greater ones.
+//
+// Example: 06h11kde24mh435vvunbp3m2pg
+type JobID = string
+
+// JobKind What a job does. 1 to 63 of a-z, 0-9 and `_`, the first a letter.
+//
+// Example: import
+type JobKind = string
+
+// JobList defines model for JobList.
+type JobList struct {
+	Jobs []Job `json:"jobs"`
+
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// JobState `queued`: waits for its turn, or to be tried again. `running`. The others are final: `succeeded`, `failed`
+// (`error` says why), `cancelled`, and `interrupted`: the servers that had it under way went away, each time
+// that it was begun.
+type JobState string
 
 // Key defines model for Key.
 type Key struct {
@@ -918,6 +1019,11 @@ type PathAlias = Name
 // Example: handbook
 type PathCollection = Name
 
+// PathJob Made by the server. Later jobs have greater ones.
+//
+// Example: 06h11kde24mh435vvunbp3m2pg
+type PathJob = JobID
+
 // PathKey Example: key_2f9qk3m5x7zt8w4n
 type PathKey = KeyID
 
@@ -980,6 +1086,21 @@ type ListCollectionsParams struct {
 
 	// Limit Most items on the page.
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListJobsParams defines parameters for ListJobs.
+type ListJobsParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Kind Only jobs of this kind.
+	Kind *JobKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// State Only jobs in this state.
+	State *JobState `form:"state,omitempty" json:"state,omitempty"`
 }
 
 // ListPluginsParams defines parameters for ListPlugins.
@@ -1089,6 +1210,18 @@ type ServerInterface interface {
 	// SearchRecordsBatch Run several searches
 	// (POST /v1/collections/{collection}/search/batch)
 	SearchRecordsBatch(ctx echo.Context, collection PathCollection) error
+	// ListJobs List jobs
+	// (GET /v1/jobs)
+	ListJobs(ctx echo.Context, params ListJobsParams) error
+	// CancelJob Cancel a job
+	// (DELETE /v1/jobs/{job})
+	CancelJob(ctx echo.Context, job PathJob) error
+	// GetJob Read a job
+	// (GET /v1/jobs/{job})
+	GetJob(ctx echo.Context, job PathJob) error
+	// WatchJob Follow a job
+	// (GET /v1/jobs/{job}/events)
+	WatchJob(ctx echo.Context, job PathJob) error
 	// ListPlugins List plugins
 	// (GET /v1/plugins)
 	ListPlugins(ctx echo.Context, params ListPluginsParams) error
@@ -1478,6 +1611,93 @@ func (w *ServerInterfaceWrapper) SearchRecordsBatch(ctx echo.Context) error {
 	return err
 }
 
+// ListJobs converts echo context to params.
+func (w *ServerInterfaceWrapper) ListJobs(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListJobsParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListJobs(ctx, params)
+	return err
+}
+
+// CancelJob converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelJob(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "job" -------------
+	var job PathJob
+
+	err = runtime.BindStyledParameterWithOptions("simple", "job", ctx.Param("job"), &job, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter job: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelJob(ctx, job)
+	return err
+}
+
+// GetJob converts echo context to params.
+func (w *ServerInterfaceWrapper) GetJob(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "job" -------------
+	var job PathJob
+
+	err = runtime.BindStyledParameterWithOptions("simple", "job", ctx.Param("job"), &job, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter job: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetJob(ctx, job)
+	return err
+}
+
+// WatchJob converts echo context to params.
+func (w *ServerInterfaceWrapper) WatchJob(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "job" -------------
+	var job PathJob
+
+	err = runtime.BindStyledParameterWithOptions("simple", "job", ctx.Param("job"), &job, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter job: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WatchJob(ctx, job)
+	return err
+}
+
 // ListPlugins converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPlugins(ctx echo.Context) error {
 	var err error
@@ -1706,6 +1926,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.GetRecord, options.OperationMiddlewares["getRecord"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search", wrapper.SearchRecords, options.OperationMiddlewares["searchRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search/batch", wrapper.SearchRecordsBatch, options.OperationMiddlewares["searchRecordsBatch"]...)
+	router.GET(options.BaseURL+"/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
+	router.DELETE(options.BaseURL+"/v1/jobs/:job", wrapper.CancelJob, options.OperationMiddlewares["cancelJob"]...)
+	router.GET(options.BaseURL+"/v1/jobs/:job", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
+	router.GET(options.BaseURL+"/v1/jobs/:job/events", wrapper.WatchJob, options.OperationMiddlewares["watchJob"]...)
 	router.GET(options.BaseURL+"/v1/plugins", wrapper.ListPlugins, options.OperationMiddlewares["listPlugins"]...)
 	router.GET(options.BaseURL+"/v1/plugins/:name", wrapper.GetPlugin, options.OperationMiddlewares["getPlugin"]...)
 	router.PUT(options.BaseURL+"/v1/plugins/:name/aliases/:alias", wrapper.SetPluginAlias, options.OperationMiddlewares["setPluginAlias"]...)
@@ -2143,6 +2367,123 @@ func (response SearchRecordsBatch200JSONResponse) VisitSearchRecordsBatchRespons
 	return err
 }
 
+type ListJobsRequestObject struct {
+	Params ListJobsParams
+}
+
+type ListJobsResponseObject interface {
+	VisitListJobsResponse(w http.ResponseWriter) error
+}
+
+type ListJobs200JSONResponse JobList
+
+func (response ListJobs200JSONResponse) VisitListJobsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelJobRequestObject struct {
+	Job PathJob `json:"job"`
+}
+
+type CancelJobResponseObject interface {
+	VisitCancelJobResponse(w http.ResponseWriter) error
+}
+
+type CancelJob202JSONResponse Job
+
+func (response CancelJob202JSONResponse) VisitCancelJobResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetJobRequestObject struct {
+	Job PathJob `json:"job"`
+}
+
+type GetJobResponseObject interface {
+	VisitGetJobResponse(w http.ResponseWriter) error
+}
+
+type GetJob200JSONResponse Job
+
+func (response GetJob200JSONResponse) VisitGetJobResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WatchJobRequestObject struct {
+	Job PathJob `json:"job"`
+}
+
+type WatchJobResponseObject interface {
+	VisitWatchJobResponse(w http.ResponseWriter) error
+}
+
+type WatchJob200TexteventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response WatchJob200TexteventStreamResponse) VisitWatchJobResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
 type ListPluginsRequestObject struct {
 	Params ListPluginsParams
 }
@@ -2398,6 +2739,18 @@ type StrictServerInterface interface {
 	// SearchRecordsBatch Run several searches
 	// (POST /v1/collections/{collection}/search/batch)
 	SearchRecordsBatch(ctx context.Context, request SearchRecordsBatchRequestObject) (SearchRecordsBatchResponseObject, error)
+	// ListJobs List jobs
+	// (GET /v1/jobs)
+	ListJobs(ctx context.Context, request ListJobsRequestObject) (ListJobsResponseObject, error)
+	// CancelJob Cancel a job
+	// (DELETE /v1/jobs/{job})
+	CancelJob(ctx context.Context, request CancelJobRequestObject) (CancelJobResponseObject, error)
+	// GetJob Read a job
+	// (GET /v1/jobs/{job})
+	GetJob(ctx context.Context, request GetJobRequestObject) (GetJobResponseObject, error)
+	// WatchJob Follow a job
+	// (GET /v1/jobs/{job}/events)
+	WatchJob(ctx context.Context, request WatchJobRequestObject) (WatchJobResponseObject, error)
 	// ListPlugins List plugins
 	// (GET /v1/plugins)
 	ListPlugins(ctx context.Context, request ListPluginsRequestObject) (ListPluginsResponseObject, error)
@@ -3042,6 +3395,106 @@ func (sh *strictHandler) SearchRecordsBatch(ctx echo.Context, collection PathCol
 		return err
 	} else if validResponse, ok := response.(SearchRecordsBatchResponseObject); ok {
 		return validResponse.VisitSearchRecordsBatchResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListJobs operation middleware
+func (sh *strictHandler) ListJobs(ctx echo.Context, params ListJobsParams) error {
+	var request ListJobsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListJobs(ctx.Request().Context(), request.(ListJobsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListJobs")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListJobsResponseObject); ok {
+		return validResponse.VisitListJobsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelJob operation middleware
+func (sh *strictHandler) CancelJob(ctx echo.Context, job PathJob) error {
+	var request CancelJobRequestObject
+
+	request.Job = job
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelJob(ctx.Request().Context(), request.(CancelJobRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelJob")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelJobResponseObject); ok {
+		return validResponse.VisitCancelJobResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetJob operation middleware
+func (sh *strictHandler) GetJob(ctx echo.Context, job PathJob) error {
+	var request GetJobRequestObject
+
+	request.Job = job
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetJob(ctx.Request().Context(), request.(GetJobRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetJob")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetJobResponseObject); ok {
+		return validResponse.VisitGetJobResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// WatchJob operation middleware
+func (sh *strictHandler) WatchJob(ctx echo.Context, job PathJob) error {
+	var request WatchJobRequestObject
+
+	request.Job = job
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WatchJob(ctx.Request().Context(), request.(WatchJobRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WatchJob")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WatchJobResponseObject); ok {
+		return validResponse.VisitWatchJobResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -29,7 +29,8 @@ type serverConfig struct {
 	DatabaseConns int           `env:"TARS_DATABASE_CONNS" default:"0" placeholder:"N" help:"Connections to the database; 0 means four for each core, at least 8."`
 	QueryTimeout  time.Duration `env:"TARS_QUERY_TIMEOUT" default:"10s" help:"Deadline of a query that gives none, up to 60s."`
 	QueryParallel int           `env:"TARS_QUERY_PARALLEL" default:"8" placeholder:"N" help:"Legs, and synthesizers, of one query at once."`
-	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM."`
+	JobWorkers    int           `env:"TARS_JOB_WORKERS" default:"4" placeholder:"N" help:"Background jobs at once on this node."`
+	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM, and background jobs half of it; these go on elsewhere."`
 
 	MinGrade      string        `env:"TARS_MIN_GRADE" default:"jail" placeholder:"GRADE" help:"Weakest isolation of plugins to start with: jail-lite (no namespaces), jail, or jail+cgroup."`
 	PluginSlots   int           `env:"TARS_PLUGIN_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once on this node; 0 means eight for each core."`
@@ -94,6 +95,7 @@ func (c *serverConfig) settings() (settings, error) {
 	}{
 		{"database-conns", c.DatabaseConns, 0, 1000},
 		{"query-parallel", c.QueryParallel, 1, 64},
+		{"job-workers", c.JobWorkers, 1, 100},
 		{"plugin-slots", c.PluginSlots, 0, 10_000},
 		{"plugin-tenant-slots", c.PluginTenant, 0, 10_000},
 		{"plugins-loaded", c.PluginsLoaded, 1, 10_000},

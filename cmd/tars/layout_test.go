@@ -28,10 +28,11 @@ var mayImport = map[string][]string{
 var homes = map[string][]string{
 	"github.com/labstack/echo/":         {"api"},
 	"github.com/maypok86/otter/":        {"knowledge/recent"},
-	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
+	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/pgjobs", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
 	"github.com/pgvector/":              {"knowledge/pgstore"},
 	"github.com/tetratelabs/wazero":     {"vmhost/wazerovm"},
 	"github.com/golang-migrate/":        {"migrations"},
+	"github.com/riverqueue/":            {"knowledge/pgjobs", "migrations"}, // who runs jobs, and who makes its tables
 	"github.com/testcontainers/":        {"migrations/pgtest"},
 	"github.com/alecthomas/kong":        {"cmd/tars"},
 	"github.com/getkin/kin-openapi/":    {"api"},
@@ -103,6 +104,7 @@ func TestLayoutSeesPlantedImports(t *testing.T) {
 		{ImportPath: module + "vmhost/cell", Imports: []string{module + "knowledge"}},
 		{ImportPath: module + "plugins", Imports: []string{module + "api"}},
 		{ImportPath: module + "knowledge/query", Imports: []string{"github.com/jackc/pgx/v5"}},
+		{ImportPath: module + "knowledge/jobs", Imports: []string{"github.com/riverqueue/river"}},
 		{ImportPath: module + "plugins", TestImports: []string{"github.com/tetratelabs/wazero"}},
 		{ImportPath: module + "knowledge", Imports: []string{"testing"}},
 		{ImportPath: module + "util"},

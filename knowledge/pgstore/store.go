@@ -12,7 +12,7 @@
 // at a time in the same round trip. See migrations for the policies.
 //
 // What it leaves to others: making and changing the schema (migrations),
-// tenants, keys and their rights (knowledge/tenancy), sweeping expired records.
+// tenants, keys and their rights (knowledge/tenancy), and when to sweep (cmd/tars).
 package pgstore
 
 import (
