@@ -210,7 +210,9 @@ func TestSearchRefuses(t *testing.T) {
 		{"group_by.size", func(s *query.SearchText) { s.GroupBy = &query.GroupBy{Field: "f", Groups: 100, Size: 11} }},
 		{"offset", func(s *query.SearchText) { s.GroupBy, s.Offset = &query.GroupBy{Field: "f"}, 1 }},
 		{"facets[0].limit", func(s *query.SearchText) { s.Facets = []knowledge.Facet{{Field: "f"}} }},
-		{"facets[0].ranges", func(s *query.SearchText) { s.Facets = []knowledge.Facet{{Field: "lang", Ranges: make([]knowledge.Range, 1)}} }},
+		{"facets[0].ranges", func(s *query.SearchText) {
+			s.Facets = []knowledge.Facet{{Field: "lang", Ranges: make([]knowledge.Range, 1)}}
+		}},
 		{"boost.boosts", boosts()},
 		{"boost.boosts[0]", boosts(query.Boost{})},
 		{"boost.boosts[0].weight", boosts(query.Boost{Match: &query.MatchBoost{Filter: filter}, Weight: -1})},
