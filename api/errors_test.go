@@ -43,6 +43,10 @@ func (f *failing) PutCollection(context.Context, knowledge.TenantID, knowledge.C
 	return knowledge.Collection{}, false, f.get()
 }
 
+func (f *failing) Definition(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error) {
+	return knowledge.Collection{}, f.get()
+}
+
 func (f *failing) Collection(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error) {
 	return knowledge.Collection{}, f.get()
 }
@@ -71,8 +75,12 @@ func (f *failing) Prepare(context.Context, knowledge.TenantID, knowledge.Collect
 	return ingest.Prepared{}, f.get()
 }
 
-func (f *failing) Search(context.Context, knowledge.TenantID, query.SearchText) (knowledge.Found, error) {
-	return knowledge.Found{}, f.get()
+func (f *failing) Search(context.Context, knowledge.TenantID, query.SearchText) (query.Results, error) {
+	return query.Results{}, f.get()
+}
+
+func (f *failing) SearchBatch(context.Context, knowledge.TenantID, []query.SearchText) ([]query.Searched, error) {
+	return nil, f.get()
 }
 
 func (f *failing) Answer(context.Context, knowledge.TenantID, query.Query) (query.Answer, error) {
@@ -221,7 +229,8 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"putCollection": `{"dimension":2}`, "putRecords": record(`"vector":[1,1]`), "searchRecords": `{"vector":[1,1]}`,
 		"patchCollection": `{"ttl_seconds":null}`, "putAlias": `{"collection":"c"}`, "changeAliases": `{"actions":[{"action":"delete","alias":"a"}]}`,
 		"putView": `{"collection":"c","filter":{"and":[]}}`, "estimateCollection": `{"rows":1,"dimension":2}`,
-		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
+		"searchRecordsBatch": `{"searches":[{"vector":[1,1]}]}`,
+		"query":              `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]
 	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
@@ -402,11 +411,11 @@ type blocking struct {
 	leave   func(ctx context.Context) error
 }
 
-func (b *blocking) Search(ctx context.Context, _ knowledge.TenantID, _ query.SearchText) (knowledge.Found, error) {
+func (b *blocking) Search(ctx context.Context, _ knowledge.TenantID, _ query.SearchText) (query.Results, error) {
 	if b.entered != nil {
 		b.entered <- ctx
 	}
-	return knowledge.Found{}, b.leave(ctx)
+	return query.Results{}, b.leave(ctx)
 }
 
 func TestPanic(t *testing.T) {

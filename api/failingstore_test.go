@@ -36,6 +36,14 @@ func (f failingStore) Search(context.Context, knowledge.TenantID, knowledge.Sear
 	return knowledge.Found{}, f.get()
 }
 
+func (f failingStore) SearchText(context.Context, knowledge.TenantID, knowledge.TextSearch) (knowledge.Found, error) {
+	return knowledge.Found{}, f.get()
+}
+
+func (f failingStore) Facets(context.Context, knowledge.TenantID, knowledge.FacetSearch) ([]knowledge.FacetCounts, error) {
+	return nil, f.get()
+}
+
 func (f failingStore) Atomically(context.Context, knowledge.TenantID, func(knowledge.Session) error) error {
 	return f.get()
 }

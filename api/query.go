@@ -11,7 +11,8 @@ import (
 
 // engine answers searches and queries.
 type engine interface {
-	Search(ctx context.Context, tenant knowledge.TenantID, s query.SearchText) (knowledge.Found, error)
+	Search(ctx context.Context, tenant knowledge.TenantID, s query.SearchText) (query.Results, error)
+	SearchBatch(ctx context.Context, tenant knowledge.TenantID, searches []query.SearchText) ([]query.Searched, error)
 	Answer(ctx context.Context, tenant knowledge.TenantID, q query.Query) (query.Answer, error)
 }
 
@@ -21,14 +22,20 @@ func (s *Server) Query(ctx context.Context, r oapi.QueryRequestObject) (oapi.Que
 	if err != nil {
 		return nil, err
 	}
-	return oapi.Query200JSONResponse{
-		Matches:  each(answer.Matches, candidateOut),
-		Results:  each(answer.Results, resultOut),
-		Missing:  each(answer.Missing, missingOut),
-		Receipts: each(answer.Receipts, receiptOut),
-		Plans:    each(answer.Plans, legPlanOut),
-		TookMs:   milliseconds(answer.Took),
-	}, nil
+	out := oapi.Query200JSONResponse{
+		Matches:   each(answer.Matches, candidateOut),
+		ScoreKind: string(answer.ScoreKind),
+		Results:   each(answer.Results, resultOut),
+		Missing:   each(answer.Missing, missingOut),
+		Receipts:  each(answer.Receipts, receiptOut),
+		Plans:     each(answer.Plans, legPlanOut),
+		TookMs:    milliseconds(answer.Took),
+	}
+	if answer.Stages != nil {
+		stages := each(answer.Stages, stageOut)
+		out.Stages = &stages
+	}
+	return out, nil
 }
 
 func candidateOut(c query.Candidate) oapi.QueryMatch {
@@ -36,7 +43,7 @@ func candidateOut(c query.Candidate) oapi.QueryMatch {
 		Collection: string(c.Collection), Id: string(c.ID), Score: c.Score, Text: c.Text,
 		Metadata: metadataOut(c.Metadata), Version: c.Version,
 		Legs: each(c.Legs, func(l query.LegScore) oapi.LegScore {
-			return oapi.LegScore{Leg: l.Leg, Rank: l.Rank, Score: l.Score}
+			return oapi.LegScore{Leg: l.Leg, Mode: string(l.Mode), Rank: l.Rank, Score: l.Score}
 		}),
 	}
 }
@@ -83,8 +90,8 @@ func logsOut(logs []string) []string {
 
 func legPlanOut(p query.LegPlan) oapi.LegPlan {
 	return oapi.LegPlan{
-		Collection: string(p.Collection), Method: p.Plan.Method, Ef: given(p.Plan.Ef),
 		Unindexed: someOf(p.Plan.Unindexed), Warnings: someOf(p.Plan.Warnings),
+		Leg: p.Leg, Mode: string(p.Mode), Words: wordsOut(p.Words), Collection: string(p.Collection), Method: p.Plan.Method, Ef: given(p.Plan.Ef),
 		Found: p.Found, Short: p.Short, TookMs: milliseconds(p.Took),
 	}
 }

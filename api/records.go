@@ -11,7 +11,6 @@ import (
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/ingest"
-	"github.com/tars-project/tars/knowledge/query"
 )
 
 // records keeps records.
@@ -171,28 +170,6 @@ func recordPath(collection, id string) (knowledge.CollectionName, knowledge.Reco
 	}
 	r, err := named("id", id, knowledge.ParseRecordID)
 	return c, r, err
-}
-
-// SearchRecords implements searchRecords.
-func (s *Server) SearchRecords(ctx context.Context, r oapi.SearchRecordsRequestObject) (oapi.SearchRecordsResponseObject, error) {
-	collection, err := named("collection", r.Collection, knowledge.ParseCollectionName)
-	if err != nil {
-		return nil, err
-	}
-	search := query.SearchText(*r.Body)
-	search.Collection = collection
-	found, err := s.services.Engine.Search(ctx, tenantOf(ctx), search)
-	if err != nil {
-		return nil, err
-	}
-	return oapi.SearchRecords200JSONResponse{
-		Matches: each(found.Matches, matchOut), Short: found.Short,
-		Plan: planOut(found.Plan),
-	}, nil
-}
-
-func matchOut(m knowledge.Match) oapi.Match {
-	return oapi.Match{Id: string(m.ID), Score: m.Score, Text: m.Text, Metadata: metadataOut(m.Metadata), Version: m.Version}
 }
 
 func metadataOut(m map[string]any) oapi.Metadata {

@@ -44,7 +44,7 @@ func (s Search) Validate(c Collection) error {
 type Match struct {
 	ID         RecordID
 	Collection CollectionName
-	Score      float64 // higher is nearer; its range is that of the [Metric]
+	Score      float64 // higher is nearer; its range is that of the [Metric], or BM25's, above 0
 	Text       string
 	Metadata   map[string]any
 	Version    int64
@@ -59,6 +59,7 @@ type Found struct {
 	// never set by an exact search.
 	Short bool
 	Plan  Plan
+	Words *WordsPlan // of a search by words that asked for it
 }
 
 // Plan says how a search was carried out. Records that are not indexed yet are
@@ -66,7 +67,8 @@ type Found struct {
 type Plan struct {
 	// Method is "exact": all were compared; "exact-filtered": all that pass the
 	// filter, found by the indexes of declared fields; "hnsw": by the vector
-	// index; or "hnsw-iterative": by the vector index, until enough passed.
+	// index; "hnsw-iterative": by the vector index, until enough passed; by
+	// words "words", or "words-exact" where all were looked at.
 	Method  string
 	Ef      int // candidates kept, of an HNSW search; else 0
 	MaxScan int // entries of the index looked at, at most; else 0

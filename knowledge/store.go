@@ -167,4 +167,12 @@ type Records interface {
 	// expired. The search must be valid for the collection; else it returns
 	// an [InvalidError]. No records give no matches.
 	Search(ctx context.Context, tenant TenantID, search Search) (Found, error)
+	// SearchText finds the records whose texts have the words of the search,
+	// pass the filter and have not expired; see [TextSearch]. A search that is
+	// not valid gives an [InvalidError].
+	SearchText(ctx context.Context, tenant TenantID, search TextSearch) (Found, error)
+	// Facets counts values of metadata fields over the records that pass the
+	// filter and have not expired. A request that is not valid gives an
+	// [InvalidError].
+	Facets(ctx context.Context, tenant TenantID, request FacetSearch) ([]FacetCounts, error)
 }

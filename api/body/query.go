@@ -14,6 +14,9 @@ type QueryRequest query.Query
 func (b *QueryRequest) decode(d *decoder) error {
 	given := false
 	err := d.object(func(name string) (err error) {
+		if known, err := d.stage(name, &b.Stages); known {
+			return err
+		}
 		switch name {
 		case "text":
 			b.Text, err = d.text(1, query.MaxQueryText)
@@ -51,6 +54,8 @@ func (d *decoder) leg() (leg query.Leg, err error) {
 		switch name {
 		case "collection":
 			leg.Collection, err = parsed(d, knowledge.ParseCollectionName)
+		case "mode":
+			leg.Mode, err = d.mode()
 		case "text":
 			leg.Text, err = d.text(1, query.MaxQueryText)
 		case "vector":
@@ -60,7 +65,7 @@ func (d *decoder) leg() (leg query.Leg, err error) {
 		case "candidates":
 			leg.Candidates, err = count(d, 1, query.MaxCandidates)
 		case "weight":
-			leg.Weight, err = d.weight()
+			leg.Weight, err = d.above(query.MaxWeight)
 		default:
 			err = unknown()
 		}
@@ -70,15 +75,6 @@ func (d *decoder) leg() (leg query.Leg, err error) {
 		err = missing("collection")
 	}
 	return leg, err
-}
-
-// weight refuses zero, which the domain takes for "not given".
-func (d *decoder) weight() (float64, error) {
-	w, err := d.number()
-	if err == nil && !(w > 0 && w <= 100) {
-		err = knowledge.Invalid("", "is out of range; need more than 0, up to 100")
-	}
-	return w, err
 }
 
 func (d *decoder) pluginCall() (call query.PluginCall, err error) {

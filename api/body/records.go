@@ -1,9 +1,6 @@
 package body
 
-import (
-	"github.com/tars-project/tars/knowledge"
-	"github.com/tars-project/tars/knowledge/query"
-)
+import "github.com/tars-project/tars/knowledge"
 
 func count(d *decoder, minimum, maximum int64) (int, error) {
 	n, err := d.integer(minimum, maximum)
@@ -108,42 +105,4 @@ func (d *decoder) recordID() (knowledge.RecordID, error) {
 		return "", err
 	}
 	return knowledge.ParseRecordID(s)
-}
-
-// SearchRequest is the body of searchRecords. Its collection is not part of it.
-type SearchRequest query.SearchText
-
-func (b *SearchRequest) decode(d *decoder) error {
-	err := d.object(func(name string) (err error) {
-		switch name {
-		case "text":
-			b.Text, err = d.text(1, query.MaxQueryText)
-		case "vector":
-			b.Vector, err = d.vector()
-		case "limit":
-			b.Limit, err = count(d, 1, knowledge.MaxLimit)
-		case "filter":
-			b.Filter, err = d.filter()
-		case "exact":
-			b.Exact, err = d.boolean()
-		case "ef":
-			b.Ef, err = count(d, 1, knowledge.MaxEf)
-		case "max_scan":
-			b.MaxScan, err = count(d, 1, knowledge.MaxScan)
-		case "explain":
-			b.Explain, err = d.boolean()
-		default:
-			err = unknown()
-		}
-		return err
-	})
-	switch {
-	case err != nil:
-		return err
-	case b.Text == "" && len(b.Vector) == 0:
-		return knowledge.Invalid("text", "and vector are both missing; need one of them")
-	case b.Text != "" && len(b.Vector) > 0:
-		return knowledge.Invalid("text", "and vector are both given; need one of them")
-	}
-	return nil
 }

@@ -21,6 +21,10 @@ func (d *decoder) moment() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+	return parseMoment(s)
+}
+
+func parseMoment(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil || t.Year() < 1970 {
 		return time.Time{}, knowledge.Invalid("", "is not a time since 1970 as in RFC 3339, such as 2027-01-31T12:00:00Z")

@@ -18,6 +18,45 @@ import (
 	"github.com/tars-project/tars/api/body"
 )
 
+// Defines values for BoostingCombine.
+const (
+	BoostingCombineMultiply BoostingCombine = "multiply"
+	BoostingCombineSum      BoostingCombine = "sum"
+)
+
+// Valid indicates whether the value is a known member of the BoostingCombine enum.
+func (e BoostingCombine) Valid() bool {
+	switch e {
+	case BoostingCombineMultiply:
+		return true
+	case BoostingCombineSum:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DecayShape.
+const (
+	Exp    DecayShape = "exp"
+	Gauss  DecayShape = "gauss"
+	Linear DecayShape = "linear"
+)
+
+// Valid indicates whether the value is a known member of the DecayShape enum.
+func (e DecayShape) Valid() bool {
+	switch e {
+	case Exp:
+		return true
+	case Gauss:
+		return true
+	case Linear:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EstimateMethod.
 const (
 	EstimateMethodExact EstimateMethod = "exact"
@@ -75,6 +114,42 @@ func (e FieldType) Valid() bool {
 	case Keywords:
 		return true
 	case Number:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FusionMethod.
+const (
+	FusionMethodRrf FusionMethod = "rrf"
+	FusionMethodSum FusionMethod = "sum"
+)
+
+// Valid indicates whether the value is a known member of the FusionMethod enum.
+func (e FusionMethod) Valid() bool {
+	switch e {
+	case FusionMethodRrf:
+		return true
+	case FusionMethodSum:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FusionNormalize.
+const (
+	Minmax FusionNormalize = "minmax"
+	Zscore FusionNormalize = "zscore"
+)
+
+// Valid indicates whether the value is a known member of the FusionNormalize enum.
+func (e FusionNormalize) Valid() bool {
+	switch e {
+	case Minmax:
+		return true
+	case Zscore:
 		return true
 	default:
 		return false
@@ -402,6 +477,27 @@ func (e SearchMode) Valid() bool {
 	}
 }
 
+// Defines values for ValueFactorModifier.
+const (
+	ValueFactorModifierLog1p ValueFactorModifier = "log1p"
+	ValueFactorModifierNone  ValueFactorModifier = "none"
+	ValueFactorModifierSqrt  ValueFactorModifier = "sqrt"
+)
+
+// Valid indicates whether the value is a known member of the ValueFactorModifier enum.
+func (e ValueFactorModifier) Valid() bool {
+	switch e {
+	case ValueFactorModifierLog1p:
+		return true
+	case ValueFactorModifierNone:
+		return true
+	case ValueFactorModifierSqrt:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AskedMode.
 const (
 	AskedModeInsertOnly AskedMode = "insert_only"
@@ -529,7 +625,7 @@ type Answer struct {
 	// Missing What gave no answer; empty when the answer is complete.
 	Missing []Missing `json:"missing"`
 
-	// Plans One for each leg.
+	// Plans One for each retrieval; two for a hybrid leg.
 	Plans []LegPlan `json:"plans"`
 
 	// Receipts One for each plugin call that ran.
@@ -537,11 +633,75 @@ type Answer struct {
 
 	// Results One for each synthesizer that answered, in the order of the query.
 	Results []Result `json:"results"`
-	TookMs  float64  `json:"took_ms"`
+
+	// ScoreKind What scores are: `metric` (the collection's: cosine similarity, negated distance or inner product), `bm25`, `rrf`,
+	// `sum` (of normalised scores), `boosted` (one of these, boosted), or `plugin` (what the last rank plugin gave).
+	ScoreKind ScoreKind `json:"score_kind"`
+
+	// Stages With `explain`.
+	Stages *[]StagePlan `json:"stages,omitempty"`
+	TookMs float64      `json:"took_ms"`
 }
 
 // AnyJSON Any JSON value.
 type AnyJSON = json.RawMessage
+
+// Boost One of three. With `multiply`, the weight is the exponent of the factor, and of `match` the factor itself.
+type Boost struct {
+	union json.RawMessage
+}
+
+// BoostDecay defines model for BoostDecay.
+type BoostDecay struct {
+	// Decay Favours values near an origin: the factor is 1 up to the offset, and `decay` at a distance of the scale beyond it.
+	//
+	//
+	// Example: {"field":"changed","origin":"now","scale":86400}
+	Decay  Decay        `json:"decay"`
+	Weight *BoostWeight `json:"weight,omitempty"`
+}
+
+// BoostMatch Favours records that pass a filter.
+type BoostMatch struct {
+	Match struct {
+		// Filter A condition on the top level of the metadata, or on the text. A comparison (`eq`, `in`, `gt`, `gte`, `lt`,
+		// `lte`, `contains`, `match`) is false for a record that lacks the field, has it null, or has a value of another
+		// type there; so `not` of it is true, and so is `ne`. Numbers compare with numbers, strings with strings by code
+		// point.
+		//
+		// With a field that the collection declares, a value must be of the field's type, or the request is refused: a
+		// `datetime` compares as an instant and needs a time as in RFC 3339, and a comparison with `keywords` is true
+		// when it is for one of the elements. Declared fields are found by an index once the collection is large;
+		// others are looked at record by record, which a large collection marks in `plan`, or refuses if its server
+		// is set so.
+		//
+		// At most 16 levels, 256 terms, and 256 KiB where each value counts 8 bytes and strings and names their length
+		// more.
+		Filter Filter `json:"filter"`
+	} `json:"match"`
+	Weight *BoostWeight `json:"weight,omitempty"`
+}
+
+// BoostValue defines model for BoostValue.
+type BoostValue struct {
+	// ValueFactor Favours large values of a number; those below 0 count as 0.
+	ValueFactor ValueFactor  `json:"value_factor"`
+	Weight      *BoostWeight `json:"weight,omitempty"`
+}
+
+// BoostWeight defines model for BoostWeight.
+type BoostWeight = float32
+
+// Boosting Changes scores by metadata. `multiply` takes the score times each boost's factor (a negative one is divided by it,
+// so that a factor above 1 is always to the good); `sum` adds weight times factor. Records that lack the field, or
+// have a value of another type, are left as they are.
+type Boosting struct {
+	Boosts  []Boost          `json:"boosts"`
+	Combine *BoostingCombine `json:"combine,omitempty"`
+}
+
+// BoostingCombine defines model for Boosting.Combine.
+type BoostingCombine string
 
 // BucketRecall defines model for BucketRecall.
 type BucketRecall struct {
@@ -728,6 +888,37 @@ type CountedRecords struct {
 	Estimate bool `json:"estimate"`
 }
 
+// Decay Favours values near an origin: the factor is 1 up to the offset, and `decay` at a distance of the scale beyond it.
+//
+// Example: {"field":"changed","origin":"now","scale":86400}
+type Decay struct {
+	// Decay Example: 0.5
+	Decay  *float32 `json:"decay,omitempty"`
+	Field  string   `json:"field"`
+	Offset *float32 `json:"offset,omitempty"`
+
+	// Origin A number, for numbers; `now`, the default, or an RFC 3339 time, for times.
+	Origin *Decay_Origin `json:"origin,omitempty"`
+
+	// Scale For times in seconds.
+	Scale float32     `json:"scale"`
+	Shape *DecayShape `json:"shape,omitempty"`
+}
+
+// DecayOrigin0 Example: 2026
+type DecayOrigin0 = float32
+
+// DecayOrigin1 Example: now
+type DecayOrigin1 = string
+
+// Decay_Origin A number, for numbers; `now`, the default, or an RFC 3339 time, for times.
+type Decay_Origin struct {
+	union json.RawMessage
+}
+
+// DecayShape defines model for Decay.Shape.
+type DecayShape string
+
 // DefaultPlugin defines model for DefaultPlugin.
 type DefaultPlugin struct {
 	// Capability What a query calls a plugin for.
@@ -751,7 +942,10 @@ type DefaultPlugin struct {
 // where those of all its legs are the same. `plugins` are called by `POST /v1/query` when it has a text and no
 // `plugins`; an empty list in the query calls none. Those of a view go before those of its collection.
 type Defaults struct {
-	Limit   *int             `json:"limit,omitempty"`
+	Limit *int `json:"limit,omitempty"`
+
+	// Mode How to look for records: by the nearest vectors, by words, or by both. Where a request with a `text` alone does not
+	// say, the default of the collection or view counts, or else `vector`.
 	Mode    *SearchMode      `json:"mode,omitempty"`
 	Plugins *[]DefaultPlugin `json:"plugins,omitempty"`
 }
@@ -769,6 +963,15 @@ type DeletedRecords struct {
 //
 // Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 type Digest = string
+
+// Diversify Puts the first candidates in an order in which each is relevant and unlike those before it (maximal marginal
+// relevance). Scores stay as they were, so that they are no longer in order.
+type Diversify struct {
+	Candidates *int `json:"candidates,omitempty"`
+
+	// Lambda From 0, unlike at any price, to 1, the order as it was.
+	Lambda *float32 `json:"lambda,omitempty"`
+}
 
 // Embedder The space that the vectors live in.
 type Embedder struct {
@@ -820,6 +1023,46 @@ type Explained struct {
 	WaitingRows int64 `json:"waiting_rows"`
 }
 
+// Facet The most frequent values of a field, or how many of its numbers lie in some ranges.
+type Facet struct {
+	Field  string        `json:"field"`
+	Limit  *int          `json:"limit,omitempty"`
+	Ranges *[]FacetRange `json:"ranges,omitempty"`
+}
+
+// FacetCounts defines model for FacetCounts.
+type FacetCounts struct {
+	// Approximate More records than are counted pass the filter.
+	Approximate bool `json:"approximate"`
+
+	// Counted Records that were looked at.
+	Counted int64  `json:"counted"`
+	Field   string `json:"field"`
+
+	// Ranges In the order of the request.
+	Ranges *[]int64 `json:"ranges,omitempty"`
+
+	// Values The most frequent first. A record counts once for each of its values.
+	Values *[]FacetValue `json:"values,omitempty"`
+}
+
+// FacetRange From inclusive, to exclusive; a bound that is left out is none.
+type FacetRange struct {
+	// From Example: 2020
+	From *float32 `json:"from,omitempty"`
+
+	// To Example: 2021
+	To *float32 `json:"to,omitempty"`
+}
+
+// FacetValue defines model for FacetValue.
+type FacetValue struct {
+	Count int64 `json:"count"`
+
+	// Value Any JSON value.
+	Value AnyJSON `json:"value"`
+}
+
 // Field defines model for Field.
 type Field struct {
 	// Name Top-level key of the metadata.
@@ -834,6 +1077,14 @@ type Field struct {
 
 // FieldState `filling` until a job has gone through the records that were there when it was declared.
 type FieldState string
+
+// FieldError defines model for FieldError.
+type FieldError struct {
+	Detail string `json:"detail"`
+
+	// Field Path of the part, such as `records[3].vector[7]`; empty when it is the whole.
+	Field string `json:"field"`
+}
 
 // FieldName Top-level key of the metadata.
 type FieldName = string
@@ -855,6 +1106,41 @@ type FieldType string
 // At most 16 levels, 256 terms, and 256 KiB where each value counts 8 bytes and strings and names their length
 // more.
 type Filter = json.RawMessage
+
+// Fusion How several retrievals become one list.
+type Fusion struct {
+	// K Of `rrf`.
+	K *int `json:"k,omitempty"`
+
+	// Method `rrf` adds weight / (k + rank); `sum` adds weighted scores, each list's brought to one scale. When left out, `sum`
+	// for one hybrid retrieval and `rrf` for several legs.
+	Method *FusionMethod `json:"method,omitempty"`
+
+	// Normalize Of `sum`; with a list's best as 1, or in its standard deviations. What a list lacks counts as 0.
+	Normalize *FusionNormalize `json:"normalize,omitempty"`
+
+	// Weights Of the two sides of a hybrid; not both 0.
+	Weights *struct {
+		Lexical *float32 `json:"lexical,omitempty"`
+		Vector  *float32 `json:"vector,omitempty"`
+	} `json:"weights,omitempty"`
+}
+
+// FusionMethod `rrf` adds weight / (k + rank); `sum` adds weighted scores, each list's brought to one scale. When left out, `sum`
+// for one hybrid retrieval and `rrf` for several legs.
+type FusionMethod string
+
+// FusionNormalize Of `sum`; with a list's best as 1, or in its standard deviations. What a list lacks counts as 0.
+type FusionNormalize string
+
+// GroupBy Gathers matches by the value of a field, instead of `limit` and `offset`; groups × size is at most 1000.
+type GroupBy struct {
+	Field  string `json:"field"`
+	Groups *int   `json:"groups,omitempty"`
+
+	// Size Most matches of a group.
+	Size *int `json:"size,omitempty"`
+}
 
 // Import defines model for Import.
 type Import struct {
@@ -960,6 +1246,15 @@ type IssuedKey struct {
 
 	// Token The bearer token. It is not kept and cannot be shown again.
 	Token string `json:"token"`
+}
+
+// ItemProblem A `Problem` of one part of a request.
+type ItemProblem struct {
+	Detail *string       `json:"detail,omitempty"`
+	Errors *[]FieldError `json:"errors,omitempty"`
+	Status int           `json:"status"`
+	Title  string        `json:"title"`
+	Type   string        `json:"type"`
 }
 
 // Job A piece of background work.
@@ -1081,8 +1376,14 @@ type LegPlan struct {
 	Ef         *int `json:"ef,omitempty"`
 	Found      int  `json:"found"`
 
+	// Leg Index in the request's `legs`; 0 of a search.
+	Leg int `json:"leg"`
+
 	// Method As in `Plan`.
-	Method string  `json:"method"`
+	Method string `json:"method"`
+
+	// Mode `vector` or `lexical`; a hybrid leg has both.
+	Mode   string  `json:"mode"`
 	Short  bool    `json:"short"`
 	TookMs float64 `json:"took_ms"`
 
@@ -1091,12 +1392,18 @@ type LegPlan struct {
 
 	// Warnings For people.
 	Warnings *[]string `json:"warnings,omitempty"`
+
+	// Words What a search by words looked for.
+	Words *WordsPlan `json:"words,omitempty"`
 }
 
 // LegScore How one leg saw the record.
 type LegScore struct {
 	// Leg Index in the request's `legs`.
 	Leg int `json:"leg"`
+
+	// Mode `vector` or `lexical`; a hybrid leg has both.
+	Mode string `json:"mode"`
 
 	// Rank From 1.
 	Rank  int     `json:"rank"`
@@ -1138,8 +1445,11 @@ type Match struct {
 	// they would not come back as they are: send them as strings.
 	Metadata Metadata `json:"metadata"`
 	Score    float64  `json:"score"`
-	Text     string   `json:"text"`
-	Version  int64    `json:"version"`
+
+	// Scores How each retrieval saw the record that found it.
+	Scores  []RetrievalScore `json:"scores"`
+	Text    string           `json:"text"`
+	Version int64            `json:"version"`
 }
 
 // Metadata Any JSON object of at most 64 KiB and 8 levels. Integers beyond ±9,007,199,254,740,992 are refused, since
@@ -1148,6 +1458,11 @@ type Metadata map[string]interface{}
 
 // Metric How vectors are compared.
 type Metric string
+
+// MinScore Records of a lower score are dropped, after fusing and boosting.
+//
+// Example: 0.25
+type MinScore = float32
 
 // Missing defines model for Missing.
 type Missing struct {
@@ -1182,7 +1497,7 @@ type PatchedRecord struct {
 	Version int64    `json:"version"`
 }
 
-// Plan How the search was carried out.
+// Plan How the search was carried out; of a hybrid, its search by vectors.
 type Plan struct {
 	// Ef Candidates kept, of an HNSW search.
 	Ef *int `json:"ef,omitempty"`
@@ -1199,7 +1514,8 @@ type Plan struct {
 	// Method `exact`: all vectors were compared. `exact-filtered`: all vectors of the records that pass the filter, which
 	// the indexes of declared fields found. `hnsw`: by the vector index. `hnsw-iterative`: by the vector index,
 	// again and again until enough records passed the filter. Records that are not indexed yet are compared one
-	// by one whatever the method. New methods may be added.
+	// by one whatever the method. By words: `words` by the index of words, `words-exact` without it. New methods
+	// may be added.
 	Method string `json:"method"`
 
 	// Selectivity The share of the records that pass, by the same estimate.
@@ -1413,6 +1729,12 @@ type Receipt struct {
 	VmUs int64 `json:"vm_us"`
 }
 
+// Recommend Records like some and unlike others, by the mean of their vectors. They are not part of the result.
+type Recommend struct {
+	Negative *[]RecordID `json:"negative,omitempty"`
+	Positive []RecordID  `json:"positive"`
+}
+
 // Record defines model for Record.
 type Record struct {
 	CreatedAt time.Time  `json:"created_at"`
@@ -1500,9 +1822,23 @@ type Result struct {
 	Version  int    `json:"version"`
 }
 
+// RetrievalScore How one retrieval saw the record.
+type RetrievalScore struct {
+	// Mode `vector` or `lexical`.
+	Mode string `json:"mode"`
+
+	// Rank From 1.
+	Rank  int     `json:"rank"`
+	Score float64 `json:"score"`
+}
+
 // Scope `read`: read, search and query. `write`: change collections and records. `plugins`: upload plugins and move
 // aliases. `invoke`: call a plugin directly.
 type Scope string
+
+// ScoreKind What scores are: `metric` (the collection's: cosine similarity, negated distance or inner product), `bm25`, `rrf`,
+// `sum` (of normalised scores), `boosted` (one of these, boosted), or `plugin` (what the last rank plugin gave).
+type ScoreKind = string
 
 // ScrolledRecord defines model for ScrolledRecord.
 type ScrolledRecord struct {
@@ -1532,21 +1868,79 @@ type ScrolledRecords struct {
 	Records    []ScrolledRecord `json:"records"`
 }
 
-// SearchMode defines model for SearchMode.
+// SearchBatch defines model for SearchBatch.
+type SearchBatch = body.SearchBatch
+
+// SearchBatchItem Either a result or a problem.
+type SearchBatchItem struct {
+	// Problem A `Problem` of one part of a request.
+	Problem *ItemProblem  `json:"problem,omitempty"`
+	Result  *SearchResult `json:"result,omitempty"`
+}
+
+// SearchBatchResult defines model for SearchBatchResult.
+type SearchBatchResult struct {
+	// Results One for each search, in order.
+	Results []SearchBatchItem `json:"results"`
+}
+
+// SearchExplanation defines model for SearchExplanation.
+type SearchExplanation struct {
+	Retrievals []LegPlan   `json:"retrievals"`
+	Stages     []StagePlan `json:"stages"`
+}
+
+// SearchGroup defines model for SearchGroup.
+type SearchGroup struct {
+	// Matches Best first.
+	Matches []Match `json:"matches"`
+
+	// Value Any JSON value.
+	Value AnyJSON `json:"value"`
+}
+
+// SearchMode How to look for records: by the nearest vectors, by words, or by both. Where a request with a `text` alone does not
+// say, the default of the collection or view counts, or else `vector`.
 type SearchMode string
 
-// SearchRequest Exactly one of `text` and `vector`.
+// SearchRequest Just one of `text`, `vector` and `recommend`; with mode `hybrid` a text, and perhaps a vector.
 type SearchRequest = body.SearchRequest
 
 // SearchResult defines model for SearchResult.
 type SearchResult struct {
+	Explanation *SearchExplanation `json:"explanation,omitempty"`
+
+	// Facets With `facets`, in the order of the request.
+	Facets *[]FacetCounts `json:"facets,omitempty"`
+
+	// Groups With `group_by`; by their best match.
+	Groups *[]SearchGroup `json:"groups,omitempty"`
+
+	// Matches Best first, unless diversified; empty with `group_by`.
 	Matches []Match `json:"matches"`
 
-	// Plan How the search was carried out.
+	// Plan How the search was carried out; of a hybrid, its search by vectors.
 	Plan Plan `json:"plan"`
+
+	// ScoreKind What scores are: `metric` (the collection's: cosine similarity, negated distance or inner product), `bm25`, `rrf`,
+	// `sum` (of normalised scores), `boosted` (one of these, boosted), or `plugin` (what the last rank plugin gave).
+	ScoreKind ScoreKind `json:"score_kind"`
 
 	// Short Fewer than `limit` were found although there may be more; an index gave up first.
 	Short bool `json:"short"`
+}
+
+// StagePlan defines model for StagePlan.
+type StagePlan struct {
+	// In Candidates that it was given; several retrievals may give the same record.
+	In int `json:"in"`
+
+	// Out Candidates, or groups, that it left.
+	Out int `json:"out"`
+
+	// Stage `retrieve`, `fuse`, `boost`, `threshold`, `diversify`, `group` or `limit`.
+	Stage  string  `json:"stage"`
+	TookMs float64 `json:"took_ms"`
 }
 
 // Tenant defines model for Tenant.
@@ -1577,6 +1971,22 @@ type TenantList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 	Tenants    []Tenant    `json:"tenants"`
 }
+
+// ValueFactor Favours large values of a number; those below 0 count as 0.
+type ValueFactor struct {
+	// Factor What the value is multiplied by first.
+	Factor *float32 `json:"factor,omitempty"`
+	Field  string   `json:"field"`
+
+	// Missing The value of records that have none; without it, they are left as they are.
+	//
+	// Example: 0
+	Missing  *float32             `json:"missing,omitempty"`
+	Modifier *ValueFactorModifier `json:"modifier,omitempty"`
+}
+
+// ValueFactorModifier defines model for ValueFactor.Modifier.
+type ValueFactorModifier string
 
 // Vector As many finite numbers as the collection has dimensions; for `cosine` not all zero.
 type Vector = []float32
@@ -1630,6 +2040,31 @@ type ViewList struct {
 	// NextCursor The `cursor` of the next page; missing on the last.
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 	Views      []View      `json:"views"`
+}
+
+// WordsPlan What a search by words looked for.
+type WordsPlan struct {
+	// All Every match has all words; otherwise there were too few of these.
+	All bool `json:"all"`
+
+	// Bounded There were more than are ranked of one search; those with the rarest words were.
+	Bounded bool `json:"bounded"`
+
+	// Ranked Records that were ranked.
+	Ranked int `json:"ranked"`
+
+	// Records In the collection, about.
+	Records int64 `json:"records"`
+
+	// Terms What ranked, in the form in which it is indexed, rarest first.
+	Terms []WordsTerm `json:"terms"`
+}
+
+// WordsTerm defines model for WordsTerm.
+type WordsTerm struct {
+	// Records That have it, about.
+	Records int64  `json:"records"`
+	Term    string `json:"term"`
 }
 
 // AskedMode defines model for AskedMode.
@@ -1937,6 +2372,9 @@ type PatchRecordJSONRequestBody = RecordPatch
 // SearchRecordsJSONRequestBody defines body for SearchRecords for application/json ContentType.
 type SearchRecordsJSONRequestBody = SearchRequest
 
+// SearchRecordsBatchJSONRequestBody defines body for SearchRecordsBatch for application/json ContentType.
+type SearchRecordsBatchJSONRequestBody = SearchBatch
+
 // EstimateCollectionJSONRequestBody defines body for EstimateCollection for application/json ContentType.
 type EstimateCollectionJSONRequestBody = EstimateRequest
 
@@ -1954,6 +2392,156 @@ type QueryJSONRequestBody = QueryRequest
 
 // PutViewJSONRequestBody defines body for PutView for application/json ContentType.
 type PutViewJSONRequestBody = ViewDefinition
+
+// AsBoostDecay returns the union data inside the Boost as a BoostDecay
+func (t Boost) AsBoostDecay() (BoostDecay, error) {
+	var body BoostDecay
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromBoostDecay overwrites any union data inside the Boost as the provided BoostDecay
+func (t *Boost) FromBoostDecay(v BoostDecay) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeBoostDecay performs a merge with any union data inside the Boost, using the provided BoostDecay
+func (t *Boost) MergeBoostDecay(v BoostDecay) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsBoostValue returns the union data inside the Boost as a BoostValue
+func (t Boost) AsBoostValue() (BoostValue, error) {
+	var body BoostValue
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromBoostValue overwrites any union data inside the Boost as the provided BoostValue
+func (t *Boost) FromBoostValue(v BoostValue) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeBoostValue performs a merge with any union data inside the Boost, using the provided BoostValue
+func (t *Boost) MergeBoostValue(v BoostValue) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsBoostMatch returns the union data inside the Boost as a BoostMatch
+func (t Boost) AsBoostMatch() (BoostMatch, error) {
+	var body BoostMatch
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromBoostMatch overwrites any union data inside the Boost as the provided BoostMatch
+func (t *Boost) FromBoostMatch(v BoostMatch) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeBoostMatch performs a merge with any union data inside the Boost, using the provided BoostMatch
+func (t *Boost) MergeBoostMatch(v BoostMatch) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t Boost) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *Boost) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsDecayOrigin0 returns the union data inside the Decay_Origin as a DecayOrigin0
+func (t Decay_Origin) AsDecayOrigin0() (DecayOrigin0, error) {
+	var body DecayOrigin0
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromDecayOrigin0 overwrites any union data inside the Decay_Origin as the provided DecayOrigin0
+func (t *Decay_Origin) FromDecayOrigin0(v DecayOrigin0) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeDecayOrigin0 performs a merge with any union data inside the Decay_Origin, using the provided DecayOrigin0
+func (t *Decay_Origin) MergeDecayOrigin0(v DecayOrigin0) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsDecayOrigin1 returns the union data inside the Decay_Origin as a DecayOrigin1
+func (t Decay_Origin) AsDecayOrigin1() (DecayOrigin1, error) {
+	var body DecayOrigin1
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromDecayOrigin1 overwrites any union data inside the Decay_Origin as the provided DecayOrigin1
+func (t *Decay_Origin) FromDecayOrigin1(v DecayOrigin1) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeDecayOrigin1 performs a merge with any union data inside the Decay_Origin, using the provided DecayOrigin1
+func (t *Decay_Origin) MergeDecayOrigin1(v DecayOrigin1) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t Decay_Origin) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *Decay_Origin) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -2047,9 +2635,12 @@ type ServerInterface interface {
 	// PatchRecord Change a record's metadata
 	// (PATCH /v1/collections/{collection}/records/{id})
 	PatchRecord(ctx echo.Context, collection PathCollection, id PathRecord, params PatchRecordParams) error
-	// SearchRecords Find the nearest records
+	// SearchRecords Find records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx echo.Context, collection PathCollection) error
+	// SearchRecordsBatch Run several searches
+	// (POST /v1/collections/{collection}/search/batch)
+	SearchRecordsBatch(ctx echo.Context, collection PathCollection) error
 	// EstimateCollection Estimate what a collection costs
 	// (POST /v1/estimate)
 	EstimateCollection(ctx echo.Context) error
@@ -2878,6 +3469,22 @@ func (w *ServerInterfaceWrapper) SearchRecords(ctx echo.Context) error {
 	return err
 }
 
+// SearchRecordsBatch converts echo context to params.
+func (w *ServerInterfaceWrapper) SearchRecordsBatch(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SearchRecordsBatch(ctx, collection)
+	return err
+}
+
 // EstimateCollection converts echo context to params.
 func (w *ServerInterfaceWrapper) EstimateCollection(ctx echo.Context) error {
 	var err error
@@ -3347,6 +3954,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/collections/:collection/records/delete", wrapper.DeleteRecords, options.OperationMiddlewares["deleteRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/records/scroll", wrapper.ScrollRecords, options.OperationMiddlewares["scrollRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search", wrapper.SearchRecords, options.OperationMiddlewares["searchRecords"]...)
+	router.POST(options.BaseURL+"/v1/collections/:collection/search/batch", wrapper.SearchRecordsBatch, options.OperationMiddlewares["searchRecordsBatch"]...)
 	router.POST(options.BaseURL+"/v1/estimate", wrapper.EstimateCollection, options.OperationMiddlewares["estimateCollection"]...)
 	router.GET(options.BaseURL+"/v1/export", wrapper.ExportTenant, options.OperationMiddlewares["exportTenant"]...)
 	router.POST(options.BaseURL+"/v1/import", wrapper.ImportTenant, options.OperationMiddlewares["importTenant"]...)
@@ -4112,6 +4720,29 @@ func (response SearchRecords200JSONResponse) VisitSearchRecordsResponse(w http.R
 	return err
 }
 
+type SearchRecordsBatchRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Body       *SearchRecordsBatchJSONRequestBody
+}
+
+type SearchRecordsBatchResponseObject interface {
+	VisitSearchRecordsBatchResponse(w http.ResponseWriter) error
+}
+
+type SearchRecordsBatch200JSONResponse SearchBatchResult
+
+func (response SearchRecordsBatch200JSONResponse) VisitSearchRecordsBatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type EstimateCollectionRequestObject struct {
 	Body *EstimateCollectionJSONRequestBody
 }
@@ -4731,9 +5362,12 @@ type StrictServerInterface interface {
 	// PatchRecord Change a record's metadata
 	// (PATCH /v1/collections/{collection}/records/{id})
 	PatchRecord(ctx context.Context, request PatchRecordRequestObject) (PatchRecordResponseObject, error)
-	// SearchRecords Find the nearest records
+	// SearchRecords Find records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx context.Context, request SearchRecordsRequestObject) (SearchRecordsResponseObject, error)
+	// SearchRecordsBatch Run several searches
+	// (POST /v1/collections/{collection}/search/batch)
+	SearchRecordsBatch(ctx context.Context, request SearchRecordsBatchRequestObject) (SearchRecordsBatchResponseObject, error)
 	// EstimateCollection Estimate what a collection costs
 	// (POST /v1/estimate)
 	EstimateCollection(ctx context.Context, request EstimateCollectionRequestObject) (EstimateCollectionResponseObject, error)
@@ -5861,6 +6495,54 @@ func (sh *strictHandler) SearchRecords(ctx echo.Context, collection PathCollecti
 		return err
 	} else if validResponse, ok := response.(SearchRecordsResponseObject); ok {
 		return validResponse.VisitSearchRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SearchRecordsBatch operation middleware
+func (sh *strictHandler) SearchRecordsBatch(ctx echo.Context, collection PathCollection) error {
+	var request SearchRecordsBatchRequestObject
+
+	request.Collection = collection
+
+	var body SearchRecordsBatchJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SearchRecordsBatch(ctx.Request().Context(), request.(SearchRecordsBatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SearchRecordsBatch")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SearchRecordsBatchResponseObject); ok {
+		return validResponse.VisitSearchRecordsBatchResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -67,7 +67,7 @@ func (s *Store) describe(r resolved) knowledge.Collection {
 	described, now := r.names().Seen(), s.now()
 	described.Fields = slices.Clone(described.Fields)
 	for _, record := range r.records {
-		if !expired(record, now) && (r.view == nil || admits(r.view.Filter, r.Collection, record)) {
+		if !expired(record, now) && (r.view == nil || r.view.Filter.Admits(r.Collection, record)) {
 			described.Records++
 		}
 	}
@@ -166,7 +166,7 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, name know
 		return knowledge.Record{}, err
 	}
 	r, ok := c.records[id]
-	if !ok || expired(r, s.now()) || !admits(filter, c.Collection, r) {
+	if !ok || expired(r, s.now()) || !filter.Admits(c.Collection, r) {
 		return knowledge.Record{}, knowledge.NotFound("record", id)
 	}
 	r.Metadata = c.view.Hide(r.Metadata)
@@ -219,7 +219,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		if n++; n%cancelEvery == 0 && ctx.Err() != nil {
 			return knowledge.Found{}, ctx.Err()
 		}
-		if expired(r, now) || !admits(filter, c.Collection, r) {
+		if expired(r, now) || !filter.Admits(c.Collection, r) {
 			continue
 		}
 		matches = append(matches, knowledge.Match{
@@ -233,6 +233,9 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	matches = slices.Clone(matches[:min(len(matches), search.Limit)])
 	for i := range matches {
 		matches[i].Metadata = cloneObject(c.view.Hide(matches[i].Metadata))
+		if search.Vectors {
+			matches[i].Vector = slices.Clone(c.records[matches[i].ID].Vector)
+		}
 	}
 	return knowledge.Found{Matches: matches, Plan: knowledge.Plan{Method: "exact"}}, nil
 }

@@ -44,7 +44,7 @@ func (s *Store) DeleteRecords(ctx context.Context, tenant knowledge.TenantID, na
 func (c *collection) matching(f knowledge.Filter) []knowledge.RecordID {
 	var ids []knowledge.RecordID
 	for id, r := range c.records {
-		if admits(f, c.Collection, r) {
+		if f.Admits(c.Collection, r) {
 			ids = append(ids, id)
 		}
 	}
@@ -69,7 +69,7 @@ func (s *Store) CountRecords(ctx context.Context, tenant knowledge.TenantID, nam
 	var count knowledge.Count
 	now := s.now()
 	for _, r := range c.records {
-		if !expired(r, now) && admits(filter, c.Collection, r) {
+		if !expired(r, now) && filter.Admits(c.Collection, r) {
 			count.Records++
 		}
 	}

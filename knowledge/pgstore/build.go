@@ -131,6 +131,8 @@ SELECT tars.build_vector_index(@building, @metric, @dimension, @precision, @quan
 
 const fieldIndexesSQL = `SELECT tars.build_field_indexes(@building, @slots::text[])`
 
+const wordsIndexSQL = `SELECT tars.build_words_index(@building)`
+
 // index builds what the place lacks of its indexes.
 func (m *mover) index(ctx context.Context, total int64) error {
 	args := pgx.NamedArgs{
@@ -145,7 +147,7 @@ func (m *mover) index(ctx context.Context, total int64) error {
 		m.watchIndex(watch, m.conn.Conn().PgConn().PID(), total)
 	}()
 	defer func() { stop(); <-watched }()
-	for _, sql := range []string{vectorIndexSQL, fieldIndexesSQL} {
+	for _, sql := range []string{vectorIndexSQL, fieldIndexesSQL, wordsIndexSQL} {
 		err := pgx.BeginFunc(ctx, m.conn, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, settingsSQL, args); err != nil {
 				return err

@@ -53,8 +53,12 @@ func (m *mover) merge(ctx context.Context, total int64) (done int64, err error) 
 			break
 		}
 	}
-	return done, nil
+	_, err = m.conn.Exec(ctx, recountSQL, args)
+	return done, pgtx.Kind(ctx, err)
 }
+
+// recountSQL keeps the weights of words near the truth.
+const recountSQL = `SELECT tars.recount_lexemes(@main)`
 
 const dissolveSQL = `
 WITH picked AS (

@@ -45,7 +45,8 @@ type Options struct {
 	RecallShare float64
 	// RecallBudget is how much time of the database that may take; default
 	// 50 ms a second.
-	RecallBudget time.Duration
+	RecallBudget    time.Duration
+	MaxFacetRecords int // that a facet counts; default [knowledge.MaxFacetRecords]
 
 	IndexFrom    int64 // bytes of vectors from which a collection gets an index, if it leaves that to us; default 4 MiB
 	MergeFrom    int64 // bytes of vectors that are written before they are carried over to the index; default 1 MiB
@@ -79,6 +80,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RecallBudget == 0 {
 		o.RecallBudget = 50 * time.Millisecond
+	}
+	if o.MaxFacetRecords == 0 {
+		o.MaxFacetRecords = knowledge.MaxFacetRecords
 	}
 	for _, v := range []struct {
 		value    *int64

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,50 +23,20 @@ type Engine struct {
 	Store     knowledge.Store
 	Embedders embedders
 	Plugins   Plugins
-	Parallel  int           // most legs, or synthesizers, of one query at once; at least 1
-	Timeout   time.Duration // of a query that gives none; up to [MaxTimeout]
+	Parallel  int              // most legs, or synthesizers, of one query at once; at least 1
+	Timeout   time.Duration    // of a query that gives none; up to [MaxTimeout]
+	Now       func() time.Time // nil means [time.Now]
 }
 
-// SearchText is a search whose vector may be given as text.
-type SearchText struct {
-	knowledge.Search
-	Text string // embedded when Vector is empty; just one of the two; up to [MaxQueryText] bytes
-
-	// A Limit of 0 means the default of the collection or view, or else 10.
+// present is the time that boosts compare with.
+func (e *Engine) present() time.Time {
+	if e.Now != nil {
+		return e.Now()
+	}
+	return time.Now()
 }
 
-// Search finds the nearest records of one collection, without plugins. Errors
-// are those of [knowledge.Records.Search] and [knowledge.Embedder.Embed].
-func (e *Engine) Search(ctx context.Context, tenant knowledge.TenantID, s SearchText) (knowledge.Found, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
-	defer cancel()
-	switch {
-	case s.Text == "" && len(s.Vector) == 0:
-		return knowledge.Found{}, knowledge.Invalid("text", "and vector are both missing; need one of them")
-	case s.Text != "" && len(s.Vector) > 0:
-		return knowledge.Found{}, knowledge.Invalid("text", "and vector are both given; need one of them")
-	case checkText(s.Text) != nil:
-		return knowledge.Found{}, knowledge.At("text", checkText(s.Text))
-	}
-	if len(s.Vector) > 0 && s.Limit != 0 {
-		return e.Store.Search(ctx, tenant, s.Search)
-	}
-	named, err := e.Store.Resolve(ctx, tenant, s.Collection)
-	if err != nil {
-		return knowledge.Found{}, fmt.Errorf("search: %w", err)
-	}
-	if s.Limit == 0 {
-		s.Limit = cmp.Or(named.Preset().Limit, defaultLimit)
-	}
-	if len(s.Vector) == 0 {
-		if s.Vector, err = e.embed(ctx, named.Collection, "text", s.Text); err != nil {
-			return knowledge.Found{}, err
-		}
-	}
-	return e.Store.Search(ctx, tenant, s.Search)
-}
-
-// Answer answers a query: legs in parallel, fusion, rank plugins one after the
+// Answer answers a query: legs in parallel, [Stages], rank plugins one after the
 // other, synthesizers side by side, citations verified. Plugins are called also
 // when nothing was found, with no candidates, so that what becomes of a query
 // does not depend on the data: an unknown plugin is always an error, and a
@@ -91,86 +60,35 @@ func (e *Engine) Answer(ctx context.Context, tenant knowledge.TenantID, q Query)
 		return Answer{}, err
 	}
 
-	found, plans, err := e.retrieve(ctx, tenant, q)
+	found, err := e.retrieve(ctx, tenant, q.Legs, q.Stages, e.Parallel)
 	if err != nil {
 		return Answer{}, err
 	}
-	answer := Answer{Plans: plans}
-	candidates := fuse(q.Legs, found)
-	if len(candidates) > MaxCandidates {
-		candidates = candidates[:MaxCandidates]
-	}
+	trace := &trace{}
+	trace.add("retrieve", 0, found.count(), start)
+	candidates, kind := q.Stages.run(found.lists, e.present(), MaxCandidates, trace)
+	answer := Answer{Plans: found.plans, ScoreKind: kind}
+	candidates = window(candidates, 0, MaxCandidates)
 	outcomes := make([]outcome, len(q.Plugins))
 	if candidates, err = e.rank(ctx, tenant, q, candidates, outcomes); err != nil {
 		return Answer{}, err
 	}
-	if len(candidates) > q.Limit {
-		candidates = candidates[:q.Limit]
-	}
+	trace.stage("limit", &candidates, func(c []Candidate) []Candidate { return window(c, 0, q.Limit) })
 	answer.Matches = candidates
+	for i, call := range q.Plugins {
+		if call.Capability == Rank && outcomes[i].missing == nil {
+			answer.ScoreKind = ScorePlugin
+		}
+	}
+	if q.Stages.Explain {
+		answer.Stages = trace.stages
+	}
 	if err := e.synthesize(ctx, tenant, q, candidates, outcomes); err != nil {
 		return Answer{}, err
 	}
 	answer.add(outcomes)
 	answer.Took = time.Since(start)
 	return answer, nil
-}
-
-// retrieve runs all legs, each into its own slot.
-func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, q Query) ([]knowledge.Found, []LegPlan, error) {
-	found := make([]knowledge.Found, len(q.Legs))
-	plans := make([]LegPlan, len(q.Legs))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(e.Parallel)
-	for i, leg := range q.Legs {
-		g.Go(func() error {
-			start := time.Now()
-			f, err := e.leg(ctx, tenant, leg)
-			if err != nil {
-				return knowledge.At(fmt.Sprintf("legs[%d]", i), err)
-			}
-			found[i] = f
-			plans[i] = LegPlan{Collection: leg.Collection, Plan: f.Plan, Found: len(f.Matches), Short: f.Short, Took: time.Since(start)}
-			return nil
-		})
-	}
-	return found, plans, g.Wait()
-}
-
-// leg runs one retrieval.
-func (e *Engine) leg(ctx context.Context, tenant knowledge.TenantID, leg Leg) (knowledge.Found, error) {
-	search := knowledge.Search{Collection: leg.Collection, Vector: leg.Vector, Limit: leg.Candidates, Filter: leg.Filter}
-	if len(search.Vector) == 0 {
-		named, err := e.Store.Resolve(ctx, tenant, leg.Collection)
-		if err != nil {
-			return knowledge.Found{}, fmt.Errorf("collection %q: %w", leg.Collection, err)
-		}
-		if search.Vector, err = e.embed(ctx, named.Collection, "text", leg.Text); err != nil {
-			return knowledge.Found{}, err
-		}
-	}
-	found, err := e.Store.Search(ctx, tenant, search)
-	if err != nil {
-		return knowledge.Found{}, fmt.Errorf("collection %q: %w", leg.Collection, err)
-	}
-	return found, nil
-}
-
-// embed makes the vector of a question for collection c.
-func (e *Engine) embed(ctx context.Context, c knowledge.Collection, field, text string) ([]float32, error) {
-	embedder, err := e.Embedders.For(c)
-	if err != nil {
-		return nil, knowledge.At(field, err)
-	}
-	vectors, err := embedder.Embed(ctx, knowledge.EmbedQuery, []string{text})
-	if err != nil {
-		var invalid *knowledge.InvalidError
-		if errors.As(err, &invalid) {
-			return nil, knowledge.Invalid(field, "%s", invalid.Detail)
-		}
-		return nil, fmt.Errorf("embed: %w", err)
-	}
-	return vectors[0], nil
 }
 
 // outcome is what became of one plugin call of a query.

@@ -32,17 +32,24 @@ type Query struct {
 	Legs    []Leg         // 1 to [MaxLegs]
 	Plugins []PluginCall  // in order: rank plugins run one after the other, synthesizers side by side; nil, not empty, means the default that all legs have, if there is a Text
 	Limit   int           // matches in the answer, 1 to 200; 0 means the default that all legs have, or else 10
+	Stages  Stages        // between the legs and the plugins
 	Timeout time.Duration // 0 means the engine's default
 }
 
 // Leg is one retrieval of a query.
 type Leg struct {
 	Collection knowledge.CollectionName
-	Text       string    // embedded when there is no Vector; empty means the query's text
+	Mode       Mode
+	Text       string    // embedded when there is no Vector and the mode needs one; empty means the query's text
 	Vector     []float32 // of the collection's dimension
 	Filter     knowledge.Filter
 	Candidates int     // taken from this leg, 1 to [MaxCandidates]; 0 means 50
 	Weight     float64 // in the fusion, > 0 up to 100; 0 means 1
+
+	// Of a search that is no query.
+	exact       bool
+	ef, maxScan int
+	path        string // where the request has this leg; empty for a search
 }
 
 // PluginCall asks for one plugin in a query.
@@ -83,8 +90,9 @@ type Candidate struct {
 // LegScore says how one leg saw a candidate.
 type LegScore struct {
 	Leg   int     // index in Query.Legs
+	Mode  Mode    // Vector or Lexical: a hybrid leg has both
 	Rank  int     // from 1
-	Score float64 // of the metric
+	Score float64 // of the metric, or BM25
 }
 
 // Answer is what a query gave.
@@ -93,8 +101,11 @@ type Answer struct {
 	Results  []Result    // one for each synthesizer that answered, in the order of the query
 	Missing  []Missing   // what did not answer, in the order of the query; empty when complete
 	Receipts []Receipt   // one for each plugin call that ran, failed ones too, in the order of the query
-	Plans    []LegPlan   // one for each leg
-	Took     time.Duration
+	Plans    []LegPlan   // one for each retrieval: two for a hybrid leg
+	// ScoreKind is that of the matches' scores.
+	ScoreKind ScoreKind
+	Stages    []StagePlan // when the query asked for it
+	Took      time.Duration
 }
 
 // Result is the text that one synthesizer wrote.
@@ -155,10 +166,13 @@ type Receipt struct {
 	Logs       []string
 }
 
-// LegPlan says how one leg was carried out.
+// LegPlan says how one retrieval was carried out.
 type LegPlan struct {
+	Leg        int
+	Mode       Mode // Vector or Lexical
 	Collection knowledge.CollectionName
 	Plan       knowledge.Plan
+	Words      *knowledge.WordsPlan // what a search by words looked for, when the query asked
 	Found      int
 	Short      bool
 	Took       time.Duration

@@ -44,7 +44,7 @@ func TestLegsRunAtOnceWithinBound(t *testing.T) {
 			t.Errorf("5 legs of 1s ran %d at once in %v, want 2 in 3s", most.Load(), time.Since(start))
 		}
 		for i, p := range a.Plans {
-			if want := (query.LegPlan{Collection: legs("a", "b", "c", "d", "e")[i].Collection, Plan: knowledge.Plan{Method: "exact"}, Found: 1, Took: time.Second}); !reflect.DeepEqual(p, want) {
+			if want := (query.LegPlan{Leg: i, Mode: query.Vector, Collection: legs("a", "b", "c", "d", "e")[i].Collection, Plan: knowledge.Plan{Method: "exact"}, Found: 1, Took: time.Second}); !reflect.DeepEqual(p, want) {
 				t.Errorf("Plans[%d] = %+v, want %+v", i, p, want)
 			}
 		}
@@ -94,7 +94,7 @@ func TestFusion(t *testing.T) {
 	if got := a.Matches[2].Score; math.Abs(got-0.024590163934426229) > 1e-15 {
 		t.Errorf("score of docs/a = %.18f, want 0.024590163934426229", got)
 	}
-	if got, want := a.Matches[2].Legs, []query.LegScore{{Leg: 0, Rank: 1, Score: 0.9}, {Leg: 2, Rank: 1, Score: 0.9}}; !reflect.DeepEqual(got, want) {
+	if got, want := a.Matches[2].Legs, []query.LegScore{{Leg: 0, Mode: query.Vector, Rank: 1, Score: 0.9}, {Leg: 2, Mode: query.Vector, Rank: 1, Score: 0.9}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("Legs of docs/a = %v, want %v", got, want)
 	}
 }

@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -31,11 +32,17 @@ func (q Query) withDefaults(timeout time.Duration) (Query, error) {
 	legs := make([]Leg, len(q.Legs))
 	for i, leg := range q.Legs {
 		var err error
+		at := fmt.Sprintf("legs[%d]", i)
 		if legs[i], err = leg.withDefaults(q.Text); err != nil {
-			return q, knowledge.At(fmt.Sprintf("legs[%d]", i), err)
+			return q, knowledge.At(at, err)
 		}
+		legs[i].path = at
 	}
 	q.Legs = legs
+	var err error
+	if q.Stages, err = q.Stages.validate(); err != nil {
+		return q, err
+	}
 	for i, call := range q.Plugins {
 		if err := call.validate(q.Text); err != nil {
 			return q, knowledge.At(fmt.Sprintf("plugins[%d]", i), err)
@@ -45,10 +52,9 @@ func (q Query) withDefaults(timeout time.Duration) (Query, error) {
 }
 
 func (l Leg) withDefaults(text string) (Leg, error) {
-	if l.Text == "" && len(l.Vector) == 0 {
+	mode := cmp.Or(l.Mode, Vector) // another default of the collection needs no more than this
+	if l.Text == "" && (len(l.Vector) == 0 || mode == Hybrid) {
 		l.Text = text
-	} else if l.Text != "" && len(l.Vector) > 0 {
-		return l, knowledge.Invalid("text", "and vector are both given; need one of them")
 	}
 	if l.Candidates == 0 {
 		l.Candidates = 50
@@ -57,6 +63,8 @@ func (l Leg) withDefaults(text string) (Leg, error) {
 		l.Weight = 1
 	}
 	switch {
+	case mode != Vector && mode != Lexical && mode != Hybrid:
+		return l, knowledge.Invalid("mode", "is not a mode; need vector, lexical or hybrid")
 	case l.Text == "" && len(l.Vector) == 0:
 		return l, knowledge.Invalid("text", "is missing, and so is the query's text; need one of these or a vector")
 	case checkText(l.Text) != nil:
@@ -66,7 +74,10 @@ func (l Leg) withDefaults(text string) (Leg, error) {
 	case !(l.Weight > 0 && l.Weight <= 100):
 		return l, knowledge.Invalid("weight", "is %g; need more than 0, up to 100", l.Weight)
 	}
-	return l, knowledge.At("filter", l.Filter.Validate(knowledge.Collection{})) // its types when the collection is known
+	if err := checkMode(mode, l.Text != "", len(l.Vector) > 0); err != nil {
+		return l, err
+	}
+	return l, knowledge.At("filter", l.Filter.Validate(knowledge.Collection{}))
 }
 
 func (c PluginCall) validate(text string) error {

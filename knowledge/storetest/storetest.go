@@ -84,6 +84,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Atomically", testAtomically},
 		{"Snapshot", testSnapshot},
 		{"Imports", testImports},
+		{"Words", testWords},
+		{"WordsRank", testWordsRank},
+		{"WordsChanges", testWordsChanges},
+		{"RefusedWords", testRefusedWords},
+		{"HostileWords", testHostileWords},
+		{"WordsAgree", testWordsAgree},
+		{"Facets", testFacets},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := open(t)

@@ -1,34 +1,34 @@
-package memstore
+package knowledge
 
 import (
 	"cmp"
 	"slices"
 	"strings"
 	"unicode"
-
-	"github.com/tars-project/tars/knowledge"
 )
 
-// admits reports that a record of c passes a filter that is valid for c.
-func admits(f knowledge.Filter, c knowledge.Collection, r knowledge.Record) bool {
+// Admits reports that a record of c passes the filter, which is valid for c. It is
+// the plain meaning of filters, which stores must keep to; but words are told apart
+// here as in no language: runs of letters and digits, without stems.
+func (f Filter) Admits(c Collection, r Record) bool {
 	if f.IsZero() {
 		return true
 	}
-	each := func(term knowledge.Filter) bool { return admits(term, c, r) }
+	each := func(term Filter) bool { return term.Admits(c, r) }
 	value := r.Metadata[f.Field] // nil when it is missing, which is the same as null
 	switch f.Op {
-	case knowledge.OpAnd:
-		return !slices.ContainsFunc(f.Terms, func(term knowledge.Filter) bool { return !each(term) })
-	case knowledge.OpOr:
+	case OpAnd:
+		return !slices.ContainsFunc(f.Terms, func(term Filter) bool { return !each(term) })
+	case OpOr:
 		return slices.ContainsFunc(f.Terms, each)
-	case knowledge.OpNot:
+	case OpNot:
 		return !each(f.Terms[0])
-	case knowledge.OpNe:
-		f.Op = knowledge.OpEq
+	case OpNe:
+		f.Op = OpEq
 		return !each(f)
-	case knowledge.OpExists:
+	case OpExists:
 		return (value != nil) == f.Values[0].(bool)
-	case knowledge.OpMatch:
+	case OpMatch:
 		text, ok := value.(string)
 		if f.Field == "" {
 			text, ok = r.Text, true
@@ -40,7 +40,7 @@ func admits(f knowledge.Filter, c knowledge.Collection, r knowledge.Record) bool
 }
 
 // typeOf is the type of a declared field; empty for any other.
-func typeOf(c knowledge.Collection, field string) knowledge.FieldType {
+func typeOf(c Collection, field string) FieldType {
 	for _, f := range c.Fields {
 		if f.Name == field {
 			return f.Type
@@ -50,14 +50,14 @@ func typeOf(c knowledge.Collection, field string) knowledge.FieldType {
 }
 
 // compares reports "value op want" for a field that is declared, or not.
-func compares(op knowledge.Op, declared knowledge.FieldType, value, want any) bool {
+func compares(op Op, declared FieldType, value, want any) bool {
 	list, isList := value.([]any)
 	switch {
-	case op == knowledge.OpContains:
-		return slices.ContainsFunc(list, func(item any) bool { return holds(knowledge.OpEq, item, want) })
-	case declared == knowledge.Keywords:
+	case op == OpContains:
+		return slices.ContainsFunc(list, func(item any) bool { return holds(OpEq, item, want) })
+	case declared == Keywords:
 		return slices.ContainsFunc(list, func(item any) bool { return holds(op, item, want) })
-	case declared == knowledge.Datetime && !isList:
+	case declared == Datetime && !isList:
 		return holds(op, instant(value), instant(want))
 	}
 	return holds(op, value, want)
@@ -66,7 +66,7 @@ func compares(op knowledge.Op, declared knowledge.FieldType, value, want any) bo
 // instant is what a datetime is compared by; nil for what is none.
 func instant(value any) any {
 	s, _ := value.(string)
-	if seconds, err := knowledge.DatetimeSeconds(s); err == nil {
+	if seconds, err := DatetimeSeconds(s); err == nil {
 		return seconds
 	}
 	return nil
@@ -74,7 +74,7 @@ func instant(value any) any {
 
 // holds reports "value op want". Values of different types never compare, nor
 // do arrays and objects.
-func holds(op knowledge.Op, value, want any) bool {
+func holds(op Op, value, want any) bool {
 	var order int
 	switch w := want.(type) {
 	case bool:
@@ -96,13 +96,13 @@ func holds(op knowledge.Op, value, want any) bool {
 		return false
 	}
 	switch op {
-	case knowledge.OpGt:
+	case OpGt:
 		return order > 0
-	case knowledge.OpGte:
+	case OpGte:
 		return order >= 0
-	case knowledge.OpLt:
+	case OpLt:
 		return order < 0
-	case knowledge.OpLte:
+	case OpLte:
 		return order <= 0
 	}
 	return order == 0 // eq, in
