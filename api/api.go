@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -28,6 +29,7 @@ type Services struct {
 	Tenants     tenants       // tenancy.Keys
 	Collections collections   // a knowledge.Store
 	Names       names         // a knowledge.Store
+	Health      healths       // that of the store
 	Records     records       // a knowledge.Store
 	Writer      writer        // ingest.Writer
 	Importer    importer      // ingest.Importer
@@ -37,6 +39,7 @@ type Services struct {
 	Registry    registry      // plugins.Registry
 	Invoker     invoker       // plugins.Runner
 	Quarantine  quarantine    // plugins.Quarantine
+	Jobs        background    // pgjobs.Jobs
 }
 
 // Options are the settings of a [Server]. The zero value is good.
@@ -46,6 +49,8 @@ type Options struct {
 	Checks  []Check      // what /readyz runs
 	// MaxModule is the most bytes of an uploaded module; 0 means 32 MiB.
 	MaxModule int64
+	// Heartbeat is how often a stream without news says that it lives; 0 means 15 s.
+	Heartbeat time.Duration
 }
 
 // Server answers the requests of openapi.yaml. It is safe for concurrent use.
@@ -58,6 +63,8 @@ type Server struct {
 	operations map[string]*operation // by operationId
 	exports    chan struct{}         // has one for each export under way
 	imports    chan struct{}         // likewise
+	heartbeat  time.Duration
+	streams    *streams
 	echo       *echo.Echo
 }
 
@@ -66,7 +73,7 @@ type Server struct {
 func New(services Services, options Options) (*Server, error) {
 	s := &Server{
 		services: services, log: options.Log, metrics: options.Metrics,
-		checks: options.Checks, maxModule: options.MaxModule, echo: echo.New(),
+		checks: options.Checks, maxModule: options.MaxModule, heartbeat: options.Heartbeat, streams: newStreams(), echo: echo.New(),
 	}
 	s.exports, s.imports = make(chan struct{}, maxExports), make(chan struct{}, maxImports)
 	if s.log == nil {
@@ -74,6 +81,9 @@ func New(services Services, options Options) (*Server, error) {
 	}
 	if s.maxModule == 0 {
 		s.maxModule = 32 << 20
+	}
+	if s.heartbeat == 0 {
+		s.heartbeat = 15 * time.Second
 	}
 	document := oapi.Document()
 	var err error

@@ -6,8 +6,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tars-project/tars/api/oapi"
+	"github.com/tars-project/tars/knowledge/jobs"
 	"github.com/tars-project/tars/knowledge/tenancy"
 )
 
@@ -148,6 +150,7 @@ func TestForeignIsUnknown(t *testing.T) {
 	w.wantStatus("records", w.call("POST", "/v1/collections/notes/records", owner, `{"records":[{"id":"a","vector":[1,1]}]}`), 200)
 	w.wantStatus("upload", w.uploadGood(owner), 201)
 	w.wantStatus("alias", w.call("PUT", "/v1/plugins/cited/aliases/live", owner, `{"version":1}`), 200)
+	job, noJob := "/v1/jobs/"+string(w.jobs.Add("owner", "import").ID), "/v1/jobs/"+string(jobs.NewID(time.Now()))
 	for _, c := range []struct{ method, foreign, unknown, body string }{
 		{"GET", "/v1/collections/notes", "/v1/collections/none", ""},
 		{"DELETE", "/v1/collections/notes", "/v1/collections/none", ""},
@@ -162,6 +165,9 @@ func TestForeignIsUnknown(t *testing.T) {
 		{"GET", "/v1/plugins/cited/versions/1", "/v1/plugins/none/versions/1", ""},
 		{"PUT", "/v1/plugins/cited/aliases/live", "/v1/plugins/none/aliases/live", `{"version":1}`},
 		{"POST", "/v1/plugins/cited/invoke", "/v1/plugins/none/invoke", `{"capability":"rank","input":1}`},
+		{"GET", job, noJob, ""},
+		{"DELETE", job, noJob, ""},
+		{"GET", job + "/events", noJob + "/events", ""},
 	} {
 		foreign, unknown := w.call(c.method, c.foreign, other, c.body), w.call(c.method, c.unknown, other, c.body)
 		w.wantStatus(c.method+" "+c.foreign, foreign, 404)

@@ -111,6 +111,7 @@ func explain(p *problem, err error) {
 		differs *knowledge.ConflictError
 		unknown *knowledge.NotFoundError
 		limit   *knowledge.LimitError
+		lack    *knowledge.UnavailableError
 		spent   *vmhost.BudgetError
 		kept    *vmhost.QuarantinedError
 	)
@@ -133,6 +134,8 @@ func explain(p *problem, err error) {
 		p.Detail = refused.Error()
 	case errors.As(err, &limit):
 		p.Detail = limit.Error()
+	case errors.As(err, &lack):
+		p.Detail = lack.Error()
 	case errors.As(err, &unknown):
 		p.Detail = "there is no such " + unknown.Kind // without the name, so that every unknown id has the same answer
 	case errors.As(err, &kept):

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/ingest"
+	"github.com/tars-project/tars/knowledge/jobs"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/plugins"
@@ -52,6 +53,10 @@ func (f *failing) ListCollections(context.Context, knowledge.TenantID, knowledge
 
 func (f *failing) DeleteCollection(context.Context, knowledge.TenantID, knowledge.CollectionName) error {
 	return f.get()
+}
+
+func (f *failing) Health(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Health, error) {
+	return knowledge.Health{}, f.get()
 }
 
 func (f *failing) Record(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.RecordID) (knowledge.Record, error) {
@@ -176,12 +181,28 @@ func (f *failing) ReleaseQuarantined(context.Context, knowledge.TenantID, vmhost
 
 func (f *failing) RevokeKey(context.Context, knowledge.TenantID, string) error { return f.get() }
 
+func (f *failing) Get(context.Context, knowledge.TenantID, jobs.ID) (jobs.Job, error) {
+	return jobs.Job{}, f.get()
+}
+
+func (f *failing) List(context.Context, knowledge.TenantID, jobs.Selection, int) ([]jobs.Job, error) {
+	return nil, f.get()
+}
+
+func (f *failing) Cancel(context.Context, knowledge.TenantID, jobs.ID) (jobs.Job, error) {
+	return jobs.Job{}, f.get()
+}
+
+func (f *failing) Watch(context.Context, knowledge.TenantID, jobs.Job) (jobs.Job, error) {
+	return jobs.Job{}, f.get()
+}
+
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
-		s.Tenants, s.Collections, s.Names, s.Records, s.Writer, s.Engine = f, f, f, failingStore{f}, f, f
+		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
 		s.Importer = failingImporter{f}
-		s.Catalog, s.Registry, s.Invoker, s.Quarantine = f, f, f, f
+		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f
 }
 
@@ -203,7 +224,8 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]
-	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(), "/imports/some1", "/imports/"+strings.Repeat("A", 26)).Replace(path)
+	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
+		"/imports/some1", "/imports/"+strings.Repeat("A", 26), "/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
 	return w.call(method, path, token, body)
 }
 
@@ -237,7 +259,9 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[knowledge.ErrConflict] = 409
 			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused] = 409, 422
 		case "exportTenant":
-		case "listCollections", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined":
+		case "cancelJob":
+			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
+		case "listCollections", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422

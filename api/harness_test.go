@@ -27,6 +27,7 @@ import (
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/embed"
 	"github.com/tars-project/tars/knowledge/ingest"
+	"github.com/tars-project/tars/knowledge/jobs/jobstest"
 	"github.com/tars-project/tars/knowledge/memstore"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
@@ -54,6 +55,7 @@ type world struct {
 	store    *memstore.Store
 	catalog  *memcatalog.Catalog
 	plugins  *pluginsDouble
+	jobs     *jobstest.Memory
 	log      *lockedBuffer
 	keys     *tenancy.Keys
 	services Services // as they were before change
@@ -63,7 +65,7 @@ type world struct {
 // newWorld starts a server. change may replace services and options.
 func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	t.Helper()
-	w := &world{t: t, store: memstore.New(memstore.Options{MaxCollections: 100}), catalog: new(memcatalog.Catalog), log: new(lockedBuffer)}
+	w := &world{t: t, store: memstore.New(memstore.Options{MaxCollections: 100}), catalog: new(memcatalog.Catalog), jobs: jobstest.NewMemory(), log: new(lockedBuffer)}
 	w.plugins = &pluginsDouble{catalog: w.catalog}
 	ring, err := tenancy.NewRing(bytes.Repeat([]byte{7}, tenancy.RingKeySize))
 	if err != nil {
@@ -78,10 +80,10 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	}
 	writer := &ingest.Writer{Store: w.store, Embedders: set}
 	w.services = Services{
-		Keys: w.keys, Tenants: w.keys, Collections: w.store, Names: w.store, Records: w.store,
+		Keys: w.keys, Tenants: w.keys, Collections: w.store, Names: w.store, Health: w.store, Records: w.store,
 		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: set,
 		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
-		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble),
+		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services

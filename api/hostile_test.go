@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tars-project/tars/knowledge"
 )
 
 var noTime time.Time
@@ -116,6 +118,19 @@ func TestHostileFilters(t *testing.T) {
 		"field of a list":  `{"field":["a"],"eq":1}`,
 		"repeated":         `{"field":"a","field":"b","eq":1}`,
 		"NUL in the value": `{"field":"a","eq":"\u0000"}`,
+		"null for ne":      `{"field":"a","ne":null}`,
+		"text for exists":  `{"field":"a","exists":"true"}`, "number for exists": `{"field":"a","exists":1}`, "null for exists": `{"field":"a","exists":null}`,
+		"exists of nothing": `{"exists":true}`, "list for contains": `{"field":"a","contains":[1]}`, "contains of nothing": `{"contains":1}`,
+		"number for match": `{"match":1}`, "empty match": `{"match":""}`, "NUL in match": `{"match":"a\u0000"}`,
+		"long match":          `{"match":"` + strings.Repeat("x", knowledge.MaxMatch+1) + `"}`,
+		"match and eq":        `{"field":"a","match":"x","eq":"x"}`,
+		"match with and":      `{"match":"x","and":[]}`,
+		"long value":          `{"field":"a","eq":"` + strings.Repeat("x", knowledge.MaxFilterValue+1) + `"}`,
+		"many bytes":          `{"field":"a","in":[` + strings.TrimSuffix(strings.Repeat(`"`+strings.Repeat("x", 1000)+`",`, 300), ",") + `]}`,
+		"many bytes of terms": `{"or":[` + strings.TrimSuffix(strings.Repeat(`{"field":"a","in":[`+strings.TrimSuffix(strings.Repeat("1,", 1000), ",")+`]},`, 40), ",") + `]}`,
+		"lone surrogate":      `{"field":"\ud800","eq":1}`,
+		"-1e400":              `{"field":"a","lt":-1e400}`,
+		"NaN":                 `{"field":"a","lt":NaN}`,
 	} {
 		w.wantStatus("filter, "+what, search(filter), 400)
 	}
@@ -125,6 +140,12 @@ func TestHostileFilters(t *testing.T) {
 		"empty and": `{"and":[]}`, "empty or": `{"or":[]}`, "empty in": `{"field":"a","in":[]}`, "contradiction": `{"and":[{"field":"a","gt":2},{"field":"a","lt":1}]}`,
 		"depth 16": strings.Repeat(`{"not":`, 15) + `{"field":"a","eq":1}` + strings.Repeat("}", 15), "mixed in": `{"field":"a","in":[1,"x",true]}`,
 		"order of members": `{"eq":1,"field":"a"}`,
+		"ne":               `{"field":"a","ne":1}`, "exists": `{"field":"a","exists":false}`, "contains": `{"field":"tags","contains":"x"}`,
+		"match": `{"match":"' & | ! <-> :* ( ) \\"}`, "match in a field": `{"field":"a","match":"(a+)+$ %_%_%"}`, "match of stop words": `{"match":"the"}`,
+		"not of empty or": `{"not":{"or":[]}}`, "not of empty in": `{"not":{"field":"a","in":[]}}`, "not of exists": `{"not":{"field":"__proto__","exists":true}}`,
+		"1e308": `{"field":"a","gt":1e308}`, "denormal": `{"field":"a","gt":5e-324}`, "negative zero": `{"field":"a","eq":-0}`,
+		"256 terms":    `{"and":[` + strings.TrimSuffix(strings.Repeat(`{"field":"a","eq":1},`, 255), ",") + `]}`,
+		"1,000 for in": `{"field":"a","in":[` + strings.TrimSuffix(strings.Repeat(`"x",`, 1000), ",") + `]}`,
 	} {
 		w.wantStatus("filter, "+what, search(filter), 200)
 	}

@@ -72,7 +72,10 @@ func (s *Server) importBody(ctx context.Context, asked knowledge.Import, key, re
 	if err := lines.skip(x); err != nil {
 		return imported{}, s.interrupt(ctx, x, err)
 	}
-	x, err = s.services.Importer.Import(ctx, tenantOf(ctx), x, lines)
+	if x, err = s.services.Importer.Import(ctx, tenantOf(ctx), x, lines); err != nil {
+		return imported{}, err
+	}
+	x, err = s.services.Records.Import(ctx, tenantOf(ctx), x.ID) // as a repetition would see it
 	return imported{x, false}, err
 }
 

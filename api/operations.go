@@ -50,6 +50,8 @@ func boundsOf(operationID string, maxModule int64) bounds {
 		return bounds{body: 8 << 20, read: 30 * time.Second, total: 2 * time.Minute}
 	case "query": // the engine keeps the query's own deadline
 		return bounds{body: 4 << 20, read: 15 * time.Second, total: query.MaxTimeout + 20*time.Second}
+	case "watchJob": // then the client asks again
+		return bounds{total: time.Hour}
 	case "getLivez", "getReadyz":
 		return bounds{total: 5 * time.Second}
 	}

@@ -84,6 +84,7 @@ func logsOut(logs []string) []string {
 func legPlanOut(p query.LegPlan) oapi.LegPlan {
 	return oapi.LegPlan{
 		Collection: string(p.Collection), Method: p.Plan.Method, Ef: given(p.Plan.Ef),
+		Unindexed: someOf(p.Plan.Unindexed), Warnings: someOf(p.Plan.Warnings),
 		Found: p.Found, Short: p.Short, TookMs: milliseconds(p.Took),
 	}
 }

@@ -187,7 +187,7 @@ func (s *Server) SearchRecords(ctx context.Context, r oapi.SearchRecordsRequestO
 	}
 	return oapi.SearchRecords200JSONResponse{
 		Matches: each(found.Matches, matchOut), Short: found.Short,
-		Plan: oapi.Plan{Method: found.Plan.Method, Ef: given(found.Plan.Ef)},
+		Plan: planOut(found.Plan),
 	}, nil
 }
 

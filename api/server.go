@@ -19,7 +19,7 @@ const MaxHeader = 64 << 10
 // before an operation is known. The operation's own come on top. Let it serve a
 // listener that went through [Listener].
 func HTTPServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
+	server := &http.Server{
 		Handler:                      h,
 		ReadHeaderTimeout:            5 * time.Second,
 		ReadTimeout:                  2 * time.Minute,
@@ -29,6 +29,10 @@ func HTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	if s, ok := h.(*Server); ok {
+		server.RegisterOnShutdown(s.streams.end) // which would otherwise go on for as long as their jobs
+	}
+	return server
 }
 
 // Listener returns a listener whose connections turn the few errors that net/http

@@ -116,3 +116,14 @@ func (e *LimitError) Error() string { return e.Budget }
 
 // Is reports that a LimitError is of the kind [ErrLimit].
 func (e *LimitError) Is(target error) bool { return target == ErrLimit }
+
+// UnavailableError says what could not be had. Its text is made for the client.
+type UnavailableError struct{ Reason string }
+
+// Unavailable returns an [UnavailableError]; reason is a sentence.
+func Unavailable(reason string) *UnavailableError { return &UnavailableError{reason} }
+
+func (e *UnavailableError) Error() string { return e.Reason }
+
+// Is reports that an UnavailableError is of the kind [ErrUnavailable].
+func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }

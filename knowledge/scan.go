@@ -35,7 +35,7 @@ func (s Selection) Validate() error {
 			return At("ids["+itoa(i)+"]", err)
 		}
 	}
-	return At("filter", s.Filter.Validate())
+	return At("filter", s.Filter.Validate(Collection{}))
 }
 
 // Deleted is what a deletion of many records did.
@@ -62,12 +62,13 @@ type Scroll struct {
 	Text, Vector, Metadata bool
 }
 
-// Validate returns an [InvalidError] unless the scroll is well formed.
+// Validate returns an [InvalidError] unless the scroll is well formed. Whether its
+// filter fits the collection is for the store to see.
 func (s Scroll) Validate() error {
 	if s.Limit < 1 || s.Limit > MaxScroll {
 		return Invalid("limit", "is %d; need 1 to %d", s.Limit, MaxScroll)
 	}
-	return At("filter", s.Filter.Validate())
+	return At("filter", s.Filter.Validate(Collection{}))
 }
 
 // Page is one page of a scroll.

@@ -1,5 +1,7 @@
 package knowledge
 
+import "time"
+
 // Bounds of a search.
 const (
 	MaxLimit = 1000 // matches of one search
@@ -35,7 +37,7 @@ func (s Search) Validate(c Collection) error {
 	if err := CheckVector(s.Vector, c); err != nil {
 		return At("vector", err)
 	}
-	return At("filter", s.Filter.Validate())
+	return At("filter", s.Filter.Validate(c))
 }
 
 // Match is one record that a search found.
@@ -59,8 +61,32 @@ type Found struct {
 	Plan  Plan
 }
 
-// Plan says how a search was carried out.
+// Plan says how a search was carried out. Records that are not indexed yet are
+// compared one by one whatever the method.
 type Plan struct {
-	Method string // "exact", "hnsw" or "hnsw-iterative"
-	Ef     int    // of the HNSW search; 0 when exact
+	// Method is "exact": all were compared; "exact-filtered": all that pass the
+	// filter, found by the indexes of declared fields; "hnsw": by the vector
+	// index; or "hnsw-iterative": by the vector index, until enough passed.
+	Method  string
+	Ef      int // candidates kept, of an HNSW search; else 0
+	MaxScan int // entries of the index looked at, at most; else 0
+
+	// Estimated says that the statistics of declared fields tell of the filter:
+	// Rows records pass at most, which is the share Selectivity of all.
+	Estimated   bool
+	Rows        int64
+	Selectivity float64
+
+	Unindexed []string   // undeclared fields of the filter that were looked at in many records
+	Warnings  []string   // for people
+	Explained *Explained // when the search asked for it
+}
+
+// Explained is what carrying out a search once more took.
+type Explained struct {
+	Planning  time.Duration // of the database
+	Execution time.Duration
+	Rows      int64  // records that it looked at
+	Waiting   int64  // those of them that are not indexed yet
+	Text      string // the database's own plan; it may change with any version
 }

@@ -48,7 +48,7 @@ func (v View) Validate() error {
 		}
 		seen[key] = true
 	}
-	if err := v.Filter.Validate(); err != nil {
+	if err := v.Filter.Validate(Collection{}); err != nil {
 		return At("filter", err)
 	}
 	return At("defaults", v.Defaults.Validate())

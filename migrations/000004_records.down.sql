@@ -5,6 +5,6 @@ SET LOCAL search_path = tars, public;
 DROP TABLE imports;
 DROP TABLE idempotency;
 
-COMMENT ON SCHEMA tars IS 'version 2';
+COMMENT ON SCHEMA tars IS 'version 3';
 
 RESET ROLE;

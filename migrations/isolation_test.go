@@ -24,7 +24,7 @@ func TestEveryTenantTableIsProtected(t *testing.T) {
 		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
 		WHERE c.relnamespace = 'tars'::regnamespace AND c.relkind IN ('r', 'p')`
 	tables := column(t, db.OwnerURL, tablesSQL)
-	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "aliases", "views"} {
+	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "aliases", "views"} {
 		if !slices.Contains(tables, name) {
 			t.Errorf("tables with tenant_id = %q, want %s among them", tables, name)
 		}
@@ -60,6 +60,16 @@ func TestRolesAreBound(t *testing.T) {
 			SELECT relname FROM pg_class
 			WHERE relname ~ '^records_\d+$'
 			  AND (has_table_privilege('tars_app', oid, 'SELECT, INSERT, UPDATE, DELETE') OR has_table_privilege('tars_jobs', oid, 'SELECT, INSERT, UPDATE, DELETE'))`},
+		{"relations of River that tars_app may use", `
+			SELECT oid::regclass::text FROM pg_class
+			WHERE relnamespace = 'tars_river'::regnamespace AND relkind = 'r' AND has_table_privilege('tars_app', oid, 'SELECT, INSERT, UPDATE, DELETE')
+			UNION ALL SELECT 'the schema' WHERE has_schema_privilege('tars_app', 'tars_river', 'USAGE')`},
+		{"relations of River that tars_jobs may not use, or does own", `
+			SELECT oid::regclass::text FROM pg_class
+			WHERE relnamespace = 'tars_river'::regnamespace AND relkind = 'r'
+			  AND (relowner <> 'tars_owner'::regrole OR NOT (has_table_privilege('tars_jobs', oid, 'SELECT') AND has_table_privilege('tars_jobs', oid, 'INSERT')
+			       AND has_table_privilege('tars_jobs', oid, 'UPDATE') AND has_table_privilege('tars_jobs', oid, 'DELETE')))
+			UNION ALL SELECT 'none at all' WHERE to_regclass('tars_river.river_job') IS NULL`},
 		{"functions with the owner's rights that anyone may call", `
 			SELECT p.oid::regprocedure::text FROM pg_proc p
 			WHERE pronamespace = 'tars'::regnamespace AND prosecdef AND has_function_privilege('public', oid, 'EXECUTE')`},
@@ -117,7 +127,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			t.Errorf("transaction = %v, want a rollback", err)
 		}
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "aliases", "views"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "aliases", "views"} {
 		_, err := conn.Exec(t.Context(), "SELECT count(*) FROM tars."+table)
 		wantDenied(t, "SELECT without a tenant from "+table, err)
 		inTransaction("", func(tx pgx.Tx) {
@@ -156,7 +166,8 @@ func TestRowLevelSecurity(t *testing.T) {
 	}
 	for _, forbidden := range []string{
 		"INSERT INTO tars.tenants (tenant_id) VALUES ('eve')", "DELETE FROM tars.tenants", "UPDATE tars.api_keys SET scopes = '{}'",
-		"UPDATE tars.collections SET placement = 0", "TRUNCATE tars.records", "SELECT tars.drop_place(0)", "SET ROLE tars_owner",
+		"UPDATE tars.collections SET placement = 0", "DELETE FROM tars.jobs", "UPDATE tars.jobs SET args = '{}'", "SELECT FROM tars_river.river_job",
+		"TRUNCATE tars.records", "SELECT tars.drop_place(0)", "SET ROLE tars_owner",
 		"SELECT tars.make_own_place(10)", "ALTER TABLE tars.records_0 DISABLE ROW LEVEL SECURITY",
 	} {
 		inTransaction("alice", func(tx pgx.Tx) {

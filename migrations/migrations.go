@@ -1,6 +1,7 @@
 // Package migrations has the SQL that makes and changes the database, embedded,
 // and runs it with golang-migrate under its advisory lock, so that several
-// servers may start on one database at once.
+// servers may start on one database at once. The tables of River, which background
+// work goes through, are made by River's own migrator, under a lock of ours.
 //
 // Each file opens with what it does and why. A file is one transaction, and its
 // last statement notes its version as the comment of schema tars. Changes are
@@ -35,6 +36,9 @@ type State struct {
 	Version uint // of the last migration applied; 0 before the first
 	Latest  uint // of the last migration known to this binary
 	Dirty   bool // a migrator was stopped half way; the next Up or Down puts it right
+
+	Queue       uint // version of the tables of background work, which River numbers itself; 0 before there are any
+	LatestQueue uint // of this binary's River
 }
 
 // Up applies all migrations not applied yet. databaseURL, in any form that pgx
@@ -42,7 +46,10 @@ type State struct {
 // Up waits up to 10 minutes for another process that is migrating. When ctx
 // ends it stops after the migration under way.
 func Up(ctx context.Context, databaseURL string) error {
-	return run(ctx, databaseURL, (*migrate.Migrate).Up)
+	if err := run(ctx, databaseURL, (*migrate.Migrate).Up); err != nil {
+		return err
+	}
+	return upRiver(ctx, databaseURL)
 }
 
 // Down undoes the last n migrations, or all when n is 0. All data of the
@@ -72,7 +79,11 @@ func Status(ctx context.Context, databaseURL string) (state State, err error) {
 	if err != nil {
 		return State{}, fmt.Errorf("read version: %w", err)
 	}
-	return State{Version: uint(max(version, 0)), Latest: latest, Dirty: dirty}, nil
+	queue, latestQueue, err := riverState(ctx, databaseURL)
+	if err != nil {
+		return State{}, err
+	}
+	return State{Version: uint(max(version, 0)), Latest: latest, Dirty: dirty, Queue: queue, LatestQueue: latestQueue}, nil
 }
 
 // run calls do with a migrator for the database and closes it.

@@ -28,7 +28,7 @@ func wantState(t testing.TB, url string, want migrations.State) {
 	if err != nil {
 		t.Fatalf("Status = %v, want nil", err)
 	}
-	if want.Latest = got.Latest; got != want || got.Latest == 0 {
+	if want.Latest, want.LatestQueue = got.Latest, got.LatestQueue; got != want || got.Latest == 0 || got.LatestQueue == 0 {
 		t.Errorf("Status = %+v, want %+v", got, want)
 	}
 }
@@ -40,7 +40,7 @@ func catalogue(t testing.TB, url string) string {
 		SELECT format('%s %s %s %s %s', c.relname, c.relkind, c.relowner::regrole, c.relacl, (
 			SELECT string_agg(format('%s %s %s %s', attname, atttypid::regtype, attnotnull, attacl), ', ' ORDER BY attnum)
 			FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0))
-		FROM pg_class c WHERE relnamespace = to_regnamespace('tars')
+		FROM pg_class c WHERE relnamespace IN (to_regnamespace('tars'), to_regnamespace('tars_river'))
 		UNION ALL SELECT format('%s %s %s', p.oid::regprocedure, p.proacl, p.prosrc) FROM pg_proc p WHERE pronamespace = to_regnamespace('tars')
 		UNION ALL SELECT format('%s %s %s %s %s', tablename, policyname, roles, qual, with_check) FROM pg_policies WHERE schemaname = 'tars'
 		UNION ALL SELECT format('%s %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = to_regnamespace('tars')
@@ -82,7 +82,7 @@ func TestUpDownUp(t *testing.T) {
 	up(t, url)
 	first := catalogue(t, url)
 	state, err := migrations.Status(t.Context(), url)
-	if err != nil || state.Version != state.Latest || state.Dirty {
+	if err != nil || state.Version != state.Latest || state.Queue != state.LatestQueue || state.Dirty {
 		t.Errorf("Status after Up = %+v, %v, want the latest version", state, err)
 	}
 	if err := migrations.Down(t.Context(), url, 0); err != nil {
@@ -118,7 +118,7 @@ func TestConcurrentUp(t *testing.T) {
 	}
 	wg.Wait()
 	for _, url := range urls {
-		if state, err := migrations.Status(t.Context(), url); err != nil || state.Version != state.Latest || state.Dirty {
+		if state, err := migrations.Status(t.Context(), url); err != nil || state.Version != state.Latest || state.Queue != state.LatestQueue || state.Dirty {
 			t.Errorf("Status = %+v, %v, want the latest version", state, err)
 		}
 	}
@@ -136,15 +136,16 @@ func TestUpAfterKill(t *testing.T) {
 		if _, err := connect(t, url).Exec(t.Context(), note); err != nil {
 			t.Fatal(err)
 		}
-		wantState(t, url, migrations.State{Version: 1, Dirty: true})
+		if state, err := migrations.Status(t.Context(), url); err != nil || state.Version != 1 || !state.Dirty {
+			t.Errorf("Status = %+v, %v, want version 1 and dirty", state, err)
+		}
 		up(t, url)
 		state, err := migrations.Status(t.Context(), url)
-		if err != nil || state.Version != state.Latest || state.Dirty {
+		if err != nil || state.Version != state.Latest || state.Queue != state.LatestQueue || state.Dirty {
 			t.Errorf("Status (committed %v) = %+v, %v, want the latest version", committed, state, err)
 		}
-		want := fmt.Sprintf("version %d", state.Latest)
-		if version := column(t, url, "SELECT obj_description('tars'::regnamespace)"); !slices.Equal(version, []string{want}) {
-			t.Errorf("comment of the schema = %q, want %s", version, want)
+		if version := column(t, url, "SELECT obj_description('tars'::regnamespace)"); !slices.Equal(version, []string{fmt.Sprint("version ", state.Latest)}) {
+			t.Errorf("comment of the schema = %q, want version %d", version, state.Latest)
 		}
 	}
 }
@@ -209,5 +210,32 @@ func TestProvision(t *testing.T) {
 	}
 	if got := verifier(); !strings.HasPrefix(got, "SCRAM-SHA-256$4096:") || got == want {
 		t.Errorf("verifier after provision = %q, want one with a salt of its own", got)
+	}
+}
+
+// A migrator was killed between our files and River's, or between two of River's.
+func TestUpGoesOnWithRiver(t *testing.T) {
+	url := pgtest.Empty(t).OwnerURL
+	up(t, url)
+	whole := catalogue(t, url)
+	conn := connect(t, url)
+	for _, undo := range []string{
+		"DELETE FROM tars_river.river_migration WHERE version = 8", // which changes nothing
+		`DROP SCHEMA tars_river CASCADE;
+		CREATE SCHEMA tars_river AUTHORIZATION tars_owner;
+		GRANT USAGE ON SCHEMA tars_river TO tars_jobs;
+		ALTER DEFAULT PRIVILEGES FOR ROLE tars_owner IN SCHEMA tars_river GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO tars_jobs;
+		ALTER DEFAULT PRIVILEGES FOR ROLE tars_owner IN SCHEMA tars_river GRANT USAGE ON SEQUENCES TO tars_jobs`,
+	} {
+		if _, err := conn.Exec(t.Context(), undo); err != nil {
+			t.Fatal(err)
+		}
+		if state, err := migrations.Status(t.Context(), url); err != nil || state.Queue >= state.LatestQueue {
+			t.Errorf("Status = %+v, %v, want that the queue is behind", state, err)
+		}
+		up(t, url)
+		if got := catalogue(t, url); got != whole {
+			t.Errorf("after Up there is\n%s\nwant\n%s", got, whole)
+		}
 	}
 }

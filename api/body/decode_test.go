@@ -2,6 +2,7 @@ package body
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tars-project/tars/knowledge"
 )
@@ -184,15 +187,76 @@ func checkDecoded(t *testing.T, data []byte, into Body) {
 			err = errors.Join(err, idErr)
 		}
 	case *SearchRequest:
-		err = b.Filter.Validate()
+		err = b.Filter.Validate(knowledge.Collection{})
 	case *QueryRequest:
 		for _, leg := range b.Legs {
-			err = errors.Join(err, leg.Filter.Validate())
+			err = errors.Join(err, leg.Filter.Validate(knowledge.Collection{}))
 		}
 	}
 	if err != nil {
 		t.Errorf("Decode(%q) let through what the domain refuses: %v", data, err)
 	}
+}
+
+// FuzzFilter tries filters alone, where most of what can go wrong is: what is let
+// through is valid in form, is the same again when it is read from its own JSON, and
+// is within its bounds.
+func FuzzFilter(f *testing.F) {
+	for _, seed := range []string{
+		`{"field":"a","eq":1}`, `{"field":"a","in":[1,"x",true]}`, `{"and":[{"or":[]},{"not":{"field":"b","gte":"z"}}]}`,
+		`{"match":"some words"}`, `{"field":"a","match":"w"}`, `{"field":"a","exists":false}`, `{"field":"a","contains":"x"}`, `{"field":"a","ne":-0}`,
+		`{"field":"__proto__","eq":"' OR 1=1 --"}`, `{"not":{"not":{"not":{}}}}`, `{"field":"a","eq":9007199254740993}`, `{"eq":1e400,"field":"a"}`,
+		`{"field":"a","field":"b","eq":1}`, `{"field":"\ud800","eq":1}`, `{"field":"a","lt":[[[[[[[]]]]]]]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		read := func(data []byte) (knowledge.Filter, error) {
+			d := &decoder{jsontext.NewDecoder(bytes.NewReader(data))}
+			return d.filter()
+		}
+		got, err := read(data)
+		if err != nil {
+			if !errors.Is(err, knowledge.ErrInvalid) {
+				t.Errorf("filter(%q) = %v, want nil or an InvalidError", data, err)
+			}
+			return
+		}
+		if err := got.Validate(knowledge.Collection{}); err != nil {
+			t.Errorf("filter(%q) let through what the domain refuses: %v", data, err)
+		}
+		text, err := json.Marshal(filterJSON(got))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := read(text)
+		if err != nil || !reflect.DeepEqual(filterJSON(again), filterJSON(got)) {
+			t.Errorf("filter(%s), written anew = %+v, %v, want %+v", text, again, err, got)
+		}
+	})
+}
+
+// filterJSON is the document of a filter.
+func filterJSON(f knowledge.Filter) map[string]any {
+	m := map[string]any{}
+	if f.Field != "" {
+		m["field"] = f.Field
+	}
+	terms := []any{}
+	for _, term := range f.Terms {
+		terms = append(terms, filterJSON(term))
+	}
+	switch f.Op {
+	case knowledge.OpAnd, knowledge.OpOr:
+		m[string(f.Op)] = terms
+	case knowledge.OpNot:
+		m["not"] = terms[0]
+	case knowledge.OpIn:
+		m["in"] = append([]any{}, f.Values...)
+	default:
+		m[string(f.Op)] = f.Values[0]
+	}
+	return m
 }
 
 func BenchmarkDecodeRecords(b *testing.B) {

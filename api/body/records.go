@@ -131,6 +131,10 @@ func (b *SearchRequest) decode(d *decoder) error {
 			b.Exact, err = d.boolean()
 		case "ef":
 			b.Ef, err = count(d, 1, knowledge.MaxEf)
+		case "max_scan":
+			b.MaxScan, err = count(d, 1, knowledge.MaxScan)
+		case "explain":
+			b.Explain, err = d.boolean()
 		default:
 			err = unknown()
 		}

@@ -125,22 +125,22 @@ func (e ImportOnError) Valid() bool {
 
 // Defines values for ImportState.
 const (
-	Failed      ImportState = "failed"
-	Finished    ImportState = "finished"
-	Interrupted ImportState = "interrupted"
-	Running     ImportState = "running"
+	ImportStateFailed      ImportState = "failed"
+	ImportStateFinished    ImportState = "finished"
+	ImportStateInterrupted ImportState = "interrupted"
+	ImportStateRunning     ImportState = "running"
 )
 
 // Valid indicates whether the value is a known member of the ImportState enum.
 func (e ImportState) Valid() bool {
 	switch e {
-	case Failed:
+	case ImportStateFailed:
 		return true
-	case Finished:
+	case ImportStateFinished:
 		return true
-	case Interrupted:
+	case ImportStateInterrupted:
 		return true
-	case Running:
+	case ImportStateRunning:
 		return true
 	default:
 		return false
@@ -162,6 +162,36 @@ func (e IndexKind) Valid() bool {
 	case IndexKindHnsw:
 		return true
 	case IndexKindNone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for JobState.
+const (
+	JobStateCancelled   JobState = "cancelled"
+	JobStateFailed      JobState = "failed"
+	JobStateInterrupted JobState = "interrupted"
+	JobStateQueued      JobState = "queued"
+	JobStateRunning     JobState = "running"
+	JobStateSucceeded   JobState = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the JobState enum.
+func (e JobState) Valid() bool {
+	switch e {
+	case JobStateCancelled:
+		return true
+	case JobStateFailed:
+		return true
+	case JobStateInterrupted:
+		return true
+	case JobStateQueued:
+		return true
+	case JobStateRunning:
+		return true
+	case JobStateSucceeded:
 		return true
 	default:
 		return false
@@ -513,6 +543,24 @@ type Answer struct {
 // AnyJSON Any JSON value.
 type AnyJSON = json.RawMessage
 
+// BucketRecall defines model for BucketRecall.
+type BucketRecall struct {
+	// Bucket `unfiltered`, `from_10_percent`, `from_1_percent` or `below_1_percent`, by the estimate of `plan`.
+	Bucket string `json:"bucket"`
+
+	// Ef Searches that name no `ef` keep at least so many candidates; 0 when nothing was changed.
+	Ef int `json:"ef"`
+
+	// Exact They compare all instead, where that can be afforded.
+	Exact bool `json:"exact"`
+
+	// Recall Recall@k, an average in which the latest samples count most; not given without samples.
+	Recall *float64 `json:"recall,omitempty"`
+
+	// Samples Since `ef` or `exact` last changed.
+	Samples int64 `json:"samples"`
+}
+
 // BudgetUse The budget that a call used up, or waited for in vain.
 type BudgetUse struct {
 	Allowed int64 `json:"allowed"`
@@ -640,6 +688,27 @@ type CollectionAliasTarget = body.CollectionAliasTarget
 // CollectionDefinition defines model for CollectionDefinition.
 type CollectionDefinition = body.CollectionDefinition
 
+// CollectionHealth defines model for CollectionHealth.
+type CollectionHealth struct {
+	// IndexBytes Of all the collection's own indexes.
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Recall By the share of the records that pass the filter, where something was measured.
+	Recall       []BucketRecall `json:"recall"`
+	RecallTarget float64        `json:"recall_target"`
+	Records      int64          `json:"records"`
+
+	// Tier `shared`: among other small collections, and every search compares all vectors. `own`: a place and an index
+	// of its own. New tiers may be added.
+	Tier string `json:"tier"`
+
+	// Waiting Those that are not indexed yet and are compared one by one.
+	Waiting int64 `json:"waiting"`
+
+	// Warnings For people.
+	Warnings []string `json:"warnings"`
+}
+
 // CollectionList defines model for CollectionList.
 type CollectionList struct {
 	Collections []Collection `json:"collections"`
@@ -736,6 +805,21 @@ type EstimateMethod string
 // EstimateRequest defines model for EstimateRequest.
 type EstimateRequest = body.EstimateRequest
 
+// Explained What carrying out the search once more took, with `explain`.
+type Explained struct {
+	ExecutionMs float64 `json:"execution_ms"`
+	PlanningMs  float64 `json:"planning_ms"`
+
+	// Rows Records that the database looked at.
+	Rows int64 `json:"rows"`
+
+	// Text The database's own plan, for people. It may change with any version.
+	Text string `json:"text"`
+
+	// WaitingRows Those of them that wait to be indexed and were compared one by one.
+	WaitingRows int64 `json:"waiting_rows"`
+}
+
 // Field defines model for Field.
 type Field struct {
 	// Name Top-level key of the metadata.
@@ -757,8 +841,19 @@ type FieldName = string
 // FieldType A string, a list of strings, a number, true or false, or a time as in RFC 3339.
 type FieldType string
 
-// Filter A condition on the top level of the metadata. A comparison with a member that a record lacks, or whose value
-// is of another type, is false. At most 16 levels and 256 terms.
+// Filter A condition on the top level of the metadata, or on the text. A comparison (`eq`, `in`, `gt`, `gte`, `lt`,
+// `lte`, `contains`, `match`) is false for a record that lacks the field, has it null, or has a value of another
+// type there; so `not` of it is true, and so is `ne`. Numbers compare with numbers, strings with strings by code
+// point.
+//
+// With a field that the collection declares, a value must be of the field's type, or the request is refused: a
+// `datetime` compares as an instant and needs a time as in RFC 3339, and a comparison with `keywords` is true
+// when it is for one of the elements. Declared fields are found by an index once the collection is large;
+// others are looked at record by record, which a large collection marks in `plan`, or refuses if its server
+// is set so.
+//
+// At most 16 levels, 256 terms, and 256 KiB where each value counts 8 bytes and strings and names their length
+// more.
 type Filter = json.RawMessage
 
 // Import defines model for Import.
@@ -867,6 +962,76 @@ type IssuedKey struct {
 	Token string `json:"token"`
 }
 
+// Job A piece of background work.
+type Job struct {
+	// Attempt How often it was begun.
+	Attempt int `json:"attempt"`
+
+	// CancelRequested Somebody has cancelled it.
+	CancelRequested bool      `json:"cancel_requested"`
+	CreatedAt       time.Time `json:"created_at"`
+
+	// Detail What else there is to tell, of the kind's own.
+	Detail JobDetail `json:"detail"`
+
+	// Done How many units are done, of whatever the kind counts.
+	Done int64 `json:"done"`
+
+	// Error Why it failed. Absent otherwise.
+	Error *string `json:"error,omitempty"`
+
+	// FinishedAt When it ended. Absent before.
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+
+	// Id Made by the server. Later jobs have greater ones.
+	//
+	// Example: 06h11kde24mh435vvunbp3m2pg
+	Id JobID `json:"id"`
+
+	// Kind What a job does. 1 to 63 of a-z, 0-9 and `_`, the first a letter.
+	//
+	// Example: import
+	Kind JobKind `json:"kind"`
+
+	// StartedAt When it was first begun. Absent before.
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// State `queued`: waits for its turn, or to be tried again. `running`. The others are final: `succeeded`, `failed`
+	// (`error` says why), `cancelled`, and `interrupted`: the servers that had it under way went away, each time
+	// that it was begun.
+	State JobState `json:"state"`
+
+	// Total How many there are. Absent as long as it is not known.
+	Total     *int64    `json:"total,omitempty"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// JobDetail What else there is to tell, of the kind's own.
+type JobDetail = json.RawMessage
+
+// JobID Made by the server. Later jobs have greater ones.
+//
+// Example: 06h11kde24mh435vvunbp3m2pg
+type JobID = string
+
+// JobKind What a job does. 1 to 63 of a-z, 0-9 and `_`, the first a letter.
+//
+// Example: import
+type JobKind = string
+
+// JobList defines model for JobList.
+type JobList struct {
+	Jobs []Job `json:"jobs"`
+
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// JobState `queued`: waits for its turn, or to be tried again. `running`. The others are final: `succeeded`, `failed`
+// (`error` says why), `cancelled`, and `interrupted`: the servers that had it under way went away, each time
+// that it was begun.
+type JobState string
+
 // Key defines model for Key.
 type Key struct {
 	CreatedAt time.Time  `json:"created_at"`
@@ -920,6 +1085,12 @@ type LegPlan struct {
 	Method string  `json:"method"`
 	Short  bool    `json:"short"`
 	TookMs float64 `json:"took_ms"`
+
+	// Unindexed As in `Plan`.
+	Unindexed *[]string `json:"unindexed,omitempty"`
+
+	// Warnings For people.
+	Warnings *[]string `json:"warnings,omitempty"`
 }
 
 // LegScore How one leg saw the record.
@@ -1013,10 +1184,32 @@ type PatchedRecord struct {
 
 // Plan How the search was carried out.
 type Plan struct {
+	// Ef Candidates kept, of an HNSW search.
 	Ef *int `json:"ef,omitempty"`
 
-	// Method `exact`, `hnsw` or `hnsw-iterative`.
+	// EstimatedRows Records that pass the filter, by the statistics of the declared fields; an upper bound where other fields are in it.
+	EstimatedRows *int64 `json:"estimated_rows,omitempty"`
+
+	// Explained What carrying out the search once more took, with `explain`.
+	Explained *Explained `json:"explained,omitempty"`
+
+	// MaxScan Entries of the index looked at, at most.
+	MaxScan *int `json:"max_scan,omitempty"`
+
+	// Method `exact`: all vectors were compared. `exact-filtered`: all vectors of the records that pass the filter, which
+	// the indexes of declared fields found. `hnsw`: by the vector index. `hnsw-iterative`: by the vector index,
+	// again and again until enough records passed the filter. Records that are not indexed yet are compared one
+	// by one whatever the method. New methods may be added.
 	Method string `json:"method"`
+
+	// Selectivity The share of the records that pass, by the same estimate.
+	Selectivity *float64 `json:"selectivity,omitempty"`
+
+	// Unindexed Fields of the filter that the collection does not declare and that were looked at record by record.
+	Unindexed *[]string `json:"unindexed,omitempty"`
+
+	// Warnings For people.
+	Warnings *[]string `json:"warnings,omitempty"`
 }
 
 // Plugin defines model for Plugin.
@@ -1406,8 +1599,19 @@ type View struct {
 	// `plugins`; an empty list in the query calls none. Those of a view go before those of its collection.
 	Defaults Defaults `json:"defaults"`
 
-	// Filter A condition on the top level of the metadata. A comparison with a member that a record lacks, or whose value
-	// is of another type, is false. At most 16 levels and 256 terms.
+	// Filter A condition on the top level of the metadata, or on the text. A comparison (`eq`, `in`, `gt`, `gte`, `lt`,
+	// `lte`, `contains`, `match`) is false for a record that lacks the field, has it null, or has a value of another
+	// type there; so `not` of it is true, and so is `ne`. Numbers compare with numbers, strings with strings by code
+	// point.
+	//
+	// With a field that the collection declares, a value must be of the field's type, or the request is refused: a
+	// `datetime` compares as an instant and needs a time as in RFC 3339, and a comparison with `keywords` is true
+	// when it is for one of the elements. Declared fields are found by an index once the collection is large;
+	// others are looked at record by record, which a large collection marks in `plan`, or refuses if its server
+	// is set so.
+	//
+	// At most 16 levels, 256 terms, and 256 KiB where each value counts 8 bytes and strings and names their length
+	// more.
 	Filter    Filter      `json:"filter"`
 	Hidden    []FieldName `json:"hidden"`
 	UpdatedAt time.Time   `json:"updated_at"`
@@ -1466,6 +1670,11 @@ type PathCollectionAlias = Name
 
 // PathImport Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
 type PathImport = ImportID
+
+// PathJob Made by the server. Later jobs have greater ones.
+//
+// Example: 06h11kde24mh435vvunbp3m2pg
+type PathJob = JobID
 
 // PathKey Example: key_2f9qk3m5x7zt8w4n
 type PathKey = KeyID
@@ -1650,6 +1859,21 @@ type ImportTenantParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListJobsParams defines parameters for ListJobs.
+type ListJobsParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Kind Only jobs of this kind.
+	Kind *JobKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// State Only jobs in this state.
+	State *JobState `form:"state,omitempty" json:"state,omitempty"`
+}
+
 // ListPluginsParams defines parameters for ListPlugins.
 type ListPluginsParams struct {
 	// Cursor The `next_cursor` of the page before; none for the first page.
@@ -1796,6 +2020,9 @@ type ServerInterface interface {
 	// ExportRecords Read all records as a stream
 	// (GET /v1/collections/{collection}/export)
 	ExportRecords(ctx echo.Context, collection PathCollection) error
+	// GetCollectionHealth See how well a collection's searches are served
+	// (GET /v1/collections/{collection}/health)
+	GetCollectionHealth(ctx echo.Context, collection PathCollection) error
 	// ImportRecords Write records from a stream
 	// (POST /v1/collections/{collection}/import)
 	ImportRecords(ctx echo.Context, collection PathCollection, params ImportRecordsParams) error
@@ -1835,6 +2062,18 @@ type ServerInterface interface {
 	// GetImport Read how far an import has come
 	// (GET /v1/imports/{import})
 	GetImport(ctx echo.Context, pImport PathImport) error
+	// ListJobs List jobs
+	// (GET /v1/jobs)
+	ListJobs(ctx echo.Context, params ListJobsParams) error
+	// CancelJob Cancel a job
+	// (DELETE /v1/jobs/{job})
+	CancelJob(ctx echo.Context, job PathJob) error
+	// GetJob Read a job
+	// (GET /v1/jobs/{job})
+	GetJob(ctx echo.Context, job PathJob) error
+	// WatchJob Follow a job
+	// (GET /v1/jobs/{job}/events)
+	WatchJob(ctx echo.Context, job PathJob) error
 	// ListPlugins List plugins
 	// (GET /v1/plugins)
 	ListPlugins(ctx echo.Context, params ListPluginsParams) error
@@ -2320,6 +2559,22 @@ func (w *ServerInterfaceWrapper) ExportRecords(ctx echo.Context) error {
 	return err
 }
 
+// GetCollectionHealth converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCollectionHealth(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCollectionHealth(ctx, collection)
+	return err
+}
+
 // ImportRecords converts echo context to params.
 func (w *ServerInterfaceWrapper) ImportRecords(ctx echo.Context) error {
 	var err error
@@ -2692,6 +2947,93 @@ func (w *ServerInterfaceWrapper) GetImport(ctx echo.Context) error {
 	return err
 }
 
+// ListJobs converts echo context to params.
+func (w *ServerInterfaceWrapper) ListJobs(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListJobsParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListJobs(ctx, params)
+	return err
+}
+
+// CancelJob converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelJob(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "job" -------------
+	var job PathJob
+
+	err = runtime.BindStyledParameterWithOptions("simple", "job", ctx.Param("job"), &job, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter job: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelJob(ctx, job)
+	return err
+}
+
+// GetJob converts echo context to params.
+func (w *ServerInterfaceWrapper) GetJob(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "job" -------------
+	var job PathJob
+
+	err = runtime.BindStyledParameterWithOptions("simple", "job", ctx.Param("job"), &job, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter job: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetJob(ctx, job)
+	return err
+}
+
+// WatchJob converts echo context to params.
+func (w *ServerInterfaceWrapper) WatchJob(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "job" -------------
+	var job PathJob
+
+	err = runtime.BindStyledParameterWithOptions("simple", "job", ctx.Param("job"), &job, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter job: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WatchJob(ctx, job)
+	return err
+}
+
 // ListPlugins converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPlugins(ctx echo.Context) error {
 	var err error
@@ -2995,6 +3337,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/collections/:collection", wrapper.PatchCollection, options.OperationMiddlewares["patchCollection"]...)
 	router.PUT(options.BaseURL+"/v1/collections/:collection", wrapper.PutCollection, options.OperationMiddlewares["putCollection"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/export", wrapper.ExportRecords, options.OperationMiddlewares["exportRecords"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/health", wrapper.GetCollectionHealth, options.OperationMiddlewares["getCollectionHealth"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/import", wrapper.ImportRecords, options.OperationMiddlewares["importRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/records", wrapper.PutRecords, options.OperationMiddlewares["putRecords"]...)
 	router.DELETE(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.DeleteRecord, options.OperationMiddlewares["deleteRecord"]...)
@@ -3008,6 +3351,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/export", wrapper.ExportTenant, options.OperationMiddlewares["exportTenant"]...)
 	router.POST(options.BaseURL+"/v1/import", wrapper.ImportTenant, options.OperationMiddlewares["importTenant"]...)
 	router.GET(options.BaseURL+"/v1/imports/:import", wrapper.GetImport, options.OperationMiddlewares["getImport"]...)
+	router.GET(options.BaseURL+"/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
+	router.DELETE(options.BaseURL+"/v1/jobs/:job", wrapper.CancelJob, options.OperationMiddlewares["cancelJob"]...)
+	router.GET(options.BaseURL+"/v1/jobs/:job", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
+	router.GET(options.BaseURL+"/v1/jobs/:job/events", wrapper.WatchJob, options.OperationMiddlewares["watchJob"]...)
 	router.GET(options.BaseURL+"/v1/plugins", wrapper.ListPlugins, options.OperationMiddlewares["listPlugins"]...)
 	router.GET(options.BaseURL+"/v1/plugins/:name", wrapper.GetPlugin, options.OperationMiddlewares["getPlugin"]...)
 	router.PUT(options.BaseURL+"/v1/plugins/:name/aliases/:alias", wrapper.SetPluginAlias, options.OperationMiddlewares["setPluginAlias"]...)
@@ -3536,6 +3883,28 @@ func (response ExportRecords200ApplicationxNdjsonResponse) VisitExportRecordsRes
 	}
 }
 
+type GetCollectionHealthRequestObject struct {
+	Collection PathCollection `json:"collection"`
+}
+
+type GetCollectionHealthResponseObject interface {
+	VisitGetCollectionHealthResponse(w http.ResponseWriter) error
+}
+
+type GetCollectionHealth200JSONResponse CollectionHealth
+
+func (response GetCollectionHealth200JSONResponse) VisitGetCollectionHealthResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ImportRecordsRequestObject struct {
 	Collection PathCollection `json:"collection"`
 	Params     ImportRecordsParams
@@ -3858,6 +4227,123 @@ func (response GetImport200JSONResponse) VisitGetImportResponse(w http.ResponseW
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListJobsRequestObject struct {
+	Params ListJobsParams
+}
+
+type ListJobsResponseObject interface {
+	VisitListJobsResponse(w http.ResponseWriter) error
+}
+
+type ListJobs200JSONResponse JobList
+
+func (response ListJobs200JSONResponse) VisitListJobsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelJobRequestObject struct {
+	Job PathJob `json:"job"`
+}
+
+type CancelJobResponseObject interface {
+	VisitCancelJobResponse(w http.ResponseWriter) error
+}
+
+type CancelJob202JSONResponse Job
+
+func (response CancelJob202JSONResponse) VisitCancelJobResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetJobRequestObject struct {
+	Job PathJob `json:"job"`
+}
+
+type GetJobResponseObject interface {
+	VisitGetJobResponse(w http.ResponseWriter) error
+}
+
+type GetJob200JSONResponse Job
+
+func (response GetJob200JSONResponse) VisitGetJobResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WatchJobRequestObject struct {
+	Job PathJob `json:"job"`
+}
+
+type WatchJobResponseObject interface {
+	VisitWatchJobResponse(w http.ResponseWriter) error
+}
+
+type WatchJob200TexteventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response WatchJob200TexteventStreamResponse) VisitWatchJobResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 type ListPluginsRequestObject struct {
@@ -4218,6 +4704,9 @@ type StrictServerInterface interface {
 	// ExportRecords Read all records as a stream
 	// (GET /v1/collections/{collection}/export)
 	ExportRecords(ctx context.Context, request ExportRecordsRequestObject) (ExportRecordsResponseObject, error)
+	// GetCollectionHealth See how well a collection's searches are served
+	// (GET /v1/collections/{collection}/health)
+	GetCollectionHealth(ctx context.Context, request GetCollectionHealthRequestObject) (GetCollectionHealthResponseObject, error)
 	// ImportRecords Write records from a stream
 	// (POST /v1/collections/{collection}/import)
 	ImportRecords(ctx context.Context, request ImportRecordsRequestObject) (ImportRecordsResponseObject, error)
@@ -4257,6 +4746,18 @@ type StrictServerInterface interface {
 	// GetImport Read how far an import has come
 	// (GET /v1/imports/{import})
 	GetImport(ctx context.Context, request GetImportRequestObject) (GetImportResponseObject, error)
+	// ListJobs List jobs
+	// (GET /v1/jobs)
+	ListJobs(ctx context.Context, request ListJobsRequestObject) (ListJobsResponseObject, error)
+	// CancelJob Cancel a job
+	// (DELETE /v1/jobs/{job})
+	CancelJob(ctx context.Context, request CancelJobRequestObject) (CancelJobResponseObject, error)
+	// GetJob Read a job
+	// (GET /v1/jobs/{job})
+	GetJob(ctx context.Context, request GetJobRequestObject) (GetJobResponseObject, error)
+	// WatchJob Follow a job
+	// (GET /v1/jobs/{job}/events)
+	WatchJob(ctx context.Context, request WatchJobRequestObject) (WatchJobResponseObject, error)
 	// ListPlugins List plugins
 	// (GET /v1/plugins)
 	ListPlugins(ctx context.Context, request ListPluginsRequestObject) (ListPluginsResponseObject, error)
@@ -4968,6 +5469,31 @@ func (sh *strictHandler) ExportRecords(ctx echo.Context, collection PathCollecti
 	return nil
 }
 
+// GetCollectionHealth operation middleware
+func (sh *strictHandler) GetCollectionHealth(ctx echo.Context, collection PathCollection) error {
+	var request GetCollectionHealthRequestObject
+
+	request.Collection = collection
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCollectionHealth(ctx.Request().Context(), request.(GetCollectionHealthRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCollectionHealth")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCollectionHealthResponseObject); ok {
+		return validResponse.VisitGetCollectionHealthResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ImportRecords operation middleware
 func (sh *strictHandler) ImportRecords(ctx echo.Context, collection PathCollection, params ImportRecordsParams) error {
 	var request ImportRecordsRequestObject
@@ -5456,6 +5982,106 @@ func (sh *strictHandler) GetImport(ctx echo.Context, pImport PathImport) error {
 		return err
 	} else if validResponse, ok := response.(GetImportResponseObject); ok {
 		return validResponse.VisitGetImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListJobs operation middleware
+func (sh *strictHandler) ListJobs(ctx echo.Context, params ListJobsParams) error {
+	var request ListJobsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListJobs(ctx.Request().Context(), request.(ListJobsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListJobs")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListJobsResponseObject); ok {
+		return validResponse.VisitListJobsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelJob operation middleware
+func (sh *strictHandler) CancelJob(ctx echo.Context, job PathJob) error {
+	var request CancelJobRequestObject
+
+	request.Job = job
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelJob(ctx.Request().Context(), request.(CancelJobRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelJob")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelJobResponseObject); ok {
+		return validResponse.VisitCancelJobResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetJob operation middleware
+func (sh *strictHandler) GetJob(ctx echo.Context, job PathJob) error {
+	var request GetJobRequestObject
+
+	request.Job = job
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetJob(ctx.Request().Context(), request.(GetJobRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetJob")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetJobResponseObject); ok {
+		return validResponse.VisitGetJobResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// WatchJob operation middleware
+func (sh *strictHandler) WatchJob(ctx echo.Context, job PathJob) error {
+	var request WatchJobRequestObject
+
+	request.Job = job
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WatchJob(ctx.Request().Context(), request.(WatchJobRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WatchJob")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WatchJobResponseObject); ok {
+		return validResponse.VisitWatchJobResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -29,7 +29,12 @@ type serverConfig struct {
 	DatabaseConns int           `env:"TARS_DATABASE_CONNS" default:"0" placeholder:"N" help:"Connections to the database; 0 means four for each core, at least 8."`
 	QueryTimeout  time.Duration `env:"TARS_QUERY_TIMEOUT" default:"10s" help:"Deadline of a query that gives none, up to 60s."`
 	QueryParallel int           `env:"TARS_QUERY_PARALLEL" default:"8" placeholder:"N" help:"Legs, and synthesizers, of one query at once."`
-	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM."`
+	Unindexed     string        `env:"TARS_UNINDEXED" default:"mark" enum:"mark,refuse" help:"A filter that looks at many records for a field that the collection does not declare: mark it in the plan, or refuse it."`
+	UnindexedRows int64         `env:"TARS_UNINDEXED_ROWS" default:"100000" placeholder:"N" help:"How many records are many."`
+	RecallSample  float64       `env:"TARS_RECALL_SAMPLE" default:"0.01" placeholder:"SHARE" help:"Share of searches by an index that are carried out once more exactly, in the background, to measure recall; 0 for none."`
+	RecallBudget  time.Duration `env:"TARS_RECALL_BUDGET" default:"50ms" help:"Time of the database that measuring recall may take in a second."`
+	JobWorkers    int           `env:"TARS_JOB_WORKERS" default:"4" placeholder:"N" help:"Background jobs at once on this node."`
+	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM, and background jobs half of it; these go on elsewhere."`
 
 	MinGrade      string        `env:"TARS_MIN_GRADE" default:"jail" placeholder:"GRADE" help:"Weakest isolation of plugins to start with: jail-lite (no namespaces), jail, or jail+cgroup."`
 	PluginSlots   int           `env:"TARS_PLUGIN_SLOTS" default:"0" placeholder:"N" help:"Plugin calls at once on this node; 0 means eight for each core."`
@@ -94,6 +99,7 @@ func (c *serverConfig) settings() (settings, error) {
 	}{
 		{"database-conns", c.DatabaseConns, 0, 1000},
 		{"query-parallel", c.QueryParallel, 1, 64},
+		{"job-workers", c.JobWorkers, 1, 100},
 		{"plugin-slots", c.PluginSlots, 0, 10_000},
 		{"plugin-tenant-slots", c.PluginTenant, 0, 10_000},
 		{"plugins-loaded", c.PluginsLoaded, 1, 10_000},
@@ -104,6 +110,12 @@ func (c *serverConfig) settings() (settings, error) {
 			p.add(n.flag, "is %d; need %d to %d", n.value, n.least, n.atMost)
 		}
 	}
+	if !(c.RecallSample >= 0 && c.RecallSample <= 1) {
+		p.add("recall-sample", "is %g; need 0 to 1", c.RecallSample)
+	}
+	if c.UnindexedRows < 0 {
+		p.add("unindexed-rows", "is %d; need 0 or more", c.UnindexedRows)
+	}
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
@@ -111,6 +123,7 @@ func (c *serverConfig) settings() (settings, error) {
 	}{
 		{"query-timeout", c.QueryTimeout, query.MaxTimeout},
 		{"stop-timeout", c.StopTimeout, time.Hour},
+		{"recall-budget", c.RecallBudget, time.Second},
 		{"plugin-idle", c.PluginIdle, 24 * time.Hour},
 		{"plugin-max-wall", c.PluginMaxWall, 10 * time.Minute},
 		{"plugin-compile-cpu", c.PluginCompile, 10 * time.Minute},

@@ -28,10 +28,11 @@ var mayImport = map[string][]string{
 var homes = map[string][]string{
 	"github.com/labstack/echo/":         {"api"},
 	"github.com/maypok86/otter/":        {"knowledge/recent"},
-	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
+	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/pgjobs", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
 	"github.com/pgvector/":              {"knowledge/pgstore"},
 	"github.com/tetratelabs/wazero":     {"vmhost/wazerovm"},
 	"github.com/golang-migrate/":        {"migrations"},
+	"github.com/riverqueue/":            {"knowledge/pgjobs", "migrations"}, // who runs jobs, and who makes its tables
 	"github.com/testcontainers/":        {"migrations/pgtest"},
 	"github.com/alecthomas/kong":        {"cmd/tars"},
 	"github.com/getkin/kin-openapi/":    {"api"},
@@ -59,7 +60,7 @@ var engines = map[string][]string{
 }
 
 // testOnly are packages that only tests, and packages of tests, may import.
-var testOnly = []string{"testing", "net/http/httptest", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}
+var testOnly = []string{"testing", "net/http/httptest", "github.com/anishathalye/porcupine", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}
 
 // pkg is what of `go list -json` is looked at.
 type pkg struct {
@@ -104,6 +105,7 @@ func TestLayoutSeesPlantedImports(t *testing.T) {
 		{ImportPath: module + "vmhost/cell", Imports: []string{module + "knowledge"}},
 		{ImportPath: module + "plugins", Imports: []string{module + "api"}},
 		{ImportPath: module + "knowledge/query", Imports: []string{"github.com/jackc/pgx/v5"}},
+		{ImportPath: module + "knowledge/jobs", Imports: []string{"github.com/riverqueue/river"}},
 		{ImportPath: module + "plugins", TestImports: []string{"github.com/tetratelabs/wazero"}},
 		{ImportPath: module + "knowledge", Imports: []string{"testing"}},
 		{ImportPath: module + "util"},

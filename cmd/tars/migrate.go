@@ -70,11 +70,11 @@ func printState(ctx context.Context, w *world, databaseURL string) error {
 	switch {
 	case s.Dirty:
 		word = "a migration failed half way; it needs an operator"
-	case s.Version < s.Latest:
+	case s.Version < s.Latest, s.Queue < s.LatestQueue:
 		word = "behind"
-	case s.Version > s.Latest:
+	case s.Version > s.Latest, s.Queue > s.LatestQueue:
 		word = "newer than this binary"
 	}
-	_, err = fmt.Fprintf(w.stdout, "version %d of %d: %s\n", s.Version, s.Latest, word)
+	_, err = fmt.Fprintf(w.stdout, "version %d of %d, tables of background work %d of %d: %s\n", s.Version, s.Latest, s.Queue, s.LatestQueue, word)
 	return err
 }

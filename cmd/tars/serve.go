@@ -42,7 +42,8 @@ func (u databaseURLs) open(ctx context.Context, conns int, logger *slog.Logger) 
 	if err != nil {
 		return pools{}, err
 	}
-	jobs, err := pgstore.Open(ctx, pgstore.Config{URL: u.jobs, MaxConns: 4})
+	// Jobs use a connection for some milliseconds at a time; so does the queue.
+	jobs, err := pgstore.Open(ctx, pgstore.Config{URL: u.jobs, MaxConns: 8})
 	if err != nil {
 		app.Close()
 		return pools{}, err

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,6 +18,7 @@ import (
 	"github.com/tars-project/tars/knowledge/embed/local"
 	"github.com/tars-project/tars/knowledge/embed/openai"
 	"github.com/tars-project/tars/knowledge/ingest"
+	"github.com/tars-project/tars/knowledge/pgjobs"
 	"github.com/tars-project/tars/knowledge/pgstore"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
@@ -33,6 +35,7 @@ type server struct {
 	config *serverConfig
 	logger *slog.Logger
 	pools  pools
+	runner *pgjobs.Runner // background work
 	store  *pgstore.Store
 	keys   *tenancy.Keys
 
@@ -79,31 +82,51 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	if srv.keys, err = tenancy.NewKeys(srv.directory, s.ring, s.adminKey); err != nil {
 		return srv, err
 	}
-	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, pgstore.Options{})
+	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, storeOptions(c))
+	if srv.runner, err = srv.newRunner(c); err != nil {
+		return srv, err
+	}
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
 	runner := &plugins.Runner{Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier()}
 	writer := &ingest.Writer{Store: srv.store, Embedders: embedders}
 	metrics := api.NewMetrics()
 	metrics.RegisterCells(srv.cellStats)
+	metrics.RegisterRecall(func() api.RecallStats { return api.RecallStats(srv.store.RecallStats()) })
+	metrics.RegisterJobs(srv.jobCounts)
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
 		Tenants:     srv.keys,
-		Collections: srv.store, Names: srv.store,
-		Records:    srv.store,
-		Writer:     writer,
-		Importer:   &ingest.Importer{Store: srv.store, Writer: writer},
-		Embedders:  embedders,
-		Engine:     &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
-		Registry:   &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
-		Catalog:    srv.catalog,
-		Invoker:    runner,
-		Quarantine: plugins.Quarantine{Host: srv.host},
+		Collections: srv.store,
+		Names:       srv.store,
+		Health:      srv.store,
+		Records:     srv.store,
+		Writer:      writer,
+		Importer:    &ingest.Importer{Store: srv.store, Writer: writer},
+		Embedders:   embedders,
+		Engine:      &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
+		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
+		Catalog:     srv.catalog,
+		Invoker:     runner,
+		Quarantine:  plugins.Quarantine{Host: srv.host},
+		Jobs:        pgjobs.New(srv.pools.app),
 	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
 	if err != nil {
 		return srv, err
 	}
 	return srv, srv.listen(ctx, handler, metrics)
+}
+
+// storeOptions are the settings of the store.
+func storeOptions(c *serverConfig) pgstore.Options {
+	rows := c.UnindexedRows
+	if rows == 0 {
+		rows = -1
+	}
+	return pgstore.Options{
+		Unindexed: pgstore.UnindexedPolicy(c.Unindexed), UnindexedRows: rows,
+		RecallShare: c.RecallSample, RecallBudget: c.RecallBudget,
+	}
 }
 
 // startHost starts what runs guests: cells, and the host above them.
@@ -205,6 +228,10 @@ func (srv *server) url() string { return "http://" + srv.listener.Addr().String(
 // runs once the server answers, and its error is returned. Then the server stops
 // taking requests, lets those under way finish, and ends everything it started.
 func (srv *server) run(outer context.Context, beside func(context.Context) error) error {
+	if err := srv.runner.Start(outer); err != nil {
+		srv.close(context.WithoutCancel(outer))
+		return err
+	}
 	g, ctx := errgroup.WithContext(outer)
 	serve := func(s *http.Server, l net.Listener) {
 		g.Go(func() error {
@@ -219,7 +246,12 @@ func (srv *server) run(outer context.Context, beside func(context.Context) error
 		serve(srv.metrics, srv.second)
 	}
 	srv.logger.Info("serving", "url", srv.url(), "isolation", srv.host.Tier().String(), "grade", srv.host.Grade())
-	g.Go(func() error { return srv.housekeep(ctx) })
+	g.Go(func() error {
+		srv.store.MeasureRecall(ctx, func(err error) { srv.logger.Warn("background work", "error", err) })
+		return nil
+	})
+	g.Go(func() error { return srv.noteUse(ctx) })
+	g.Go(func() error { return srv.tendTouched(ctx) })
 	stop := make(chan struct{})
 	if beside != nil {
 		g.Go(func() error {
@@ -246,10 +278,13 @@ func (srv *server) run(outer context.Context, beside func(context.Context) error
 // errStopped ends the group of run when there is nothing wrong.
 var errStopped = errors.New("stopped")
 
-// shutdown lets requests under way finish, within the configured time.
+// shutdown lets requests and jobs under way finish, within the configured time.
 func (srv *server) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, srv.config.StopTimeout)
 	defer cancel()
+	var background error
+	var wait sync.WaitGroup
+	wait.Go(func() { background = srv.runner.Stop(ctx) })
 	err := srv.api.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("requests were cut off after %s: %w", srv.config.StopTimeout, err), srv.api.Close())
@@ -257,42 +292,11 @@ func (srv *server) shutdown(ctx context.Context) error {
 	if srv.metrics != nil {
 		err = errors.Join(err, srv.metrics.Close())
 	}
-	if err == nil {
+	wait.Wait()
+	if err = errors.Join(err, background); err == nil {
 		err = errStopped
 	}
 	return err
-}
-
-const (
-	// housekeeping is how often last uses of keys are written, left-over places
-	// dropped, and replies past their life removed.
-	housekeeping = 30 * time.Second
-	// repliesSwept is the most kept replies that are removed each time.
-	repliesSwept = 10_000
-	// placeAge is how long a place without a collection may wait for it.
-	placeAge = 10 * time.Minute
-)
-
-// housekeep does small background work until ctx ends.
-func (srv *server) housekeep(ctx context.Context) error {
-	tick := time.NewTicker(housekeeping)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if err := srv.keys.FlushUse(ctx); err != nil && ctx.Err() == nil {
-			srv.logger.Warn("housekeeping", "error", err)
-		}
-		if _, err := srv.store.SweepReplies(ctx, repliesSwept); err != nil && ctx.Err() == nil {
-			srv.logger.Warn("housekeeping", "error", err)
-		}
-		if _, err := srv.store.SweepPlaces(ctx, placeAge); err != nil && ctx.Err() == nil {
-			srv.logger.Warn("housekeeping", "error", err)
-		}
-	}
 }
 
 // close ends what newServer started, in the order that nothing loses what it

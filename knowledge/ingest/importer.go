@@ -134,11 +134,11 @@ func (r *importRun) take(ctx context.Context, line Line) error {
 		return nil
 	case line.Collection != nil:
 		return r.define(ctx, line)
-	case r.x.Collection == "" && r.x.Into == "":
-		return r.refuse(ctx, line, knowledge.Invalid("", "is a record before any collection"))
 	case line.Record == nil: // the first line of an export
 		r.last = &line
 		return nil
+	case r.target() == "":
+		return r.refuse(ctx, line, knowledge.Invalid("", "is a record before any collection"))
 	}
 	if r.seen[line.Record.ID] || len(r.piece) == maxPieceRecords || r.bytes > maxPieceBytes {
 		if err := r.flush(ctx); err != nil {

@@ -3,6 +3,7 @@ package memstore
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -37,7 +38,7 @@ func (s *Store) StartImport(ctx context.Context, tenant knowledge.TenantID, aske
 	}
 	x := knowledge.Import{
 		ID: knowledge.ImportID(rand.Text()), Collection: asked.Collection, Mode: asked.Mode, OnError: asked.OnError,
-		Key: asked.Key, Principal: asked.Principal, State: knowledge.ImportRunning, Attempt: 1, Created: s.timestamp(), Updated: s.timestamp(),
+		Key: asked.Key, Principal: asked.Principal, State: knowledge.ImportRunning, Attempt: 1, Digest: sha256.Sum256(nil), Created: s.timestamp(), Updated: s.timestamp(),
 	}
 	s.imports[importKey{tenant, x.ID}] = x
 	return x, nil

@@ -67,7 +67,7 @@ func (s *Store) describe(r resolved) knowledge.Collection {
 	described, now := r.names().Seen(), s.now()
 	described.Fields = slices.Clone(described.Fields)
 	for _, record := range r.records {
-		if !expired(record, now) && (r.view == nil || admits(r.view.Filter, record.Metadata)) {
+		if !expired(record, now) && (r.view == nil || admits(r.view.Filter, r.Collection, record)) {
 			described.Records++
 		}
 	}
@@ -166,7 +166,7 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, name know
 		return knowledge.Record{}, err
 	}
 	r, ok := c.records[id]
-	if !ok || expired(r, s.now()) || !admits(filter, r.Metadata) {
+	if !ok || expired(r, s.now()) || !admits(filter, c.Collection, r) {
 		return knowledge.Record{}, knowledge.NotFound("record", id)
 	}
 	r.Metadata = c.view.Hide(r.Metadata)
@@ -209,7 +209,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	if err := search.Validate(c.Collection); err != nil {
 		return knowledge.Found{}, err
 	}
-	filter, err := c.view.Narrow(search.Filter)
+	filter, err := c.narrow(search.Filter)
 	if err != nil {
 		return knowledge.Found{}, err
 	}
@@ -219,7 +219,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		if n++; n%cancelEvery == 0 && ctx.Err() != nil {
 			return knowledge.Found{}, ctx.Err()
 		}
-		if expired(r, now) || !admits(filter, r.Metadata) {
+		if expired(r, now) || !admits(filter, c.Collection, r) {
 			continue
 		}
 		matches = append(matches, knowledge.Match{

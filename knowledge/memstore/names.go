@@ -14,6 +14,15 @@ type resolved struct {
 	view *knowledge.View // nil unless the name is a view's
 }
 
+// narrow checks a request's filter and adds to it that of the view through which it
+// came.
+func (r resolved) narrow(f knowledge.Filter) (knowledge.Filter, error) {
+	if err := f.Validate(r.Collection); err != nil {
+		return f, knowledge.At("filter", err)
+	}
+	return r.view.Narrow(f)
+}
+
 // names returns what r is to those that read.
 func (r resolved) names() knowledge.Resolved {
 	return knowledge.Resolved{Collection: r.Collection, View: r.view}

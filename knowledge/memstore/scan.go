@@ -44,7 +44,7 @@ func (s *Store) DeleteRecords(ctx context.Context, tenant knowledge.TenantID, na
 func (c *collection) matching(f knowledge.Filter) []knowledge.RecordID {
 	var ids []knowledge.RecordID
 	for id, r := range c.records {
-		if admits(f, r.Metadata) {
+		if admits(f, c.Collection, r) {
 			ids = append(ids, id)
 		}
 	}
@@ -54,9 +54,6 @@ func (c *collection) matching(f knowledge.Filter) []knowledge.RecordID {
 
 // CountRecords implements [knowledge.Records]. It always counts.
 func (s *Store) CountRecords(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, filter knowledge.Filter, _ bool) (knowledge.Count, error) {
-	if err := filter.Validate(); err != nil {
-		return knowledge.Count{}, knowledge.At("filter", err)
-	}
 	if err := ctx.Err(); err != nil {
 		return knowledge.Count{}, err
 	}
@@ -64,7 +61,7 @@ func (s *Store) CountRecords(ctx context.Context, tenant knowledge.TenantID, nam
 	defer s.mu.RUnlock()
 	c, err := s.resolve(ctx, tenant, name)
 	if err == nil {
-		filter, err = c.view.Narrow(filter)
+		filter, err = c.narrow(filter)
 	}
 	if err != nil {
 		return knowledge.Count{}, err
@@ -72,7 +69,7 @@ func (s *Store) CountRecords(ctx context.Context, tenant knowledge.TenantID, nam
 	var count knowledge.Count
 	now := s.now()
 	for _, r := range c.records {
-		if !expired(r, now) && admits(filter, r.Metadata) {
+		if !expired(r, now) && admits(filter, c.Collection, r) {
 			count.Records++
 		}
 	}
@@ -92,7 +89,7 @@ func (s *Store) ScrollRecords(ctx context.Context, tenant knowledge.TenantID, na
 	c, err := s.resolve(ctx, tenant, name)
 	filter := scroll.Filter
 	if err == nil {
-		filter, err = c.view.Narrow(filter)
+		filter, err = c.narrow(filter)
 	}
 	if err != nil {
 		return knowledge.Page{}, err

@@ -1,85 +1,103 @@
 package pgstore
 
 import (
-	"fmt"
-	"math"
-	"math/rand/v2"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/tars-project/tars/knowledge"
 )
 
-// What a collection really takes is near what was estimated.
-func TestEstimateOfRealCollections(t *testing.T) {
-	const rows = 2000
-	s, db := newStore(t, Options{})
-	owner := db.OwnerPool(t)
-	for _, tc := range []struct {
-		dimension int
-		precision knowledge.Precision
-		text      int
-		metadata  int
-	}{
-		{64, knowledge.Float32, 0, 0},
-		{64, knowledge.Float32, 400, 60},
-		{384, knowledge.Float32, 400, 60},
-		{384, knowledge.Float16, 400, 60},
-		{384, knowledge.Float32, 2000, 200},
-		{1536, knowledge.Float32, 400, 60},
-		{1536, knowledge.Float16, 400, 60},
-		{3000, knowledge.Float32, 100, 0},
+// TestEstimatesAreRemembered: for a minute, by collection, generation and filter,
+// and so many at most.
+func TestEstimatesAreRemembered(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	x := newEstimates(func() time.Time { return now })
+	d := definition{id: 1, generation: 1}
+	moved := definition{id: 1, generation: 2}
+	key := func(d definition, f knowledge.Filter) estimateKey {
+		k, err := estimateKeyOf(d, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	f, g := is("a", knowledge.OpEq, 1.0), is("a", knowledge.OpEq, "1")
+	want := estimate{known: true, rows: 7, total: 9, served: true}
+	x.remember(key(d, f), want)
+	if got, ok := x.recall(key(d, f)); !ok || got != want {
+		t.Errorf("recall = %+v, %v, want what was remembered", got, ok)
+	}
+	for name, other := range map[string]estimateKey{
+		"another filter": key(d, g), "after a move": key(moved, f), "another collection": key(definition{id: 2, generation: 1}, f), "no filter": key(d, knowledge.Filter{}),
 	} {
-		random := rand.New(rand.NewPCG(9, 9))
-		name := knowledge.CollectionName(fmt.Sprintf("c%d-%d-%s", tc.dimension, tc.text, tc.precision))
-		c := knowledge.Collection{
-			Name: name, Precision: tc.precision, Embedder: knowledge.EmbedderInfo{Dimension: tc.dimension},
-			Index: knowledge.Index{Kind: knowledge.IndexHNSW, M: 4, EfConstruction: 8, Quantization: knowledge.Binary},
+		if got, ok := x.recall(other); ok {
+			t.Errorf("%s: recall = %+v, want none", name, got)
 		}
-		records := randomRecords(random, rows, tc.dimension)
-		for i := range records {
-			records[i].Text = prose(random, tc.text)
-			if tc.metadata > 0 {
-				records[i].Metadata = map[string]any{"chapter": prose(random, tc.metadata-20)}
-			}
-		}
-		fill(t, s, "alice", c, records)
-		if err := s.Tend(t.Context(), "alice", name, nil); err != nil {
-			t.Fatal(err)
-		}
-		d, err := s.fetch(t.Context(), "alice", name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var table, ids, vectors int64
-		leaf := fmt.Sprintf("tars.records_%d", d.main)
-		if err := owner.QueryRow(t.Context(), "SELECT pg_table_size($1::text::regclass), pg_relation_size(($1 || '_pkey')::regclass), pg_relation_size(($1 || '_vector')::regclass)", leaf).Scan(&table, &ids, &vectors); err != nil {
-			t.Fatal(err)
-		}
-		e, err := d.Estimate(knowledge.Sizing{Rows: rows, Text: tc.text, Metadata: tc.metadata})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, x := range []struct {
-			what               string
-			estimate, measured int64
-			most               float64
-		}{{"table", e.Table, table + ids, 0.2}, {"index", e.VectorIndex, vectors, 0.1}} {
-			off := float64(x.estimate)/float64(x.measured) - 1
-			t.Logf("%s: %s estimated %d, measured %d, off by %.1f %%", name, x.what, x.estimate, x.measured, 100*off)
-			if math.Abs(off) > x.most {
-				t.Errorf("%s: %s estimated %d, measured %d: off by %.1f %%, want at most %.0f %%", name, x.what, x.estimate, x.measured, 100*off, 100*x.most)
-			}
-		}
+	}
+	now = now.Add(estimateLife)
+	if got, ok := x.recall(key(d, f)); ok {
+		t.Errorf("recall after a minute = %+v, want none", got)
+	}
+	for i := range maxEstimates + 10 {
+		x.remember(key(definition{id: int64(i)}, f), want)
+	}
+	if len(x.known) > maxEstimates {
+		t.Errorf("remembers %d, want at most %d", len(x.known), maxEstimates)
 	}
 }
 
-// prose makes a text of so many bytes of words as frequent as those of a language.
-func prose(random *rand.Rand, n int) string {
-	zipf := rand.NewZipf(random, 1.1, 4, 20_000)
-	var b strings.Builder
-	for b.Len() < n {
-		fmt.Fprintf(&b, "w%xord ", zipf.Uint64()*2654435761%(1<<16))
+// TestChoiceByCost walks over the sizes of a filter's share: few are compared all,
+// as an index of a declared field finds them, many are found by the vector index,
+// which keeps the more candidates the fewer pass; and there is one turning point.
+func TestChoiceByCost(t *testing.T) {
+	s := &Store{options: Options{}.withDefaults()}
+	d := definition{Collection: knowledge.Collection{Embedder: knowledge.EmbedderInfo{Dimension: 100}}, main: 1000, bytes: 150 << 20}
+	const total = 340_000
+	search := knowledge.Search{Limit: 10, Filter: is("n", knowledge.OpLt, 1.0)}
+	turned, lastEf := false, knowledge.MaxEf
+	for rows := int64(10); rows <= total; rows = rows*3/2 + 1 {
+		plan := s.choose(d, search, estimate{known: true, rows: rows, total: total, served: true}, tuning{})
+		switch {
+		case plan.Method == methodIterative:
+			if plan.Ef > lastEf || plan.Ef < s.options.Ef || plan.MaxScan < 4*plan.Ef {
+				t.Errorf("%d rows: plan %+v, want ef falling to %d and a scan of at least 4 times as many", rows, plan, s.options.Ef)
+			}
+			turned, lastEf = true, plan.Ef
+		case turned || plan.Method != methodFiltered:
+			t.Errorf("%d rows: plan %+v, want %s up to some share and %s from there", rows, plan, methodFiltered, methodIterative)
+		}
 	}
-	return b.String()[:max(n, 0)]
+	if !turned {
+		t.Error("no share of rows was found by the vector index")
+	}
+	// Where all can be compared in the end, the scan costs no more than that; where
+	// it cannot, it goes far.
+	search.Filter = is("undeclared", knowledge.OpEq, 1.0)
+	near := s.choose(d, search, estimate{}, tuning{})
+	if limit := int(scanCost(d) / entryCost(d)); scanCost(d) <= affordable && near.MaxScan > max(limit, 4*near.Ef) {
+		t.Errorf("plan = %+v, want a scan of at most %d", near, limit)
+	}
+	large := d
+	large.bytes = 10 << 30
+	if far := s.choose(large, search, estimate{}, tuning{}); far.MaxScan < minScan {
+		t.Errorf("plan of 10 GiB = %+v, want a scan of at least %d", far, minScan)
+	}
+	search.Filter = is("n", knowledge.OpLt, 1.0)
+	// What no index serves is not found by one.
+	if plan := s.choose(d, search, estimate{known: true, rows: 10, total: total}, tuning{}); plan.Method == methodFiltered {
+		t.Errorf("plan = %+v, want no index of a declared field", plan)
+	}
+	// What recall called for.
+	search.Filter = knowledge.Filter{}
+	if plan := s.choose(d, search, estimate{}, tuning{ef: 300}); plan.Method != methodHNSW || plan.Ef != 300 {
+		t.Errorf("plan = %+v, want ef 300", plan)
+	}
+	d.bytes = 100 << 20
+	if plan := s.choose(d, search, estimate{}, tuning{ef: 1000, exact: true}); plan.Method != methodExact {
+		t.Errorf("plan = %+v, want it exact", plan)
+	}
+	d.bytes = 10 << 30
+	if plan := s.choose(d, search, estimate{}, tuning{ef: 1000, exact: true}); plan.Method != methodHNSW || plan.Ef != 1000 {
+		t.Errorf("plan of 10 GiB = %+v, want the index with ef 1000: exact cannot be afforded", plan)
+	}
 }

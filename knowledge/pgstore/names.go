@@ -107,15 +107,24 @@ func (s *Store) own(ctx context.Context, tenant knowledge.TenantID, name knowled
 	return d, nil
 }
 
+// narrow checks a request's filter and adds to it that of the view through which it
+// came. It returns an [knowledge.InvalidError] for a filter that does not fit the
+// collection and for a field that the view hides.
+func (d definition) narrow(f knowledge.Filter) (knowledge.Filter, error) {
+	if err := f.Validate(d.Collection); err != nil {
+		return f, knowledge.At("filter", err)
+	}
+	return d.view.Narrow(f)
+}
+
 // where gives the SQL of the condition that a request makes on records, together
-// with that of the view which it came through. It is the only caller of filterSQL.
-// It returns an [knowledge.InvalidError] for a field that the view hides.
+// with that of the view which it came through. It returns an [knowledge.InvalidError] for a field that the view hides.
 func (d definition) where(f knowledge.Filter, args pgx.NamedArgs) (string, error) {
-	f, err := d.view.Narrow(f)
+	f, err := d.narrow(f)
 	if err != nil {
 		return "", err
 	}
-	return filterSQL(f, args)
+	return filterSQL(d, f, args)
 }
 
 // Resolve implements [knowledge.Collections].

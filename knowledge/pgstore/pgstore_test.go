@@ -58,7 +58,8 @@ func (s *tendingStore) PutRecords(ctx context.Context, tenant knowledge.TenantID
 
 func harness(t testing.TB, options pgstore.Options) storetest.Harness {
 	db := open(t)
-	return storetest.Harness{Store: db.store(options), AddTenant: db.addTenant}
+	store := db.store(options)
+	return storetest.Harness{Store: store, AddTenant: db.addTenant, Spread: store.SpreadForTest}
 }
 
 // database is a test's own, with the pools of production.

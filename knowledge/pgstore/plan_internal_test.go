@@ -6,30 +6,18 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/tars-project/tars/knowledge"
-	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // explain gives the server's plan of a search, as the role of the application.
 func (s *Store) explain(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search) (string, error) {
-	args := d.args(tenant)
-	plan := s.plan(d, search)
-	sql, err := searchStatement(d, search, plan, args)
+	plan, err := s.plan(ctx, tenant, d, search)
 	if err != nil {
 		return "", err
 	}
-	var lines []string
-	err = pgtx.ReadWith(ctx, s.app, setSQL(plan), "EXPLAIN (COSTS off) "+sql, args, func(rows pgx.Rows) error {
-		var err error
-		lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	return strings.Join(lines, "\n"), err
+	return s.explainText(ctx, tenant, d, search, plan.Plan, "EXPLAIN (COSTS off) ")
 }
 
 // TestPlans holds each search to its plan, as tars_app and without statistics:

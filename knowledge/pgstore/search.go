@@ -11,33 +11,40 @@ import (
 	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
-// Names of the plans, see [knowledge.Plan].
-const (
-	methodExact     = "exact"
-	methodHNSW      = "hnsw"
-	methodIterative = "hnsw-iterative"
-)
-
-// Search implements [knowledge.Records]. It takes one round trip, and a second
-// when the collection has not been searched during the last second.
+// Search implements [knowledge.Records]. It takes one round trip, and another for
+// each of these: the collection has not been searched during the last second, its
+// filter not during the last minute, or its recall not been looked up for ten seconds.
 func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search knowledge.Search) (knowledge.Found, error) {
 	var found knowledge.Found
 	err := s.withDefinition(ctx, tenant, search.Collection, func(d definition) (current bool, err error) {
+		search := search // narrowed by what its name stands for this time
 		if err := search.Validate(d.Collection); err != nil {
 			return false, err
 		}
-		found, current, err = s.searchAs(ctx, tenant, d, search, s.plan(d, search))
-		if err != nil || !current || len(found.Matches) == search.Limit || found.Plan.Method == methodExact {
+		if search.Filter, err = d.narrow(search.Filter); err != nil {
+			return false, err
+		}
+		plan, err := s.plan(ctx, tenant, d, search)
+		if err != nil {
+			return false, err
+		}
+		found, current, err = s.searchAs(ctx, tenant, d, search, plan.Plan)
+		if err != nil || !current {
 			return current, err
 		}
-		// The index gave up, or there is no more. Where comparing all is
-		// affordable it tells which.
-		if d.bytes <= exactFallback {
-			found, current, err = s.searchAs(ctx, tenant, d, search, knowledge.Plan{Method: methodExact})
-			return current, err
+		if len(found.Matches) < search.Limit && !isExact(plan.Method) {
+			if found, current, err = s.searchShort(ctx, tenant, d, search, plan, found); err != nil || !current {
+				return current, err
+			}
 		}
-		found.Short = true
-		return current, nil
+		s.offerSample(tenant, d, search, plan)
+		if search.Explain {
+			found.Plan.Explained, err = s.explainSearch(ctx, tenant, d, search, found.Plan)
+		}
+		if d.view != nil {
+			hideView(&found.Plan)
+		}
+		return current, err
 	})
 	if err != nil {
 		return knowledge.Found{}, fmt.Errorf("search: %w", err)
@@ -45,29 +52,28 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	return found, nil
 }
 
-// exactFallback is the size of a table, in bytes, that a search still compares
-// whole when its index found too little: some 100 ms.
-const exactFallback = 256 << 20
-
-// plan chooses how to search. It is our choice, not the server's: whether an
-// answer is exact must not depend on statistics.
-func (s *Store) plan(d definition, search knowledge.Search) knowledge.Plan {
-	if search.Exact || d.main == noMain || d.Index.Kind == knowledge.IndexNone || d.bytes <= s.options.ExactBelow {
-		return knowledge.Plan{Method: methodExact}
+// hideView leaves out of a plan what tells of the filter of a view, which its readers
+// are not to see.
+func hideView(plan *knowledge.Plan) {
+	plan.Unindexed, plan.Warnings = nil, nil
+	if plan.Explained != nil {
+		plan.Explained.Text = ""
 	}
-	plan := knowledge.Plan{Method: methodHNSW, Ef: search.Ef}
-	if !search.Filter.IsZero() || d.view != nil {
-		plan.Method = methodIterative
-	}
-	if plan.Ef == 0 {
-		plan.Ef = min(max(defaultEf, 2*search.Limit), knowledge.MaxEf)
-	}
-	return plan
 }
 
-// defaultEf gives a recall@10 of 0.94 on GloVe, a hard set, and more on
-// embeddings of sentences.
-const defaultEf = 100
+// searchShort goes on where an index found too few: it gave up, or there are no
+// more. Where comparing all is affordable that tells which; otherwise, or when the
+// caller bounded the scan, found is short.
+func (s *Store) searchShort(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, by planned, found knowledge.Found) (knowledge.Found, bool, error) {
+	method, cost := exactMethod(d, by.estimate, !search.Filter.IsZero())
+	if search.MaxScan > 0 || cost > affordable {
+		found.Short = true
+		return found, true, nil
+	}
+	plan := by.Plan
+	plan.Method, plan.Ef, plan.MaxScan = method, 0, 0
+	return s.searchAs(ctx, tenant, d, search, plan)
+}
 
 // setHNSWSQL makes the server follow the plan of an index. iterative_scan, also
 // without a filter: expired and deleted records count among the candidates, and
@@ -78,15 +84,24 @@ const setHNSWSQL = `
 SELECT set_config('tars.tenant', @tenant, true),
 	set_config('hnsw.ef_search', @ef, true),
 	set_config('hnsw.iterative_scan', 'relaxed_order', true),
-	set_config('hnsw.max_scan_tuples', '50000', true),
+	set_config('hnsw.max_scan_tuples', @max_scan, true),
 	set_config('hnsw.scan_mem_multiplier', '8', true),
 	set_config('enable_sort', 'off', true)`
 
-// setSQL makes the settings of a plan. An exact one needs none: its ORDER BY is
-// one that no index serves.
+// setFilteredSQL makes the server find rows by the index of a declared field: that
+// it is cheaper was seen already.
+const setFilteredSQL = `
+SELECT set_config('tars.tenant', @tenant, true),
+	set_config('enable_seqscan', 'off', true)`
+
+// setSQL makes the settings of a plan. One that is exact needs none: its ORDER BY
+// is one that no index serves.
 func setSQL(plan knowledge.Plan) string {
-	if plan.Method == methodExact {
+	switch plan.Method {
+	case methodExact:
 		return pgtx.SetTenant
+	case methodFiltered:
+		return setFilteredSQL
 	}
 	return setHNSWSQL
 }
@@ -172,24 +187,30 @@ func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d defin
 		return found, false, err
 	}
 	found.Plan = plan
-	label := d.names().Label()
 	err = pgtx.ReadWith(ctx, s.app, setSQL(plan), sql, args, func(rows pgx.Rows) error {
 		found.Matches = make([]knowledge.Match, 0, search.Limit)
-		for rows.Next() {
-			current = true
-			m := knowledge.Match{Collection: label}
-			ok, err := scanMatch(rows, d.Metric, &m)
-			if err != nil {
-				return err
-			}
-			m.Metadata = d.view.Hide(m.Metadata)
-			if ok {
-				found.Matches = append(found.Matches, m)
-			}
-		}
-		return rows.Err()
+		return readMatches(rows, d, &found, &current)
 	})
 	return found, current, err
+}
+
+// readMatches adds the rows of a search to found, and reports whether the
+// collection was current.
+func readMatches(rows pgx.Rows, d definition, found *knowledge.Found, current *bool) error {
+	label := d.names().Label()
+	for rows.Next() {
+		*current = true
+		m := knowledge.Match{Collection: label}
+		ok, err := scanMatch(rows, d.Metric, &m)
+		if err != nil {
+			return err
+		}
+		m.Metadata = d.view.Hide(m.Metadata)
+		if ok {
+			found.Matches = append(found.Matches, m)
+		}
+	}
+	return rows.Err()
 }
 
 // candidates is how many the index is asked for: a few more than wanted, since
@@ -205,8 +226,9 @@ func candidates(d definition, search knowledge.Search, plan knowledge.Plan) int 
 // searchStatement gives the SQL of a plan and adds the filter's parameters to args.
 func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan, args pgx.NamedArgs) (string, error) {
 	args["vector"], args["limit"] = search.Vector, search.Limit
-	args["candidates"], args["ef"] = candidates(d, search, plan), strconv.Itoa(plan.Ef)
-	where, err := d.where(search.Filter, args)
+	args["candidates"] = candidates(d, search, plan)
+	args["ef"], args["max_scan"] = strconv.Itoa(plan.Ef), strconv.Itoa(plan.MaxScan)
+	where, err := filterSQL(d, search.Filter, args)
 	if err != nil {
 		return "", err
 	}
@@ -216,7 +238,7 @@ func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan,
 		vector = d.vector() + "::float4[]"
 	}
 	inner := ""
-	if plan.Method == methodExact {
+	if isExact(plan.Method) {
 		inner = fmt.Sprintf(exactSQL, distance, vector, where)
 	} else {
 		inner = fmt.Sprintf(hnswSQL, distance, vector, where, indexOrder(d))

@@ -12,7 +12,7 @@
 // at a time in the same round trip. See migrations for the policies.
 //
 // What it leaves to others: making and changing the schema (migrations),
-// tenants, keys and their rights (knowledge/tenancy), sweeping expired records.
+// tenants, keys and their rights (knowledge/tenancy), and when to sweep (cmd/tars).
 package pgstore
 
 import (
@@ -28,7 +28,24 @@ import (
 type Options struct {
 	MaxCollections int   // of one tenant; default 10,000
 	MaxPlaces      int   // collections with an index, of all tenants together; default 2,000: planning and locking grow with the number of partitions
-	ExactBelow     int64 // bytes of an indexed collection's table up to which a search compares all vectors all the same; default 4 MiB, negative: never
+	ExactBelow     int64 // bytes of an indexed collection's table up to which a search compares all vectors all the same; default 4 MiB; negative: never, nor because it is cheaper otherwise
+
+	// Ef is how many candidates a search by an index keeps at least, 1 to
+	// [knowledge.MaxEf], unless it says so itself; default 100.
+	Ef int
+	// Unindexed is what becomes of a filter that makes a search look at more
+	// than UnindexedRows records for a field that the collection does not
+	// declare; default [MarkUnindexed]. UnindexedRows is 100,000 by default;
+	// negative means none at all.
+	Unindexed     UnindexedPolicy
+	UnindexedRows int64
+
+	// RecallShare is the share of searches by an index, 0 to 1, that
+	// [Store.MeasureRecall] carries out once more exactly; default 0: none.
+	RecallShare float64
+	// RecallBudget is how much time of the database that may take; default
+	// 50 ms a second.
+	RecallBudget time.Duration
 
 	IndexFrom    int64 // bytes of vectors from which a collection gets an index, if it leaves that to us; default 4 MiB
 	MergeFrom    int64 // bytes of vectors that are written before they are carried over to the index; default 1 MiB
@@ -49,6 +66,20 @@ func (o Options) withDefaults() Options {
 		// takes, and it is exact.
 		o.ExactBelow = 4 << 20
 	}
+	if o.Ef == 0 {
+		// A recall@10 of 0.94 on GloVe, a hard set, and more on embeddings of
+		// sentences.
+		o.Ef = 100
+	}
+	if o.Unindexed == "" {
+		o.Unindexed = MarkUnindexed
+	}
+	if o.UnindexedRows == 0 {
+		o.UnindexedRows = 100_000
+	}
+	if o.RecallBudget == 0 {
+		o.RecallBudget = 50 * time.Millisecond
+	}
 	for _, v := range []struct {
 		value    *int64
 		standard int64
@@ -62,11 +93,15 @@ func (o Options) withDefaults() Options {
 
 // Store keeps collections and records. It is safe for concurrent use.
 type Store struct {
-	app         pgtx.DB // a pool; in a session, its transaction
+	app         pgtx.DB       // the pool; in a session, its transaction
+	pool        *pgxpool.Pool // as tars_app
 	jobs        *pgxpool.Pool
 	options     Options
 	definitions *definitions
 	activity    *activity
+	estimates   *estimates
+	tunings     *tunings
+	samples     *samples
 	step        func(name string) error // called between the steps of a mover; tests end it there
 }
 
@@ -77,8 +112,9 @@ var _ knowledge.Store = (*Store)(nil)
 // such pools. The caller closes both after the last call has returned.
 func New(app, jobs *pgxpool.Pool, options Options) *Store {
 	return &Store{
-		app: app, jobs: jobs, options: options.withDefaults(),
+		app: app, pool: app, jobs: jobs, options: options.withDefaults(),
 		definitions: newDefinitions(time.Now), activity: newActivity(),
+		estimates: newEstimates(time.Now), tunings: newTunings(time.Now), samples: newSamples(),
 		step: func(string) error { return nil },
 	}
 }

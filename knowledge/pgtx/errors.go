@@ -58,6 +58,8 @@ func mayRepeat(err error) bool {
 func kindOf(err error) error {
 	code := Code(err)
 	switch {
+	case code == pgerrcode.QueryCanceled: // not by us, see Kind: its time was over
+		return knowledge.Unavailable("the database gave up after its time limit; ask for less at once, or filter by fields that the collection declares")
 	case code == pgerrcode.UniqueViolation:
 		return knowledge.ErrConflict
 	case code == pgerrcode.ForeignKeyViolation: // what it refers to is not there

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -197,6 +198,11 @@ func TestKindsFromServer(t *testing.T) {
 				t.Errorf("error = %v (code %q), want %v from code %q", err, code(err), tc.kind, tc.code)
 			}
 		})
+	}
+	// Who waited too long is told so.
+	err := write(statements(`SET LOCAL statement_timeout = '20ms'`, `SELECT pg_sleep(30)`))
+	if reason := new(knowledge.UnavailableError); !errors.As(err, &reason) || !strings.Contains(reason.Reason, "time limit") {
+		t.Errorf("statement timeout = %v, want an UnavailableError that names the time limit", err)
 	}
 	// What is a fault of ours has no kind, so that its text stays inside.
 	for _, sql := range []string{`SELECT 1/0`, `SELECT nonsense`} {

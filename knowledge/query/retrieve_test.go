@@ -44,7 +44,7 @@ func TestLegsRunAtOnceWithinBound(t *testing.T) {
 			t.Errorf("5 legs of 1s ran %d at once in %v, want 2 in 3s", most.Load(), time.Since(start))
 		}
 		for i, p := range a.Plans {
-			if want := (query.LegPlan{Collection: legs("a", "b", "c", "d", "e")[i].Collection, Plan: knowledge.Plan{Method: "exact"}, Found: 1, Took: time.Second}); p != want {
+			if want := (query.LegPlan{Collection: legs("a", "b", "c", "d", "e")[i].Collection, Plan: knowledge.Plan{Method: "exact"}, Found: 1, Took: time.Second}); !reflect.DeepEqual(p, want) {
 				t.Errorf("Plans[%d] = %+v, want %+v", i, p, want)
 			}
 		}

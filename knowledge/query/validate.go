@@ -66,7 +66,7 @@ func (l Leg) withDefaults(text string) (Leg, error) {
 	case !(l.Weight > 0 && l.Weight <= 100):
 		return l, knowledge.Invalid("weight", "is %g; need more than 0, up to 100", l.Weight)
 	}
-	return l, knowledge.At("filter", l.Filter.Validate())
+	return l, knowledge.At("filter", l.Filter.Validate(knowledge.Collection{})) // its types when the collection is known
 }
 
 func (c PluginCall) validate(text string) error {

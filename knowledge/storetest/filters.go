@@ -1,13 +1,10 @@
 package storetest
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/tars-project/tars/knowledge"
-	"github.com/tars-project/tars/knowledge/memstore"
 )
 
 func eq(field string, value any) knowledge.Filter { return compare(knowledge.OpEq, field, value) }
@@ -66,6 +63,14 @@ func testFilters(t *testing.T, s suite) {
 		{compare(knowledge.OpGte, "f", "\uFFFD"), []knowledge.RecordID{"bmp", "last"}},
 		{compare(knowledge.OpLt, "f", "a"), []knowledge.RecordID{"empty", "B", "digits", "quote"}},
 		{compare(knowledge.OpLte, "f", "B"), []knowledge.RecordID{"empty", "B", "digits", "quote"}},
+		{compare(knowledge.OpNe, "f", 1.0), slices.DeleteFunc(slices.Clone(everyID), func(id knowledge.RecordID) bool { return id == "one" })},
+		{not(compare(knowledge.OpNe, "f", "a")), []knowledge.RecordID{"a"}},
+		{compare(knowledge.OpExists, "f", true), slices.DeleteFunc(slices.Clone(everyID), func(id knowledge.RecordID) bool { return id == "missing" || id == "null" })},
+		{compare(knowledge.OpExists, "f", false), []knowledge.RecordID{"missing", "null"}},
+		{not(compare(knowledge.OpExists, "f", true)), []knowledge.RecordID{"missing", "null"}},
+		{compare(knowledge.OpContains, "f", 1.0), []knowledge.RecordID{"list", "one-in-list"}},
+		{compare(knowledge.OpContains, "f", "a"), []knowledge.RecordID{"list"}},
+		{compare(knowledge.OpContains, "f", true), nil},
 		{not(eq("f", 1.0)), slices.DeleteFunc(slices.Clone(everyID), func(id knowledge.RecordID) bool { return id == "one" })},
 		{not(not(eq("f", 1.0))), []knowledge.RecordID{"one"}},
 		{not(compare(knowledge.OpGt, "f", -1e9)), []knowledge.RecordID{
@@ -103,80 +108,4 @@ func nest(depth int) knowledge.Filter {
 		}
 	}
 	return f
-}
-
-// testFiltersAgree compares a store with the reference under random filters.
-func testFiltersAgree(t *testing.T, s suite) {
-	const n, filters = 200, 300
-	r := rand.New(rand.NewPCG(3, 3))
-	reference := suite{Harness{Store: memstore.New(memstore.Options{})}}
-	var records []knowledge.Record
-	for i := range n {
-		metadata := map[string]any{}
-		for _, field := range filterFields {
-			if r.IntN(4) > 0 {
-				metadata[field] = filterValue(r, true)
-			}
-		}
-		id := knowledge.RecordID(fmt.Sprintf("%03d", i))
-		records = append(records, knowledge.Record{ID: id, Vector: []float32{1}, Metadata: metadata})
-	}
-	for _, store := range []suite{s, reference} {
-		store.put(t, alice, dimension("c", 1))
-		store.write(t, alice, "c", records...)
-	}
-	some := 0
-	for range filters {
-		search := knowledge.Search{Collection: "c", Vector: []float32{1}, Limit: knowledge.MaxLimit, Filter: randomFilter(r, 4)}
-		got, want := ids(s.search(t, alice, search).Matches), ids(reference.search(t, alice, search).Matches)
-		if !slices.Equal(got, want) {
-			t.Errorf("Search(filter %v) = %q, want %q", search.Filter, got, want)
-		}
-		if len(want) > 0 && len(want) < n {
-			some++
-		}
-	}
-	if some < filters/3 {
-		t.Errorf("%d of %d random filters told records apart, want a third or more", some, filters)
-	}
-}
-
-var filterFields = []string{"a", "b", "ü"}
-
-// filterValue draws from few values, so that they often meet; of a record any
-// JSON value, of a filter those that it may hold.
-func filterValue(r *rand.Rand, record bool) any {
-	choices := []any{true, false, -1.5, 0.0, 1.0, 2.0, 1e21, 0.1, "", "1", "a", "b", "B", "ä", "\u2028", "true"}
-	if record {
-		choices = append(choices, nil, []any{}, []any{1.0}, map[string]any{"a": 1.0})
-	}
-	return choices[r.IntN(len(choices))]
-}
-
-func randomFilter(r *rand.Rand, depth int) knowledge.Filter {
-	if depth > 1 && r.IntN(3) > 0 {
-		op := []knowledge.Op{knowledge.OpAnd, knowledge.OpOr, knowledge.OpNot}[r.IntN(3)]
-		terms := make([]knowledge.Filter, r.IntN(4))
-		if op == knowledge.OpNot {
-			terms = terms[:0:0]
-			terms = append(terms, knowledge.Filter{})
-		}
-		for i := range terms {
-			terms[i] = randomFilter(r, depth-1)
-		}
-		return combine(op, terms...)
-	}
-	field := filterFields[r.IntN(len(filterFields))]
-	op := []knowledge.Op{knowledge.OpEq, knowledge.OpIn, knowledge.OpGt, knowledge.OpGte, knowledge.OpLt, knowledge.OpLte}[r.IntN(6)]
-	values := make([]any, 1)
-	if op == knowledge.OpIn {
-		values = make([]any, r.IntN(4))
-	}
-	for i := range values {
-		values[i] = filterValue(r, false)
-		for _, isBool := values[i].(bool); isBool && op != knowledge.OpEq && op != knowledge.OpIn; _, isBool = values[i].(bool) {
-			values[i] = filterValue(r, false)
-		}
-	}
-	return compare(op, field, values...)
 }

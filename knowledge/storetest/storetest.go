@@ -19,6 +19,9 @@ type Harness struct {
 	// AddTenant makes a tenant known to the store's surroundings, where they
 	// need that. Nil: any tenant will do.
 	AddTenant func(t testing.TB, tenant knowledge.TenantID)
+	// Spread carries a share of a collection's records, 0 to 1, over to where a
+	// large collection has them. Nil: there is one place only.
+	Spread func(t testing.TB, tenant knowledge.TenantID, collection knowledge.CollectionName, share float64)
 }
 
 // Run tests the stores that open makes, one for each subtest.
@@ -54,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"DeleteWhileWriting", testDeleteWhileWriting},
 		{"Filters", testFilters},
 		{"FiltersAgree", testFiltersAgree},
+		{"HostileFilters", testHostileFilters},
 		{"Metrics", testMetrics},
 		{"Magnitudes", testMagnitudes},
 		{"RefusedSearch", testRefusedSearch},

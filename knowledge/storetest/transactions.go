@@ -204,7 +204,7 @@ func testImports(t *testing.T, s suite) {
 	s.put(t, alice, dimension("c", 2))
 	asked := knowledge.Import{Collection: "c", Mode: knowledge.Upsert, OnError: knowledge.Skip}
 	x, err := s.Store.StartImport(ctx, alice, asked)
-	if err != nil || x.ID == "" || x.State != knowledge.ImportRunning || x.Attempt != 1 {
+	if err != nil || x.ID == "" || x.State != knowledge.ImportRunning || x.Attempt != 1 || x.Digest != sha256.Sum256(nil) {
 		t.Fatalf("StartImport = %+v, %v, want a running import", x, err)
 	}
 	x.Lines, x.Bytes, x.Digest, x.Written, x.Failed = 10, 1000, sha256.Sum256([]byte("x")), 9, 1

@@ -31,9 +31,9 @@ type jail struct {
 }
 
 func newLauncher(opts Options) (Launcher, error) {
-	exe, err := openExecutable(opts.Executable)
+	exe, err := os.Open(opts.Executable)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: the binary for cells: %w", vmhost.ErrUnavailable, err)
 	}
 	j := &jail{opts: opts, exe: exe, namespaces: true, uids: findUIDs(opts.UIDBase, opts.MaxCells+opts.Compiles), thread: newSpawner()}
 	if err := j.uids.mayExecute(exe); err != nil {
@@ -46,22 +46,6 @@ func newLauncher(opts Options) (Launcher, error) {
 		j.missing = append(j.missing, err.Error())
 	}
 	return j, nil
-}
-
-// openExecutable opens a binary by a descriptor that no standard descriptor
-// and no wire of a child will displace.
-func openExecutable(name string) (*os.File, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("the binary for cells: %w", err)
-	}
-	defer f.Close()
-	const above = 64
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, above)
-	if err != nil {
-		return nil, fmt.Errorf("the binary for cells: %w", err)
-	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
 // Name implements [Launcher].
@@ -149,9 +133,15 @@ func (j *jail) Start(ctx context.Context, spec Spec) (Process, error) {
 	return p, nil
 }
 
+// exeFD is the binary's descriptor in a child; the seal closes it. It is handed on
+// like the wire, because a number that Go's runtime is not told of is not safe in the
+// child: it moves its own pipe to the first one beyond all that it was told of, over
+// whatever is there. (Executing that pipe instead was "permission denied".)
+const exeFD = seal.WireFD + 1
+
 // startIn starts the process among the blank ones.
 func (j *jail) startIn(p *process, spec Spec, child *os.File) error {
-	cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(int(j.exe.Fd())))
+	cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(exeFD))
 	cmd.Args = append([]string{"tars", "cell"}, j.plan(spec).Args()...)
 	// All that the runtime must know before main; the worker clears it. The
 	// runtime would otherwise open files of its cgroup and keep them.
@@ -159,7 +149,7 @@ func (j *jail) startIn(p *process, spec Spec, child *os.File) error {
 	if err := j.enterFolder(p, cmd, spec); err != nil {
 		return err
 	}
-	cmd.ExtraFiles = []*os.File{child}
+	cmd.ExtraFiles = []*os.File{child, j.exe}
 	cmd.Stderr = &p.stderr // by a pipe: the worker may write no file, and should have none of ours
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = j.attributes(spec.Place)

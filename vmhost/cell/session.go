@@ -42,8 +42,10 @@ type session struct {
 }
 
 // newSession takes over a process that belongs to nobody and returns its session,
-// pinned. onEnd is told, once, when it is gone and nothing of it is left.
-func newSession(proc Process, place int, opts Options, onEnd func(s *session, exit Exit)) *session {
+// pinned. died is told, once, if it ended as it should not have, and before anybody
+// who waits for a process that ended by itself: who sees a call fail for it finds it
+// counted. onEnd is told, once, when it is gone and nothing of it is left.
+func newSession(proc Process, place int, opts Options, died func(Death), onEnd func(s *session, exit Exit)) *session {
 	s := &session{
 		proc: proc, w: wire.NewWriter(proc.Wire()), opts: opts, place: place,
 		hello: make(chan wire.Hello, 1), calls: make(map[uint32]*call),
@@ -54,7 +56,7 @@ func newSession(proc Process, place int, opts Options, onEnd func(s *session, ex
 	go s.read()
 	go func() {
 		exit := proc.Wait()
-		s.end(crash(exit))
+		s.exited(exit, died)
 		s.work.Wait()
 		onEnd(s, exit)
 		close(s.ended)
@@ -95,6 +97,22 @@ func (s *session) end(cause error) {
 	}
 	s.mu.Unlock()
 	s.proc.Kill()
+}
+
+// exited makes the session dead, if it is not yet, for the way its process ended.
+func (s *session) exited(exit Exit, died func(Death)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	alive := s.cause == nil
+	if alive {
+		s.cause = crash(exit)
+	}
+	if death, ok := deathOf(s.cause, exit); ok {
+		died(death)
+	}
+	if alive {
+		close(s.dead)
+	}
 }
 
 // why returns the reason of a dead session.

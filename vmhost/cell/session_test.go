@@ -60,7 +60,7 @@ func newFakeSession(t testing.TB) (*session, *fakeProcess) {
 	}
 	p := newFakeProcess()
 	limits := vmhost.Limits{Wall: time.Minute, Memory: 1 << 20, Input: 100, Output: 100, Logs: 100, HostCalls: 1}
-	s := newSession(p, 0, opts, func(*session, Exit) {})
+	s := newSession(p, 0, opts, func(Death) {}, func(*session, Exit) {})
 	s.mu.Lock()
 	s.src = vmhost.Source{Limits: limits}
 	s.mu.Unlock()

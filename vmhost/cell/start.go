@@ -67,7 +67,7 @@ func (d *Driver) launch(ctx context.Context, place int, memory int64) (*session,
 		d.places <- place
 		return nil, fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err)
 	}
-	s := newSession(proc, place, d.opts, d.ended)
+	s := newSession(proc, place, d.opts, d.counts.died, d.ended)
 	d.mu.Lock()
 	d.sessions[s] = struct{}{}
 	d.mu.Unlock()
@@ -86,9 +86,6 @@ func (d *Driver) launch(ctx context.Context, place int, memory int64) (*session,
 
 // ended is told that a cell is gone.
 func (d *Driver) ended(s *session, exit Exit) {
-	if death, ok := deathOf(s.why(), exit); ok {
-		d.counts.died(death)
-	}
 	if p := s.program(); p != nil {
 		p.died(s, exit)
 	} else {
@@ -127,7 +124,7 @@ func probe(ctx context.Context, l Launcher, opts Options) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	s := newSession(proc, 0, opts, func(*session, Exit) {})
+	s := newSession(proc, 0, opts, func(Death) {}, func(*session, Exit) {})
 	defer s.stop(errStopped)
 	hello, err := s.awaitHello(ctx)
 	if err != nil {
