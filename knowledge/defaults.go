@@ -97,8 +97,13 @@ func (p DefaultPlugin) validate() error {
 		return Invalid("capability", "is not one that a query calls; need rank or synthesize")
 	case len(p.Config) > MaxDefaultConfig:
 		return Invalid("config", "has %d bytes; at most %d are allowed", len(p.Config), MaxDefaultConfig)
-	case p.Config != "" && !(json.Valid([]byte(p.Config)) && bytes.TrimLeft([]byte(p.Config), " \t\r\n")[0] == '{'):
+	case p.Config != "" && !isObject(p.Config):
 		return Invalid("config", "is not a JSON object")
 	}
 	return At("config", CheckText(p.Config))
+}
+
+func isObject(config string) bool {
+	text := []byte(config)
+	return json.Valid(text) && bytes.TrimLeft(text, " \t\r\n")[0] == '{'
 }

@@ -140,7 +140,7 @@ func (c Collection) rowBytes(s Sizing) float64 {
 	vector := vectorBytes(c.Dimension(), bits)
 	rest := tupleHeader + keys + s.Text + s.Metadata*5/4 + 24
 	if s.Text > 0 {
-		rest += int(distinctWords(s.Text) * 11) // lexemes
+		rest += int(distinctWords(s.Text) * 16) // lexemes
 	}
 	row := align(rest + vector)
 	if row > pageUsable { // the vector goes elsewhere, in pieces of which four fill a page

@@ -94,7 +94,7 @@ func (f *filling) chunk(ctx context.Context, after string) (n int, last string, 
 		args := d.args(f.tenant)
 		args["after"], args["limit"] = after, fillChunk
 		var ids []string
-		ids, wrong, err = f.page(ctx, tx, d, args)
+		ids, wrong, err = f.page(ctx, tx, args)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (f *filling) chunk(ctx context.Context, after string) (n int, last string, 
 }
 
 // page reads some rows and finds those whose values are of another type.
-func (f *filling) page(ctx context.Context, tx pgx.Tx, d definition, args pgx.NamedArgs) (ids []string, wrong map[string][]knowledge.RecordID, err error) {
+func (f *filling) page(ctx context.Context, tx pgx.Tx, args pgx.NamedArgs) (ids []string, wrong map[string][]knowledge.RecordID, err error) {
 	rows, err := tx.Query(ctx, fillPageSQL, args)
 	if err != nil {
 		return nil, nil, err

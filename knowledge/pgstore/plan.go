@@ -94,7 +94,7 @@ func (s *Store) choose(d definition, search knowledge.Search, e estimate, t tuni
 		return plan
 	}
 	asked := search.Ef > 0 || search.MaxScan > 0
-	if search.Exact || !asked && d.bytes <= s.options.ExactBelow {
+	if search.Exact || d.Index.Kind == knowledge.IndexNone || !asked && d.bytes <= s.options.ExactBelow { // none: the index goes as soon as the mover comes
 		plan.Method = exact
 		return plan
 	}

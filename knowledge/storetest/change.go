@@ -11,12 +11,12 @@ import (
 	"github.com/tars-project/tars/knowledge"
 )
 
-// change changes alice's collection, or fails the test.
-func (s suite) change(t testing.TB, name knowledge.CollectionName, change func(*knowledge.Collection)) knowledge.Collection {
+// change changes alice's collection c, or fails the test.
+func (s suite) change(t testing.TB, change func(*knowledge.Collection)) knowledge.Collection {
 	t.Helper()
-	changed, err := s.tryChange(t, name, 0, change)
+	changed, err := s.tryChange(t, "c", 0, change)
 	if err != nil {
-		t.Fatalf("ChangeCollection(%s) = %v, want nil", name, err)
+		t.Fatalf("ChangeCollection = %v, want nil", err)
 	}
 	return changed
 }
@@ -37,7 +37,7 @@ func testChangeCollection(t *testing.T, s suite) {
 		c.Index = knowledge.Index{Kind: knowledge.IndexHNSW, M: 8, EfConstruction: 40, Quantization: knowledge.Binary}
 		c.Fields = []knowledge.Field{{Name: "year", Type: knowledge.Number}}
 	}
-	changed := s.change(t, "c", all)
+	changed := s.change(t, all)
 	if changed.Version != 2 || !changed.Created.Equal(first.Created) || changed.Updated.Before(first.Updated) {
 		t.Errorf("ChangeCollection = version %d, created %v, updated %v; want version 2 of the one created at %v", changed.Version, changed.Created, changed.Updated, first.Created)
 	}
@@ -49,7 +49,7 @@ func testChangeCollection(t *testing.T, s suite) {
 	if got, err := s.Store.Collection(ctx, alice, "c"); err != nil || !got.SameDefinition(want) || got.Version != 2 {
 		t.Errorf("Collection = %+v, %v, want what was changed", got, err)
 	}
-	if again := s.change(t, "c", all); again.Version != 2 {
+	if again := s.change(t, all); again.Version != 2 {
 		t.Errorf("ChangeCollection to the same = version %d, want 2 still", again.Version)
 	}
 	_, err := s.tryChange(t, "c", 1, func(c *knowledge.Collection) { c.TTL = 0 })
@@ -77,7 +77,7 @@ func testChangeCollection(t *testing.T, s suite) {
 		t.Errorf("Collection after what was refused = %+v, %v, want version 3 and 1 record", got, err)
 	}
 	// The index is another by now, and what is found the same.
-	s.change(t, "c", func(c *knowledge.Collection) { c.Index = knowledge.Index{Kind: knowledge.IndexNone} })
+	s.change(t, func(c *knowledge.Collection) { c.Index = knowledge.Index{Kind: knowledge.IndexNone} })
 	if got := s.search(t, alice, knowledge.Search{Collection: "c", Vector: []float32{1, 0}, Limit: 1}).Matches; len(got) != 1 {
 		t.Errorf("Search after a change of the index = %v, want the record", got)
 	}
@@ -100,7 +100,7 @@ func testFillFields(t *testing.T, s suite) {
 	delete(records[7].Metadata, "year")
 	records[8].Metadata["year"] = nil
 	s.write(t, alice, "c", records...)
-	changed := s.change(t, "c", func(c *knowledge.Collection) {
+	changed := s.change(t, func(c *knowledge.Collection) {
 		c.Fields = []knowledge.Field{
 			{Name: "year", Type: knowledge.Number},
 			{Name: "tag", Type: knowledge.Keyword},
@@ -139,10 +139,10 @@ func testFillFields(t *testing.T, s suite) {
 	}
 
 	// A value of another type undeclares the field, and only that.
-	s.change(t, "c", func(c *knowledge.Collection) { c.Fields = c.Fields[:1] })
+	s.change(t, func(c *knowledge.Collection) { c.Fields = c.Fields[:1] })
 	s.write(t, alice, "c", knowledge.Record{ID: "bad1", Vector: []float32{1, 0}, Metadata: map[string]any{"tag": 1.0}},
 		knowledge.Record{ID: "bad2", Vector: []float32{1, 0}, Metadata: map[string]any{"tag": []any{"a"}}})
-	s.change(t, "c", func(c *knowledge.Collection) {
+	s.change(t, func(c *knowledge.Collection) {
 		c.Fields = append(slices.Clone(c.Fields), knowledge.Field{Name: "tag", Type: knowledge.Keyword}, knowledge.Field{Name: "on", Type: knowledge.Boolean})
 	})
 	var fault *knowledge.FieldTypeError
