@@ -61,8 +61,8 @@ type Server struct {
 	checks     []Check
 	maxModule  int64
 	operations map[string]*operation // by operationId
-	exports    chan struct{}         // has one for each export under way
-	imports    chan struct{}         // likewise
+	exports    *slots
+	imports    *slots
 	heartbeat  time.Duration
 	streams    *streams
 	echo       *echo.Echo
@@ -75,7 +75,7 @@ func New(services Services, options Options) (*Server, error) {
 		services: services, log: options.Log, metrics: options.Metrics,
 		checks: options.Checks, maxModule: options.MaxModule, heartbeat: options.Heartbeat, streams: newStreams(), echo: echo.New(),
 	}
-	s.exports, s.imports = make(chan struct{}, maxExports), make(chan struct{}, maxImports)
+	s.exports, s.imports = newSlots(maxExports, maxExportsEach, "exports"), newSlots(maxImports, maxImportsEach, "imports")
 	if s.log == nil {
 		s.log = slog.Default()
 	}

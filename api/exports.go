@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	// maxExports is how many exports this server gives at once; each holds a
-	// connection of the database, and a snapshot.
-	maxExports = 2
+	// How many exports this server gives at once, to all tenants and to each;
+	// each holds a connection of the database, and a snapshot.
+	maxExports     = 2
+	maxExportsEach = 1
 	// exportPatience is how long a client may take for some 64 KiB.
 	exportPatience = time.Minute
 )
@@ -74,12 +75,11 @@ func (s *Server) ExportTenant(ctx context.Context, _ oapi.ExportTenantRequestObj
 // export returns the answer that write gives of a snapshot.
 func (s *Server) export(ctx context.Context, write func(knowledge.Reader, *exportWriter) error) streamed {
 	return func(w http.ResponseWriter) error {
-		select {
-		case s.exports <- struct{}{}:
-			defer func() { <-s.exports }()
-		default:
-			return knowledge.Limit("this server has as many exports under way as it may")
+		release, err := s.exports.take(tenantOf(ctx))
+		if err != nil {
+			return err
 		}
+		defer release()
 		return s.services.Records.Snapshot(ctx, tenantOf(ctx), func(reader knowledge.Reader) error {
 			to := newExportWriter(w, acceptsGzip(sentBy(ctx).header))
 			if err := write(reader, to); err != nil {

@@ -111,7 +111,7 @@ func TestFilterTypesAreRefused(t *testing.T) {
 // planning is an engine whose searches tell all that a plan can.
 type planning struct{ engine }
 
-func (planning) Search(_ context.Context, _ knowledge.TenantID, s query.SearchText) (knowledge.Found, error) {
+func (planning) Search(_ context.Context, _ knowledge.TenantID, s query.SearchText) (query.Results, error) {
 	plan := knowledge.Plan{
 		Method: "hnsw-iterative", Ef: s.Ef, MaxScan: s.MaxScan, Estimated: true, Rows: 0, Selectivity: 0.125,
 		Unindexed: []string{"other"}, Warnings: []string{"slow"},
@@ -119,7 +119,7 @@ func (planning) Search(_ context.Context, _ knowledge.TenantID, s query.SearchTe
 	if s.Explain {
 		plan.Explained = &knowledge.Explained{Planning: 1500 * time.Microsecond, Execution: time.Second, Rows: 12, Waiting: 3, Text: "Limit"}
 	}
-	return knowledge.Found{Plan: plan, Short: true}, nil
+	return query.Results{Plan: plan, Short: true}, nil
 }
 
 func TestPlanInTheAnswer(t *testing.T) {

@@ -39,7 +39,7 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 			if err := boundBody(c, op); err != nil {
 				return err
 			}
-			c.SetRequest(withSent(c.Request()))
+			c.SetRequest(withSent(c.Request(), op))
 			return next(c)
 		}
 	}

@@ -13,9 +13,12 @@ import (
 	"github.com/tars-project/tars/knowledge/ingest"
 )
 
-// maxImports is how many imports this server takes at once; each may hold some
-// 30 MiB.
-const maxImports = 8
+// How many imports this server takes at once, of all tenants and of each; each may
+// hold some 30 MiB.
+const (
+	maxImports     = 8
+	maxImportsEach = 2
+)
 
 // importer writes a body piece by piece.
 type importer interface {
@@ -46,12 +49,11 @@ func (s *Server) ImportTenant(ctx context.Context, r oapi.ImportTenantRequestObj
 
 // importBody begins or resumes an import, and carries it out.
 func (s *Server) importBody(ctx context.Context, asked knowledge.Import, key, resume *string, body io.Reader) (imported, error) {
-	select {
-	case s.imports <- struct{}{}:
-		defer func() { <-s.imports }()
-	default:
-		return imported{}, knowledge.Limit("this server has as many imports under way as it may")
+	release, err := s.imports.take(tenantOf(ctx))
+	if err != nil {
+		return imported{}, err
 	}
+	defer release()
 	plain, err := unpacked(body, strings.ToLower(sentBy(ctx).header.Get("Content-Encoding")))
 	if err != nil {
 		return imported{}, err

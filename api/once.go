@@ -24,13 +24,13 @@ type sent struct {
 type sentKey struct{}
 
 // withSent notes what of the request goes to its handler, and has the body hashed
-// if the handler will want that.
-func withSent(r *http.Request) *http.Request {
+// if the handler will want that; imports have hashes of their own.
+func withSent(r *http.Request, op *operation) *http.Request {
 	s := &sent{
 		route:  r.Method + " " + r.URL.RequestURI() + " " + strings.Join(r.Header.Values("If-Match"), ","),
 		header: r.Header,
 	}
-	if r.Header.Get(headerKey) != "" && r.Body != nil {
+	if r.Header.Get(headerKey) != "" && op.mediaType != "" && !op.stream {
 		s.body = sha256.New()
 		r.Body = hashed{r.Body, s.body}
 	}

@@ -345,7 +345,7 @@ func TestImport(t *testing.T) {
 	if w.wantStatus("long line", got, 200); got.json["written"] != 1.0 || got.json["failed"] != 1.0 {
 		t.Errorf("a line that is too long = %s, want it skipped", got.body)
 	}
-	bomb := strings.Repeat("\n", 64<<20)
+	bomb := strings.Repeat("\n", 8<<20)
 	w.wantStatus("bomb", w.importing("/v1/collections/c/import", token, "gzip", bytes.NewReader(gzipped(bomb))), 400)
 	w.wantStatus("zstd bomb", w.importing("/v1/collections/c/import", token, "zstd", bytes.NewReader(zstandard(t, bomb))), 400)
 	w.wantStatus("no gzip", w.importing("/v1/collections/c/import", token, "gzip", strings.NewReader(`{"id":"x","vector":[1,1]}`)), 400)
@@ -528,20 +528,29 @@ func TestExportRestores(t *testing.T) {
 	}
 }
 
-// An export that fails in its midst ends the connection before the last line.
-func TestExportsAreBounded(t *testing.T) {
+// Exports and imports are bounded, of all tenants and of each.
+func TestStreamsAreBounded(t *testing.T) {
 	w, token := vectorWorld(t)
-	for range maxExports {
-		w.server.exports <- struct{}{}
+	take := func(s *slots, tenant knowledge.TenantID) func() {
+		release, err := s.take(tenant)
+		if err != nil {
+			t.Fatalf("take(%s) = %v, want a slot", tenant, err)
+		}
+		return release
 	}
+	release := take(w.server.exports, "acme")
 	got := w.call("GET", "/v1/collections/c/export", token, "")
-	if w.wantStatus("one too many", got, 429); got.header.Get("Retry-After") == "" {
+	if w.wantStatus("the tenant's second export", got, 429); got.header.Get("Retry-After") == "" {
 		t.Error("an export too many has no Retry-After")
 	}
-	<-w.server.exports
+	release()
 	w.wantStatus("one less", w.call("GET", "/v1/collections/c/export", token, ""), 200)
-	for range maxImports {
-		w.server.imports <- struct{}{}
+	for i := range maxExports {
+		defer take(w.server.exports, knowledge.TenantID(fmt.Sprint("other", i)))()
+	}
+	w.wantStatus("an export too many of all", w.call("GET", "/v1/collections/c/export", token, ""), 429)
+	for range maxImportsEach {
+		defer take(w.server.imports, "acme")()
 	}
 	w.wantStatus("an import too many", w.importing("/v1/collections/c/import", token, "", strings.NewReader("")), 429)
 }

@@ -13,9 +13,9 @@ import (
 
 // Bounds of what a compressed body unpacks to.
 const (
-	maxRatio     = 200      // times its own size,
-	ratioSlack   = 16 << 20 // beyond the first so many bytes
-	maxWindow    = 8 << 20  // of zstd, which is held in memory
+	maxRatio     = 200     // times its own size,
+	ratioSlack   = 1 << 20 // beyond the first so many bytes
+	maxWindow    = 8 << 20 // of zstd, which is held in memory
 	errRatioText = "unpacks to more than %d times its size"
 )
 

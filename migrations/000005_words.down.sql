@@ -25,6 +25,6 @@ DROP FUNCTION tars.lexeme_query(text);
 DROP TABLE lexeme_totals;
 DROP TABLE lexeme_counts;
 
-COMMENT ON SCHEMA tars IS 'version 3';
+COMMENT ON SCHEMA tars IS 'version 4';
 
 RESET ROLE;

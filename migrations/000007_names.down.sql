@@ -24,6 +24,6 @@ REVOKE UPDATE (index_kind, hnsw_m, hnsw_ef_construction, quantization, fields, l
 	version, updated_at, main_index, building) ON collections FROM tars_app;
 ALTER TABLE collections DROP COLUMN version, DROP COLUMN main_index;
 
-COMMENT ON SCHEMA tars IS 'version 2';
+COMMENT ON SCHEMA tars IS 'version 6';
 
 RESET ROLE;

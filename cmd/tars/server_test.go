@@ -93,7 +93,7 @@ func serverEnv(d *pgtest.Database) []string {
 
 // start starts the shipped binary on a database and waits until it is ready. The
 // server ends with the test. env goes before the test's own environment.
-func start(t *testing.T, d *pgtest.Database, env ...string) *running {
+func start(t testing.TB, d *pgtest.Database, env ...string) *running {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *running) stop(t *testing.T) error {
 }
 
 // tenant makes a tenant with a key and returns a client with it.
-func (s *running) tenant(t *testing.T, id string) *rest.Client {
+func (s *running) tenant(t testing.TB, id string) *rest.Client {
 	t.Helper()
 	admin := rest.New(s.url, adminKey)
 	do(t, admin, http.MethodPost, "/v1/admin/tenants", map[string]any{"id": id}, nil)
@@ -171,7 +171,7 @@ func (s *running) tenant(t *testing.T, id string) *rest.Client {
 }
 
 // do is a request that must succeed.
-func do(t *testing.T, c *rest.Client, method, path string, in, out any) {
+func do(t testing.TB, c *rest.Client, method, path string, in, out any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -107,7 +107,7 @@ type importCommand struct {
 	Mode       string `help:"Which records may be written: upsert, insert_only, update_only, or restore, which keeps versions and times." enum:"upsert,insert_only,update_only,restore" default:"upsert"`
 	OnError    string `help:"What a bad line does: fail or skip." enum:"fail,skip" default:"fail"`
 	Name       string `help:"Name of this import, by which it is resumed. By default it is made of the file's path, size and time and of where it goes."`
-	Retries    int    `help:"How often to go on after the connection broke." default:"5"`
+	Retries    int    `help:"How often to go on after the connection broke." default:"8"`
 	File       string `arg:"" help:"The file, in NDJSON; .gz and .zst are sent as they are."`
 }
 
