@@ -31,6 +31,7 @@ type Services struct {
 	Health      healths       // that of the store
 	Records     records       // a knowledge.Store
 	Writer      writer        // ingest.Writer
+	Importer    importer      // ingest.Importer
 	Embedders   embedders     // embed.Set
 	Engine      engine        // query.Engine
 	Catalog     catalog       // a plugins.Catalog
@@ -59,6 +60,8 @@ type Server struct {
 	checks     []Check
 	maxModule  int64
 	operations map[string]*operation // by operationId
+	exports    chan struct{}         // has one for each export under way
+	imports    chan struct{}         // likewise
 	heartbeat  time.Duration
 	streams    *streams
 	echo       *echo.Echo
@@ -71,6 +74,7 @@ func New(services Services, options Options) (*Server, error) {
 		services: services, log: options.Log, metrics: options.Metrics,
 		checks: options.Checks, maxModule: options.MaxModule, heartbeat: options.Heartbeat, streams: newStreams(), echo: echo.New(),
 	}
+	s.exports, s.imports = make(chan struct{}, maxExports), make(chan struct{}, maxImports)
 	if s.log == nil {
 		s.log = slog.Default()
 	}

@@ -30,15 +30,18 @@ func (s *Server) PutCollection(ctx context.Context, r oapi.PutCollectionRequestO
 	if err != nil {
 		return nil, err
 	}
-	stored, created, err := s.services.Collections.PutCollection(ctx, tenantOf(ctx), definition)
-	switch {
-	case err != nil:
-		return nil, err
-	case created:
-		return oapi.PutCollection201JSONResponse(collectionOut(stored)), nil
-	default:
-		return oapi.PutCollection200JSONResponse(collectionOut(stored)), nil
-	}
+	return once(ctx, s, r.Params.IdempotencyKey, oapi.PutCollectionResponseObject.VisitPutCollectionResponse,
+		func(session knowledge.Session) (oapi.PutCollectionResponseObject, error) {
+			stored, created, err := session.PutCollection(ctx, tenantOf(ctx), definition)
+			switch {
+			case err != nil:
+				return nil, err
+			case created:
+				return oapi.PutCollection201JSONResponse(collectionOut(stored)), nil
+			default:
+				return oapi.PutCollection200JSONResponse(collectionOut(stored)), nil
+			}
+		})
 }
 
 // definition pins the collection to the embedder as it is now.
@@ -101,10 +104,10 @@ func (s *Server) DeleteCollection(ctx context.Context, r oapi.DeleteCollectionRe
 	if err != nil {
 		return nil, err
 	}
-	if err := s.services.Collections.DeleteCollection(ctx, tenantOf(ctx), name); err != nil {
-		return nil, err
-	}
-	return oapi.DeleteCollection204Response{}, nil
+	return once(ctx, s, r.Params.IdempotencyKey, oapi.DeleteCollectionResponseObject.VisitDeleteCollectionResponse,
+		func(session knowledge.Session) (oapi.DeleteCollectionResponseObject, error) {
+			return oapi.DeleteCollection204Response{}, session.DeleteCollection(ctx, tenantOf(ctx), name)
+		})
 }
 
 func collectionOut(c knowledge.Collection) oapi.Collection {

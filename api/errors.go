@@ -48,6 +48,10 @@ func statuses() []status {
 		{kind: errMediaType, code: http.StatusUnsupportedMediaType, name: "unsupported-media-type", title: "Unsupported media type"},
 		{kind: errHeaderSize, code: http.StatusRequestHeaderFieldsTooLarge, name: "header-too-large", title: "Request header too large"},
 
+		{kind: knowledge.ErrRunning, code: http.StatusConflict, name: "request-running", title: "Request is running", retry: 1},
+		{kind: knowledge.ErrReused, code: http.StatusUnprocessableEntity, name: "idempotency-key-reused", title: "Idempotency key reused"},
+		{kind: knowledge.ErrPrecondition, code: http.StatusPreconditionFailed, name: "precondition-failed", title: "Precondition failed"},
+
 		{kind: knowledge.ErrInvalid, code: http.StatusBadRequest, name: "invalid", title: "Invalid request"},
 		{kind: knowledge.ErrForbidden, code: http.StatusForbidden, name: "forbidden", title: "Forbidden"},
 		{kind: knowledge.ErrNotFound, code: http.StatusNotFound, name: "not-found", title: "Not found"},
@@ -102,6 +106,7 @@ func explain(p *problem, err error) {
 		invalid *knowledge.InvalidError
 		plugin  *query.PluginError
 		refused *vmhost.RefusedError
+		differs *knowledge.ConflictError
 		unknown *knowledge.NotFoundError
 		limit   *knowledge.LimitError
 		lack    *knowledge.UnavailableError
@@ -116,6 +121,9 @@ func explain(p *problem, err error) {
 	case errors.As(err, &invalid):
 		p.Detail = invalid.Error()
 		p.Errors = []fieldError{{Field: invalid.Field, Detail: invalid.Detail}}
+	case errors.As(err, &differs):
+		p.Detail = differs.Error()
+		p.Errors = []fieldError{{Field: differs.Field, Detail: differs.Detail}}
 	case errors.As(err, &refused):
 		p.Detail = refused.Error()
 	case errors.As(err, &limit):

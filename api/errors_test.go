@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/jobs"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
@@ -46,6 +47,10 @@ func (f *failing) Collection(context.Context, knowledge.TenantID, knowledge.Coll
 	return knowledge.Collection{}, f.get()
 }
 
+func (f *failing) Definition(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error) {
+	return knowledge.Collection{}, f.get()
+}
+
 func (f *failing) ListCollections(context.Context, knowledge.TenantID, knowledge.CollectionName, int) ([]knowledge.Collection, error) {
 	return nil, f.get()
 }
@@ -66,8 +71,8 @@ func (f *failing) DeleteRecord(context.Context, knowledge.TenantID, knowledge.Co
 	return f.get()
 }
 
-func (f *failing) Put(context.Context, knowledge.TenantID, knowledge.CollectionName, []knowledge.Record) ([]int64, error) {
-	return nil, f.get()
+func (f *failing) Prepare(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.Write) (ingest.Prepared, error) {
+	return ingest.Prepared{}, f.get()
 }
 
 func (f *failing) Search(context.Context, knowledge.TenantID, query.SearchText) (knowledge.Found, error) {
@@ -155,7 +160,8 @@ func (f *failing) Watch(context.Context, knowledge.TenantID, jobs.Job) (jobs.Job
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
-		s.Tenants, s.Collections, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, f, f
+		s.Tenants, s.Collections, s.Health, s.Records, s.Writer, s.Engine = f, f, f, failingStore{f}, f, f
+		s.Importer = failingImporter{f}
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f
 }
@@ -165,13 +171,19 @@ func (w *world) goodCall(id, method, path, token string) reply {
 	if id == "uploadPluginVersion" {
 		return w.upload(token, "cited", part{"manifest", "application/json", goodManifest}, part{"module", "application/wasm", goodModule})
 	}
+	if strings.HasPrefix(id, "import") {
+		r := w.request(method, path, token, strings.NewReader("{}\n"))
+		r.Header.Set("Content-Type", "application/x-ndjson")
+		return w.do(r)
+	}
 	body := map[string]string{
+		"patchRecord": `{"metadata":{}}`, "deleteRecords": `{"all":true}`, "countRecords": `{}`, "scrollRecords": `{}`,
 		"putCollection": `{"dimension":2}`, "putRecords": record(`"vector":[1,1]`), "searchRecords": `{"vector":[1,1]}`,
 		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]
 	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
-		"/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
+		"/imports/some1", "/imports/"+strings.Repeat("A", 26), "/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
 	return w.call(method, path, token, body)
 }
 
@@ -199,8 +211,12 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[kind] = code
 		}
 		switch call.id {
-		case "putCollection", "createTenant":
+		case "createTenant":
 			kinds[knowledge.ErrConflict] = 409
+		case "putCollection", "importTenant":
+			kinds[knowledge.ErrConflict] = 409
+			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused] = 409, 422
+		case "exportTenant":
 		case "cancelJob":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		case "listCollections", "listPlugins", "listTenants", "listQuarantined", "listJobs":
@@ -228,7 +244,13 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[&vmhost.BudgetError{Budget: vmhost.BudgetAccountMemory, Used: 2, Allowed: 1, Never: true}] = 422
 			kinds[fmt.Errorf("p: %w: %w", &vmhost.BudgetError{Budget: vmhost.BudgetQueueTime, Used: 1, Allowed: 1}, context.DeadlineExceeded)] = 429
 			kinds[&query.PluginError{Plugin: "p", Reason: "quarantined", Err: &vmhost.QuarantinedError{}}] = 409
-		case "searchRecords", "putRecords":
+		case "putRecords", "deleteRecords", "deleteRecord", "deleteCollection", "importRecords":
+			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
+			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused] = 409, 422
+		case "patchRecord":
+			kinds[knowledge.Conflict("if_version", "is 1")], kinds[knowledge.ErrNotFound] = 409, 404
+			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused], kinds[knowledge.ErrPrecondition] = 409, 422, 412
+		case "searchRecords":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		default:
 			kinds[knowledge.ErrNotFound] = 404
@@ -240,8 +262,8 @@ func TestEveryErrorIsListed(t *testing.T) {
 			if strings.Contains(got.body, "hunter2") {
 				t.Errorf("%s failing with %v = %s, want nothing of the error's own text", call.id, kind, got.body)
 			}
-			if retry := got.header.Get("Retry-After"); (retry != "") != (want == 429 || want == 503) {
-				t.Errorf("%s failing with %v: Retry-After = %q, want it with 429 and 503 alone", call.id, kind, retry)
+			if retry := got.header.Get("Retry-After"); (retry != "") != (want == 429 || want == 503 || errors.Is(kind, knowledge.ErrRunning)) {
+				t.Errorf("%s failing with %v: Retry-After = %q, want it with 429, 503 and request-running alone", call.id, kind, retry)
 			}
 		}
 	}

@@ -39,6 +39,7 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 			if err := boundBody(c, op); err != nil {
 				return err
 			}
+			c.SetRequest(withSent(c.Request()))
 			return next(c)
 		}
 	}
@@ -101,8 +102,12 @@ func boundBody(c echo.Context, op *operation) error {
 	if op.mediaType == "" {
 		return nil
 	}
-	if err := checkMediaType(r.Header, op.mediaType); err != nil {
+	if err := checkMediaType(r.Header, op.mediaType, op.stream); err != nil {
 		return err
+	}
+	if op.stream {
+		r.Body = arriving{trickling{r.Body, control, op.read}}
+		return nil
 	}
 	if r.ContentLength > op.body {
 		return &http.MaxBytesError{Limit: op.body}
@@ -113,10 +118,12 @@ func boundBody(c echo.Context, op *operation) error {
 }
 
 // checkMediaType refuses a body of another type, in another encoding than UTF-8,
-// or compressed: a compressed body has no size that could be checked before it is
-// unpacked.
-func checkMediaType(h http.Header, want string) error {
-	if encoding := h.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+// or compressed, unless it is a stream, whose handler unpacks it: a compressed
+// body has no size that could be checked before it is unpacked.
+func checkMediaType(h http.Header, want string, stream bool) error {
+	switch encoding := strings.ToLower(strings.Join(h.Values("Content-Encoding"), ",")); {
+	case encoding == "", encoding == "identity", stream && (encoding == "gzip" || encoding == "zstd"):
+	default:
 		return errMediaType
 	}
 	types := h.Values("Content-Type")
@@ -134,6 +141,18 @@ func checkMediaType(h http.Header, want string) error {
 		return errMediaType
 	}
 	return nil
+}
+
+// trickling is a body of any size: each read has so long to bring something.
+type trickling struct {
+	io.ReadCloser
+	control *http.ResponseController
+	each    time.Duration
+}
+
+func (t trickling) Read(p []byte) (int, error) {
+	_ = t.control.SetReadDeadline(time.Now().Add(t.each)) // a connection that cannot have deadlines is one of a test
+	return t.ReadCloser.Read(p)
 }
 
 // arriving is a body on its way. It gives the errors of a connection, which

@@ -36,7 +36,13 @@ import (
 	"github.com/tars-project/tars/plugins/memcatalog"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	openapi3filter.RegisterBodyDecoder("application/x-ndjson", func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+		text, err := io.ReadAll(body)
+		return string(text), err
+	})
+	goleak.VerifyTestMain(m)
+}
 
 const adminKey = "the-admin-key-of-these-tests-has-40-bytes"
 
@@ -72,9 +78,10 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	writer := &ingest.Writer{Store: w.store, Embedders: set}
 	w.services = Services{
 		Keys: w.keys, Tenants: w.keys, Collections: w.store, Health: w.store, Records: w.store,
-		Writer: &ingest.Writer{Store: w.store, Embedders: set}, Embedders: set,
+		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: set,
 		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
 		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
 	}

@@ -24,9 +24,10 @@ type operation struct {
 
 // bounds limit one request.
 type bounds struct {
-	body  int64         // most bytes
-	read  time.Duration // for the body to arrive
-	total time.Duration // from the end of the header to the end of the handler
+	body   int64         // most bytes
+	read   time.Duration // for the body to arrive
+	total  time.Duration // from the end of the header to the end of the handler
+	stream bool          // body and answer may be of any size; read is for some more of it
 }
 
 // multipartOverhead is allowed beyond the parts of an upload, for the lines
@@ -39,6 +40,10 @@ func boundsOf(operationID string, maxModule int64) bounds {
 	switch operationID {
 	case "putRecords":
 		return bounds{body: 64 << 20, read: time.Minute, total: 3 * time.Minute}
+	case "deleteRecords":
+		return bounds{body: 8 << 20, read: 15 * time.Second, total: 30 * time.Second}
+	case "importRecords", "importTenant", "exportRecords", "exportTenant":
+		return bounds{read: time.Minute, total: 24 * time.Hour, stream: true}
 	case "uploadPluginVersion":
 		return bounds{body: maxModule + plugins.MaxManifest + multipartOverhead, read: time.Minute, total: 3 * time.Minute}
 	case "invokePlugin":

@@ -2,21 +2,24 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/query"
 )
 
-// records reads and deletes single records.
-type records interface {
-	Record(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) (knowledge.Record, error)
-	DeleteRecord(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) error
-}
+// records keeps records.
+type records interface{ knowledge.Store }
 
-// writer writes records, and makes the vectors of those that lack one.
+// writer makes writes ready, with the vectors of texts.
 type writer interface {
-	Put(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, records []knowledge.Record) ([]int64, error)
+	Prepare(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, w knowledge.Write) (ingest.Prepared, error)
 }
 
 // PutRecords implements putRecords.
@@ -25,15 +28,50 @@ func (s *Server) PutRecords(ctx context.Context, r oapi.PutRecordsRequestObject)
 	if err != nil {
 		return nil, err
 	}
-	versions, err := s.services.Writer.Put(ctx, tenantOf(ctx), collection, r.Body.Records)
+	if kept, ok, err := replayed[oapi.PutRecordsResponseObject](ctx, s, r.Params.IdempotencyKey); ok || err != nil {
+		return kept, err
+	}
+	prepared, err := s.services.Writer.Prepare(ctx, tenantOf(ctx), collection, r.Body.Write)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]oapi.RecordResult, len(versions))
-	for i, version := range versions {
-		results[i] = oapi.RecordResult{Id: string(r.Body.Records[i].ID), Version: version}
+	return once(ctx, s, r.Params.IdempotencyKey, oapi.PutRecordsResponseObject.VisitPutRecordsResponse,
+		func(session knowledge.Session) (oapi.PutRecordsResponseObject, error) {
+			results, err := prepared.Put(ctx, session, tenantOf(ctx), collection)
+			if err != nil {
+				return nil, err
+			}
+			return writtenOut(results), nil
+		})
+}
+
+func writtenOut(results []knowledge.WriteResult) oapi.PutRecords200JSONResponse {
+	out := oapi.PutRecords200JSONResponse{Results: make([]oapi.RecordResult, len(results))}
+	for i, r := range results {
+		out.Results[i].Id = string(r.ID)
+		if r.Err == nil {
+			out.Count++
+			out.Results[i].Version = &results[i].Version
+			continue
+		}
+		out.Failed++
+		code, field, detail := faultOf(r.Err)
+		out.Results[i].Error = &oapi.RecordError{Code: oapi.RecordErrorCode(code), Field: field, Detail: detail}
 	}
-	return oapi.PutRecords200JSONResponse{Results: results, Count: len(results)}, nil
+	return out
+}
+
+// faultOf says what is wrong with one record of many.
+func faultOf(err error) (code, field, detail string) {
+	var conflict *knowledge.ConflictError
+	if errors.As(err, &conflict) {
+		return "conflict", conflict.Field, conflict.Detail
+	}
+	var invalid *knowledge.InvalidError
+	if errors.As(err, &invalid) {
+		return "invalid", invalid.Field, invalid.Detail
+	}
+	return "invalid", "", "cannot be written" // no store gives another kind
 }
 
 // GetRecord implements getRecord.
@@ -46,10 +84,72 @@ func (s *Server) GetRecord(ctx context.Context, r oapi.GetRecordRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	return oapi.GetRecord200JSONResponse{
+	return gotRecord{oapi.GetRecord200JSONResponse{
 		Id: string(found.ID), Text: found.Text, Vector: found.Vector, Metadata: metadataOut(found.Metadata),
 		ExpiresAt: timeOut(found.Expires), Version: found.Version, CreatedAt: found.Created, UpdatedAt: found.Updated,
-	}, nil
+	}}, nil
+}
+
+// gotRecord is a record with its ETag.
+type gotRecord struct{ oapi.GetRecord200JSONResponse }
+
+// VisitGetRecordResponse implements [oapi.GetRecordResponseObject].
+func (r gotRecord) VisitGetRecordResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", etag(r.Version))
+	return r.GetRecord200JSONResponse.VisitGetRecordResponse(w)
+}
+
+func etag(version int64) string { return strconv.Quote(strconv.FormatInt(version, 10)) }
+
+// PatchRecord implements patchRecord.
+func (s *Server) PatchRecord(ctx context.Context, r oapi.PatchRecordRequestObject) (oapi.PatchRecordResponseObject, error) {
+	collection, id, err := recordPath(r.Collection, r.Id)
+	if err != nil {
+		return nil, err
+	}
+	patch := r.Body.Patch
+	patch.ID = id
+	if patch.IfVersion, err = matching(r.Params.IfMatch, patch.IfVersion); err != nil {
+		return nil, err
+	}
+	return once(ctx, s, r.Params.IdempotencyKey, oapi.PatchRecordResponseObject.VisitPatchRecordResponse,
+		func(session knowledge.Session) (oapi.PatchRecordResponseObject, error) {
+			version, err := session.PatchRecord(ctx, tenantOf(ctx), collection, patch)
+			var conflict *knowledge.ConflictError
+			if r.Params.IfMatch != nil && errors.As(err, &conflict) {
+				err = fmt.Errorf("%w: %w", knowledge.ErrPrecondition, err)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return patchedRecord{oapi.PatchRecord200JSONResponse{Id: string(id), Version: version}}, nil
+		})
+}
+
+// matching returns the version that a record must have, 0 for any.
+func matching(ifMatch *string, ifVersion int64) (int64, error) {
+	if ifMatch == nil {
+		return ifVersion, nil
+	}
+	if ifVersion != 0 {
+		return 0, knowledge.Invalid("if_version", "is given beside If-Match; need one of them")
+	}
+	version, err := strconv.ParseInt(strings.Trim(*ifMatch, `"`), 10, 64)
+	if err != nil || version < 1 {
+		return 0, knowledge.Invalid("If-Match", "is not an ETag of a record")
+	}
+	return version, nil
+}
+
+// patchedRecord is the answer to a patch, with the new ETag.
+type patchedRecord struct {
+	oapi.PatchRecord200JSONResponse
+}
+
+// VisitPatchRecordResponse implements [oapi.PatchRecordResponseObject].
+func (r patchedRecord) VisitPatchRecordResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", etag(r.Version))
+	return r.PatchRecord200JSONResponse.VisitPatchRecordResponse(w)
 }
 
 // DeleteRecord implements deleteRecord.
@@ -58,10 +158,10 @@ func (s *Server) DeleteRecord(ctx context.Context, r oapi.DeleteRecordRequestObj
 	if err != nil {
 		return nil, err
 	}
-	if err := s.services.Records.DeleteRecord(ctx, tenantOf(ctx), collection, id); err != nil {
-		return nil, err
-	}
-	return oapi.DeleteRecord204Response{}, nil
+	return once(ctx, s, r.Params.IdempotencyKey, oapi.DeleteRecordResponseObject.VisitDeleteRecordResponse,
+		func(session knowledge.Session) (oapi.DeleteRecordResponseObject, error) {
+			return oapi.DeleteRecord204Response{}, session.DeleteRecord(ctx, tenantOf(ctx), collection, id)
+		})
 }
 
 func recordPath(collection, id string) (knowledge.CollectionName, knowledge.RecordID, error) {

@@ -25,6 +25,10 @@ func bodies() map[string]func() body.Body {
 		"KeyDefinition":        func() body.Body { return new(body.KeyDefinition) },
 		"QueryRequest":         func() body.Body { return new(body.QueryRequest) },
 		"RecordBatch":          func() body.Body { return new(body.RecordBatch) },
+		"RecordCount":          func() body.Body { return new(body.RecordCount) },
+		"RecordDeletion":       func() body.Body { return new(body.RecordDeletion) },
+		"RecordPatch":          func() body.Body { return new(body.RecordPatch) },
+		"RecordScroll":         func() body.Body { return new(body.RecordScroll) },
 		"SearchRequest":        func() body.Body { return new(body.SearchRequest) },
 		"TenantDefinition":     func() body.Body { return new(body.TenantDefinition) },
 	}

@@ -18,6 +18,8 @@ var (
 	// ErrConflict: the request contradicts the present state, such as
 	// another definition under the same name.
 	ErrConflict = errors.New("conflict")
+	// ErrPrecondition: a condition that the request makes is not met.
+	ErrPrecondition = errors.New("precondition failed")
 	// ErrForbidden: the credential is good but may not do this.
 	ErrForbidden = errors.New("forbidden")
 	// ErrLimit: a budget of the tenant or of the node is used up; the same
@@ -67,6 +69,23 @@ func At(prefix string, err error) error {
 		return &InvalidError{Field: prefix + "." + invalid.Field, Detail: invalid.Detail}
 	}
 }
+
+// ConflictError says which part of a request contradicts what is there. Its text
+// is made for the client.
+type ConflictError struct {
+	Field  string // path of the part, as of an [InvalidError]
+	Detail string
+}
+
+// Conflict returns a [ConflictError] about field with a formatted detail.
+func Conflict(field, format string, args ...any) *ConflictError {
+	return &ConflictError{Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (e *ConflictError) Error() string { return e.Field + ": " + e.Detail }
+
+// Is reports that a ConflictError is of the kind [ErrConflict].
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
 // NotFoundError names what there is none of, for this tenant. Its Kind may be
 // shown to the client; it is the same for what nobody has and for what another

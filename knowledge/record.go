@@ -73,23 +73,6 @@ func CheckText(s string) error {
 	return nil
 }
 
-// CheckBatch checks what a batch of records must be beside each record's own
-// [Record.Validate]: 1 to [MaxBatch] of them, no id twice. It returns where each
-// id stands, or an [InvalidError] that names the place.
-func CheckBatch(records []Record) (index map[RecordID]int, err error) {
-	if len(records) < 1 || len(records) > MaxBatch {
-		return nil, Invalid("records", "has %d records; need 1 to %d", len(records), MaxBatch)
-	}
-	index = make(map[RecordID]int, len(records))
-	for i, r := range records {
-		if first, taken := index[r.ID]; taken {
-			return nil, Invalid("records["+itoa(i)+"].id", "is that of records[%d] as well; need each id once", first)
-		}
-		index[r.ID] = i
-	}
-	return index, nil
-}
-
 // CheckVector refuses a vector that cannot be compared in c: wrong dimension,
 // a component that is not finite or beyond 1e15 in size, and for [Cosine] a
 // vector of length zero, which has no direction. Where c's index keeps vectors

@@ -94,7 +94,7 @@ func TestRecordValidate(t *testing.T) {
 	}
 }
 
-func TestCheckBatch(t *testing.T) {
+func TestWriteCheck(t *testing.T) {
 	many := make([]knowledge.Record, knowledge.MaxBatch+1)
 	for i := range many {
 		many[i].ID = knowledge.RecordID(strings.Repeat("x", 1+i%500) + string(rune('a'+i/500)))
@@ -110,13 +110,11 @@ func TestCheckBatch(t *testing.T) {
 		{"too many", many, "records"},
 		{"twice", []knowledge.Record{{ID: "a"}, {ID: "b"}, {ID: "a"}}, "records[2].id"},
 	} {
-		if _, err := knowledge.CheckBatch(tc.records); field(t, err) != tc.want {
-			t.Errorf("%s: CheckBatch = %v, want it at %q", tc.name, err, tc.want)
+		good := func(knowledge.Record) error { return nil }
+		results, err := knowledge.Write{Records: tc.records}.Check(good)
+		if field(t, err) != tc.want || err == nil && len(results) != len(tc.records) {
+			t.Errorf("%s: Check = %d results, %v, want it at %q", tc.name, len(results), err, tc.want)
 		}
-	}
-	index, _ := knowledge.CheckBatch([]knowledge.Record{{ID: "a"}, {ID: "b"}})
-	if len(index) != 2 || index["b"] != 1 {
-		t.Errorf("CheckBatch(a, b) = %v, want a at 0 and b at 1", index)
 	}
 }
 

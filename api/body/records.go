@@ -35,7 +35,7 @@ func (d *decoder) index(x *knowledge.Index) error {
 	return d.object(func(name string) (err error) {
 		switch name {
 		case "kind":
-			x.Kind, err = word(d, knowledge.IndexNone, knowledge.IndexHNSW)
+			x.Kind, err = word(d, knowledge.IndexAuto, knowledge.IndexNone, knowledge.IndexHNSW)
 		case "m":
 			x.M, err = count(d, 2, 100)
 		case "ef_construction":
@@ -53,22 +53,33 @@ func count(d *decoder, minimum, maximum int64) (int, error) {
 }
 
 // RecordBatch is the body of putRecords.
-type RecordBatch struct {
-	Records []knowledge.Record // 1 to [knowledge.MaxBatch]
-}
+type RecordBatch struct{ knowledge.Write }
 
 func (b *RecordBatch) decode(d *decoder) error {
 	given := false
-	err := d.object(func(name string) error {
-		if name != "records" {
-			return unknown()
+	err := d.object(func(name string) (err error) {
+		switch name {
+		case "mode":
+			b.Mode, err = word(d, knowledge.Upsert, knowledge.InsertOnly, knowledge.UpdateOnly)
+		case "on_error":
+			b.OnError, err = word(d, knowledge.Fail, knowledge.Skip)
+		case "records":
+			given = true
+			err = d.array(1, knowledge.MaxBatch, func(i int) error {
+				r, err := d.record()
+				b.Records = append(b.Records, r.Record)
+				if r.ifVersion != nil {
+					if b.IfVersion == nil {
+						b.IfVersion = map[int]int64{}
+					}
+					b.IfVersion[i] = *r.ifVersion
+				}
+				return err
+			})
+		default:
+			err = unknown()
 		}
-		given = true
-		return d.array(1, knowledge.MaxBatch, func(int) error {
-			r, err := d.record()
-			b.Records = append(b.Records, r)
-			return err
-		})
+		return err
 	})
 	if err == nil && !given {
 		err = missing("records")
@@ -76,30 +87,64 @@ func (b *RecordBatch) decode(d *decoder) error {
 	return err
 }
 
-func (d *decoder) record() (r knowledge.Record, err error) {
-	given := false
-	err = d.object(func(name string) (err error) {
-		switch name {
-		case "id":
-			given = true
-			r.ID, err = d.recordID()
-		case "text":
-			r.Text, err = d.text(0, knowledge.MaxText)
-		case "vector":
-			r.Vector, err = d.vector()
-		case "metadata":
-			r.Metadata, err = d.metadata()
-		case "expires_at":
-			r.Expires, err = d.moment()
-		default:
-			err = unknown()
+// givenRecord is a record as callers send it.
+type givenRecord struct {
+	knowledge.Record
+	hasID     bool
+	vector    string // name of the member that gave it
+	ifVersion *int64
+}
+
+func (d *decoder) record() (r givenRecord, err error) {
+	err = d.object(func(name string) error {
+		if known, err := d.recordMember(name, &r); known || err != nil {
+			return err
 		}
+		if name != "if_version" {
+			return unknown()
+		}
+		version, err := d.integer(0, maxVersion)
+		r.ifVersion = &version
 		return err
 	})
-	if err == nil && !given {
+	if err == nil && !r.hasID {
 		err = missing("id")
 	}
 	return r, err
+}
+
+// maxVersion is the largest version that JSON can carry everywhere.
+const maxVersion = 1<<53 - 1
+
+// recordMember reads the value of a member if a record has it.
+func (d *decoder) recordMember(name string, r *givenRecord) (known bool, err error) {
+	switch name {
+	case "id":
+		r.hasID = true
+		r.ID, err = d.recordID()
+	case "text":
+		r.Text, err = d.text(0, knowledge.MaxText)
+	case "vector", "vector_f32", "vector_f16":
+		if r.vector != "" {
+			return true, knowledge.Invalid("", "is given beside %s; need one of them", r.vector)
+		}
+		r.vector = name
+		switch name {
+		case "vector":
+			r.Vector, err = d.vector()
+		case "vector_f32":
+			r.Vector, err = d.packed(4)
+		default:
+			r.Vector, err = d.packed(2)
+		}
+	case "metadata":
+		r.Metadata, err = d.metadata()
+	case "expires_at":
+		r.Expires, err = d.moment()
+	default:
+		return false, nil
+	}
+	return true, err
 }
 
 func (d *decoder) recordID() (knowledge.RecordID, error) {

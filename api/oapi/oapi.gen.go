@@ -18,8 +18,75 @@ import (
 	"github.com/tars-project/tars/api/body"
 )
 
+// Defines values for ImportMode.
+const (
+	ImportModeInsertOnly ImportMode = "insert_only"
+	ImportModeRestore    ImportMode = "restore"
+	ImportModeUpdateOnly ImportMode = "update_only"
+	ImportModeUpsert     ImportMode = "upsert"
+)
+
+// Valid indicates whether the value is a known member of the ImportMode enum.
+func (e ImportMode) Valid() bool {
+	switch e {
+	case ImportModeInsertOnly:
+		return true
+	case ImportModeRestore:
+		return true
+	case ImportModeUpdateOnly:
+		return true
+	case ImportModeUpsert:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportOnError.
+const (
+	ImportOnErrorFail ImportOnError = "fail"
+	ImportOnErrorSkip ImportOnError = "skip"
+)
+
+// Valid indicates whether the value is a known member of the ImportOnError enum.
+func (e ImportOnError) Valid() bool {
+	switch e {
+	case ImportOnErrorFail:
+		return true
+	case ImportOnErrorSkip:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportState.
+const (
+	ImportStateFailed      ImportState = "failed"
+	ImportStateFinished    ImportState = "finished"
+	ImportStateInterrupted ImportState = "interrupted"
+	ImportStateRunning     ImportState = "running"
+)
+
+// Valid indicates whether the value is a known member of the ImportState enum.
+func (e ImportState) Valid() bool {
+	switch e {
+	case ImportStateFailed:
+		return true
+	case ImportStateFinished:
+		return true
+	case ImportStateInterrupted:
+		return true
+	case ImportStateRunning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for IndexKind.
 const (
+	Auto IndexKind = "auto"
 	Hnsw IndexKind = "hnsw"
 	None IndexKind = "none"
 )
@@ -27,6 +94,8 @@ const (
 // Valid indicates whether the value is a known member of the IndexKind enum.
 func (e IndexKind) Valid() bool {
 	switch e {
+	case Auto:
+		return true
 	case Hnsw:
 		return true
 	case None:
@@ -38,28 +107,46 @@ func (e IndexKind) Valid() bool {
 
 // Defines values for JobState.
 const (
-	Cancelled   JobState = "cancelled"
-	Failed      JobState = "failed"
-	Interrupted JobState = "interrupted"
-	Queued      JobState = "queued"
-	Running     JobState = "running"
-	Succeeded   JobState = "succeeded"
+	JobStateCancelled   JobState = "cancelled"
+	JobStateFailed      JobState = "failed"
+	JobStateInterrupted JobState = "interrupted"
+	JobStateQueued      JobState = "queued"
+	JobStateRunning     JobState = "running"
+	JobStateSucceeded   JobState = "succeeded"
 )
 
 // Valid indicates whether the value is a known member of the JobState enum.
 func (e JobState) Valid() bool {
 	switch e {
-	case Cancelled:
+	case JobStateCancelled:
 		return true
-	case Failed:
+	case JobStateFailed:
 		return true
-	case Interrupted:
+	case JobStateInterrupted:
 		return true
-	case Queued:
+	case JobStateQueued:
 		return true
-	case Running:
+	case JobStateRunning:
 		return true
-	case Succeeded:
+	case JobStateSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LineFaultCode.
+const (
+	LineFaultCodeConflict LineFaultCode = "conflict"
+	LineFaultCodeInvalid  LineFaultCode = "invalid"
+)
+
+// Valid indicates whether the value is a known member of the LineFaultCode enum.
+func (e LineFaultCode) Valid() bool {
+	switch e {
+	case LineFaultCodeConflict:
+		return true
+	case LineFaultCodeInvalid:
 		return true
 	default:
 		return false
@@ -135,6 +222,24 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for RecordErrorCode.
+const (
+	RecordErrorCodeConflict RecordErrorCode = "conflict"
+	RecordErrorCodeInvalid  RecordErrorCode = "invalid"
+)
+
+// Valid indicates whether the value is a known member of the RecordErrorCode enum.
+func (e RecordErrorCode) Valid() bool {
+	switch e {
+	case RecordErrorCodeConflict:
+		return true
+	case RecordErrorCodeInvalid:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Scope.
 const (
 	Invoke  Scope = "invoke"
@@ -153,6 +258,90 @@ func (e Scope) Valid() bool {
 	case Read:
 		return true
 	case Write:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AskedMode.
+const (
+	AskedModeInsertOnly AskedMode = "insert_only"
+	AskedModeRestore    AskedMode = "restore"
+	AskedModeUpdateOnly AskedMode = "update_only"
+	AskedModeUpsert     AskedMode = "upsert"
+)
+
+// Valid indicates whether the value is a known member of the AskedMode enum.
+func (e AskedMode) Valid() bool {
+	switch e {
+	case AskedModeInsertOnly:
+		return true
+	case AskedModeRestore:
+		return true
+	case AskedModeUpdateOnly:
+		return true
+	case AskedModeUpsert:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AskedOnError.
+const (
+	AskedOnErrorFail AskedOnError = "fail"
+	AskedOnErrorSkip AskedOnError = "skip"
+)
+
+// Valid indicates whether the value is a known member of the AskedOnError enum.
+func (e AskedOnError) Valid() bool {
+	switch e {
+	case AskedOnErrorFail:
+		return true
+	case AskedOnErrorSkip:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportRecordsParamsOnError.
+const (
+	ImportRecordsParamsOnErrorFail ImportRecordsParamsOnError = "fail"
+	ImportRecordsParamsOnErrorSkip ImportRecordsParamsOnError = "skip"
+)
+
+// Valid indicates whether the value is a known member of the ImportRecordsParamsOnError enum.
+func (e ImportRecordsParamsOnError) Valid() bool {
+	switch e {
+	case ImportRecordsParamsOnErrorFail:
+		return true
+	case ImportRecordsParamsOnErrorSkip:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportRecordsParamsMode.
+const (
+	ImportRecordsParamsModeInsertOnly ImportRecordsParamsMode = "insert_only"
+	ImportRecordsParamsModeRestore    ImportRecordsParamsMode = "restore"
+	ImportRecordsParamsModeUpdateOnly ImportRecordsParamsMode = "update_only"
+	ImportRecordsParamsModeUpsert     ImportRecordsParamsMode = "upsert"
+)
+
+// Valid indicates whether the value is a known member of the ImportRecordsParamsMode enum.
+func (e ImportRecordsParamsMode) Valid() bool {
+	switch e {
+	case ImportRecordsParamsModeInsertOnly:
+		return true
+	case ImportRecordsParamsModeRestore:
+		return true
+	case ImportRecordsParamsModeUpdateOnly:
+		return true
+	case ImportRecordsParamsModeUpsert:
 		return true
 	default:
 		return false
@@ -317,6 +506,23 @@ type CollectionList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// CountedRecords defines model for CountedRecords.
+type CountedRecords struct {
+	Count int64 `json:"count"`
+
+	// Estimate It comes from statistics, not from counting.
+	Estimate bool `json:"estimate"`
+}
+
+// DeletedRecords defines model for DeletedRecords.
+type DeletedRecords struct {
+	// Deleted Records that were there and are gone.
+	Deleted int64 `json:"deleted"`
+
+	// More There may be records left; the same request again goes on.
+	More bool `json:"more"`
+}
+
 // Digest `sha256:` and 64 hexadecimal digits.
 //
 // Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
@@ -343,19 +549,60 @@ type Explained struct {
 	WaitingRows int64 `json:"waiting_rows"`
 }
 
+// Import defines model for Import.
+type Import struct {
+	// Bytes Bytes of the body, unpacked, that are done.
+	Bytes int64 `json:"bytes"`
+
+	// Collection Left out for an import of a whole tenant.
+	Collection *string   `json:"collection,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+
+	// Failed Lines that were bad.
+	Failed int64 `json:"failed"`
+
+	// Faults The first 100 bad lines.
+	Faults []LineFault `json:"faults"`
+
+	// Id Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
+	Id ImportID `json:"id"`
+
+	// Lines Lines of the body that are done.
+	Lines     int64         `json:"lines"`
+	Mode      ImportMode    `json:"mode"`
+	OnError   ImportOnError `json:"on_error"`
+	State     ImportState   `json:"state"`
+	UpdatedAt time.Time     `json:"updated_at"`
+
+	// Written Records that were written.
+	Written int64 `json:"written"`
+}
+
+// ImportMode defines model for Import.Mode.
+type ImportMode string
+
+// ImportOnError defines model for Import.OnError.
+type ImportOnError string
+
+// ImportState defines model for Import.State.
+type ImportState string
+
+// ImportID Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
+type ImportID = string
+
 // Index defines model for Index.
 type Index struct {
 	// EfConstruction Candidates while building, at least twice `m`; for `hnsw` alone. 64 or more when left out.
 	EfConstruction *int `json:"ef_construction,omitempty"`
 
-	// Kind `none` compares all vectors, exactly. `hnsw` is a graph, approximate, for many records of at most 4,000 dimensions.
+	// Kind `auto` is none while the collection is small, hnsw once it is large. `none` compares all vectors, exactly. `hnsw` is a graph, approximate, for many records of at most 4,000 dimensions.
 	Kind *IndexKind `json:"kind,omitempty"`
 
 	// M Links of a node; for `hnsw` alone. 16 when left out.
 	M *int `json:"m,omitempty"`
 }
 
-// IndexKind `none` compares all vectors, exactly. `hnsw` is a graph, approximate, for many records of at most 4,000 dimensions.
+// IndexKind `auto` is none while the collection is small, hnsw once it is large. `none` compares all vectors, exactly. `hnsw` is a graph, approximate, for many records of at most 4,000 dimensions.
 type IndexKind string
 
 // Inspection What was found in the module.
@@ -533,6 +780,19 @@ type LegScore struct {
 	Score float64 `json:"score"`
 }
 
+// LineFault defines model for LineFault.
+type LineFault struct {
+	Code   LineFaultCode `json:"code"`
+	Detail string        `json:"detail"`
+	Field  string        `json:"field"`
+
+	// Line The first line is 1.
+	Line int64 `json:"line"`
+}
+
+// LineFaultCode defines model for LineFault.Code.
+type LineFaultCode string
+
 // Liveness defines model for Liveness.
 type Liveness struct {
 	Status LivenessStatus `json:"status"`
@@ -589,6 +849,15 @@ type Name = string
 
 // NextCursor The `cursor` of the next page; missing on the last.
 type NextCursor = string
+
+// PatchedRecord defines model for PatchedRecord.
+type PatchedRecord struct {
+	// Id The caller's own. UTF-8 without control characters.
+	//
+	// Example: backup#1
+	Id      RecordID `json:"id"`
+	Version int64    `json:"version"`
+}
 
 // Plan How the search was carried out.
 type Plan struct {
@@ -840,25 +1109,52 @@ type RecordBatchResult struct {
 	// Count How many were written.
 	Count int `json:"count"`
 
+	// Failed How many were not; 0 unless `on_error` is `skip`.
+	Failed int `json:"failed"`
+
 	// Results One for each record, in the order of the request.
 	Results []RecordResult `json:"results"`
 }
+
+// RecordCount defines model for RecordCount.
+type RecordCount = body.RecordCount
+
+// RecordDeletion Exactly one of `ids`, `filter` and `all`.
+type RecordDeletion = body.RecordDeletion
+
+// RecordError defines model for RecordError.
+type RecordError struct {
+	Code   RecordErrorCode `json:"code"`
+	Detail string          `json:"detail"`
+
+	// Field Path of the part, such as `records[3].vector[7]`.
+	Field string `json:"field"`
+}
+
+// RecordErrorCode defines model for RecordError.Code.
+type RecordErrorCode string
 
 // RecordID The caller's own. UTF-8 without control characters.
 //
 // Example: backup#1
 type RecordID = string
 
-// RecordResult defines model for RecordResult.
+// RecordPatch At least one of `metadata` and `expires_at`.
+type RecordPatch = body.RecordPatch
+
+// RecordResult Has either `version` or `error`.
 type RecordResult struct {
-	// Id The caller's own. UTF-8 without control characters.
-	//
-	// Example: backup#1
-	Id RecordID `json:"id"`
+	Error *RecordError `json:"error,omitempty"`
+
+	// Id As it was given; it may be what is wrong.
+	Id string `json:"id"`
 
 	// Version 1 when first written, one more for each write.
-	Version int64 `json:"version"`
+	Version *int64 `json:"version,omitempty"`
 }
+
+// RecordScroll defines model for RecordScroll.
+type RecordScroll = body.RecordScroll
 
 // Result What one synthesizer wrote.
 type Result struct {
@@ -874,6 +1170,34 @@ type Result struct {
 // Scope `read`: read, search and query. `write`: change collections and records. `plugins`: upload plugins and move
 // aliases. `invoke`: call a plugin directly.
 type Scope string
+
+// ScrolledRecord defines model for ScrolledRecord.
+type ScrolledRecord struct {
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Id The caller's own. UTF-8 without control characters.
+	//
+	// Example: backup#1
+	Id RecordID `json:"id"`
+
+	// Metadata Any JSON object of at most 64 KiB and 8 levels. Integers beyond ±9,007,199,254,740,992 are refused, since
+	// they would not come back as they are: send them as strings.
+	Metadata  *Metadata `json:"metadata,omitempty"`
+	Text      *string   `json:"text,omitempty"`
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// Vector As many finite numbers as the collection has dimensions; for `cosine` not all zero.
+	Vector  *Vector `json:"vector,omitempty"`
+	Version int64   `json:"version"`
+}
+
+// ScrolledRecords defines model for ScrolledRecords.
+type ScrolledRecords struct {
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor      `json:"next_cursor,omitempty"`
+	Records    []ScrolledRecord `json:"records"`
+}
 
 // SearchRequest Exactly one of `text` and `vector`.
 type SearchRequest = body.SearchRequest
@@ -926,6 +1250,21 @@ type Vector = []float32
 // Example: live
 type VersionRef = string
 
+// AskedMode defines model for AskedMode.
+type AskedMode string
+
+// AskedOnError defines model for AskedOnError.
+type AskedOnError string
+
+// AskedResume Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
+type AskedResume = ImportID
+
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
+
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
 // PageCursor defines model for PageCursor.
 type PageCursor = string
 
@@ -941,6 +1280,9 @@ type PathAlias = Name
 //
 // Example: handbook
 type PathCollection = Name
+
+// PathImport Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
+type PathImport = ImportID
 
 // PathJob Made by the server. Later jobs have greater ones.
 //
@@ -1011,6 +1353,99 @@ type ListCollectionsParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// DeleteCollectionParams defines parameters for DeleteCollection.
+type DeleteCollectionParams struct {
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutCollectionParams defines parameters for PutCollection.
+type PutCollectionParams struct {
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ImportRecordsParams defines parameters for ImportRecords.
+type ImportRecordsParams struct {
+	// OnError What a bad line does.
+	OnError *ImportRecordsParamsOnError `form:"on_error,omitempty" json:"on_error,omitempty"`
+
+	// Mode Which records may be written.
+	Mode *ImportRecordsParamsMode `form:"mode,omitempty" json:"mode,omitempty"`
+
+	// Resume Id of an import that did not finish.
+	Resume *AskedResume `form:"resume,omitempty" json:"resume,omitempty"`
+
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ImportRecordsParamsOnError defines parameters for ImportRecords.
+type ImportRecordsParamsOnError string
+
+// ImportRecordsParamsMode defines parameters for ImportRecords.
+type ImportRecordsParamsMode string
+
+// PutRecordsParams defines parameters for PutRecords.
+type PutRecordsParams struct {
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteRecordsParams defines parameters for DeleteRecords.
+type DeleteRecordsParams struct {
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteRecordParams defines parameters for DeleteRecord.
+type DeleteRecordParams struct {
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PatchRecordParams defines parameters for PatchRecord.
+type PatchRecordParams struct {
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch The `ETag` that the record must have.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ImportTenantParams defines parameters for ImportTenant.
+type ImportTenantParams struct {
+	// Resume Id of an import that did not finish.
+	Resume *AskedResume `form:"resume,omitempty" json:"resume,omitempty"`
+
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListJobsParams defines parameters for ListJobs.
 type ListJobsParams struct {
 	// Cursor The `next_cursor` of the page before; none for the first page.
@@ -1055,6 +1490,18 @@ type PutCollectionJSONRequestBody = CollectionDefinition
 
 // PutRecordsJSONRequestBody defines body for PutRecords for application/json ContentType.
 type PutRecordsJSONRequestBody = RecordBatch
+
+// CountRecordsJSONRequestBody defines body for CountRecords for application/json ContentType.
+type CountRecordsJSONRequestBody = RecordCount
+
+// DeleteRecordsJSONRequestBody defines body for DeleteRecords for application/json ContentType.
+type DeleteRecordsJSONRequestBody = RecordDeletion
+
+// ScrollRecordsJSONRequestBody defines body for ScrollRecords for application/json ContentType.
+type ScrollRecordsJSONRequestBody = RecordScroll
+
+// PatchRecordJSONRequestBody defines body for PatchRecord for application/json ContentType.
+type PatchRecordJSONRequestBody = RecordPatch
 
 // SearchRecordsJSONRequestBody defines body for SearchRecords for application/json ContentType.
 type SearchRecordsJSONRequestBody = SearchRequest
@@ -1108,28 +1555,55 @@ type ServerInterface interface {
 	ListCollections(ctx echo.Context, params ListCollectionsParams) error
 	// DeleteCollection Delete a collection
 	// (DELETE /v1/collections/{collection})
-	DeleteCollection(ctx echo.Context, collection PathCollection) error
+	DeleteCollection(ctx echo.Context, collection PathCollection, params DeleteCollectionParams) error
 	// GetCollection Read a collection's definition
 	// (GET /v1/collections/{collection})
 	GetCollection(ctx echo.Context, collection PathCollection) error
 	// PutCollection Create a collection
 	// (PUT /v1/collections/{collection})
-	PutCollection(ctx echo.Context, collection PathCollection) error
+	PutCollection(ctx echo.Context, collection PathCollection, params PutCollectionParams) error
+	// ExportRecords Read all records as a stream
+	// (GET /v1/collections/{collection}/export)
+	ExportRecords(ctx echo.Context, collection PathCollection) error
 	// GetCollectionHealth See how well a collection's searches are served
 	// (GET /v1/collections/{collection}/health)
 	GetCollectionHealth(ctx echo.Context, collection PathCollection) error
+	// ImportRecords Write records from a stream
+	// (POST /v1/collections/{collection}/import)
+	ImportRecords(ctx echo.Context, collection PathCollection, params ImportRecordsParams) error
 	// PutRecords Write records
 	// (POST /v1/collections/{collection}/records)
-	PutRecords(ctx echo.Context, collection PathCollection) error
+	PutRecords(ctx echo.Context, collection PathCollection, params PutRecordsParams) error
+	// CountRecords Count records
+	// (POST /v1/collections/{collection}/records/count)
+	CountRecords(ctx echo.Context, collection PathCollection) error
+	// DeleteRecords Delete many records
+	// (POST /v1/collections/{collection}/records/delete)
+	DeleteRecords(ctx echo.Context, collection PathCollection, params DeleteRecordsParams) error
+	// ScrollRecords Read records page by page
+	// (POST /v1/collections/{collection}/records/scroll)
+	ScrollRecords(ctx echo.Context, collection PathCollection) error
 	// DeleteRecord Delete a record
 	// (DELETE /v1/collections/{collection}/records/{id})
-	DeleteRecord(ctx echo.Context, collection PathCollection, id PathRecord) error
+	DeleteRecord(ctx echo.Context, collection PathCollection, id PathRecord, params DeleteRecordParams) error
 	// GetRecord Read a record
 	// (GET /v1/collections/{collection}/records/{id})
 	GetRecord(ctx echo.Context, collection PathCollection, id PathRecord) error
+	// PatchRecord Change a record's metadata
+	// (PATCH /v1/collections/{collection}/records/{id})
+	PatchRecord(ctx echo.Context, collection PathCollection, id PathRecord, params PatchRecordParams) error
 	// SearchRecords Find the nearest records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx echo.Context, collection PathCollection) error
+	// ExportTenant Read all of the tenant's collections as a stream
+	// (GET /v1/export)
+	ExportTenant(ctx echo.Context) error
+	// ImportTenant Restore collections from a stream
+	// (POST /v1/import)
+	ImportTenant(ctx echo.Context, params ImportTenantParams) error
+	// GetImport Read how far an import has come
+	// (GET /v1/imports/{import})
+	GetImport(ctx echo.Context, pImport PathImport) error
 	// ListJobs List jobs
 	// (GET /v1/jobs)
 	ListJobs(ctx echo.Context, params ListJobsParams) error
@@ -1398,8 +1872,28 @@ func (w *ServerInterfaceWrapper) DeleteCollection(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteCollectionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.DeleteCollection(ctx, collection)
+	err = w.Handler.DeleteCollection(ctx, collection, params)
 	return err
 }
 
@@ -1430,8 +1924,44 @@ func (w *ServerInterfaceWrapper) PutCollection(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutCollectionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.PutCollection(ctx, collection)
+	err = w.Handler.PutCollection(ctx, collection, params)
+	return err
+}
+
+// ExportRecords converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportRecords(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportRecords(ctx, collection)
 	return err
 }
 
@@ -1451,6 +1981,62 @@ func (w *ServerInterfaceWrapper) GetCollectionHealth(ctx echo.Context) error {
 	return err
 }
 
+// ImportRecords converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportRecords(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportRecordsParams
+	// ------------- Optional query parameter "on_error" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "on_error", ctx.QueryParams(), &params.OnError, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter on_error: %s", err))
+	}
+
+	// ------------- Optional query parameter "mode" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mode", ctx.QueryParams(), &params.Mode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter mode: %s", err))
+	}
+
+	// ------------- Optional query parameter "resume" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resume", ctx.QueryParams(), &params.Resume, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter resume: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportRecords(ctx, collection, params)
+	return err
+}
+
 // PutRecords converts echo context to params.
 func (w *ServerInterfaceWrapper) PutRecords(ctx echo.Context) error {
 	var err error
@@ -1462,8 +2048,96 @@ func (w *ServerInterfaceWrapper) PutRecords(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutRecordsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.PutRecords(ctx, collection)
+	err = w.Handler.PutRecords(ctx, collection, params)
+	return err
+}
+
+// CountRecords converts echo context to params.
+func (w *ServerInterfaceWrapper) CountRecords(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CountRecords(ctx, collection)
+	return err
+}
+
+// DeleteRecords converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteRecords(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteRecordsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteRecords(ctx, collection, params)
+	return err
+}
+
+// ScrollRecords converts echo context to params.
+func (w *ServerInterfaceWrapper) ScrollRecords(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ScrollRecords(ctx, collection)
 	return err
 }
 
@@ -1486,8 +2160,28 @@ func (w *ServerInterfaceWrapper) DeleteRecord(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteRecordParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.DeleteRecord(ctx, collection, id)
+	err = w.Handler.DeleteRecord(ctx, collection, id, params)
 	return err
 }
 
@@ -1515,6 +2209,65 @@ func (w *ServerInterfaceWrapper) GetRecord(ctx echo.Context) error {
 	return err
 }
 
+// PatchRecord converts echo context to params.
+func (w *ServerInterfaceWrapper) PatchRecord(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id PathRecord
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PatchRecordParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PatchRecord(ctx, collection, id, params)
+	return err
+}
+
 // SearchRecords converts echo context to params.
 func (w *ServerInterfaceWrapper) SearchRecords(ctx echo.Context) error {
 	var err error
@@ -1528,6 +2281,66 @@ func (w *ServerInterfaceWrapper) SearchRecords(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SearchRecords(ctx, collection)
+	return err
+}
+
+// ExportTenant converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportTenant(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportTenant(ctx)
+	return err
+}
+
+// ImportTenant converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportTenant(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportTenantParams
+	// ------------- Optional query parameter "resume" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resume", ctx.QueryParams(), &params.Resume, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter resume: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportTenant(ctx, params)
+	return err
+}
+
+// GetImport converts echo context to params.
+func (w *ServerInterfaceWrapper) GetImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "import" -------------
+	var pImport PathImport
+
+	err = runtime.BindStyledParameterWithOptions("simple", "import", ctx.Param("import"), &pImport, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter import: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetImport(ctx, pImport)
 	return err
 }
 
@@ -1841,11 +2654,20 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/collections/:collection", wrapper.DeleteCollection, options.OperationMiddlewares["deleteCollection"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection", wrapper.GetCollection, options.OperationMiddlewares["getCollection"]...)
 	router.PUT(options.BaseURL+"/v1/collections/:collection", wrapper.PutCollection, options.OperationMiddlewares["putCollection"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/export", wrapper.ExportRecords, options.OperationMiddlewares["exportRecords"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/health", wrapper.GetCollectionHealth, options.OperationMiddlewares["getCollectionHealth"]...)
+	router.POST(options.BaseURL+"/v1/collections/:collection/import", wrapper.ImportRecords, options.OperationMiddlewares["importRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/records", wrapper.PutRecords, options.OperationMiddlewares["putRecords"]...)
 	router.DELETE(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.DeleteRecord, options.OperationMiddlewares["deleteRecord"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.GetRecord, options.OperationMiddlewares["getRecord"]...)
+	router.PATCH(options.BaseURL+"/v1/collections/:collection/records/:id", wrapper.PatchRecord, options.OperationMiddlewares["patchRecord"]...)
+	router.POST(options.BaseURL+"/v1/collections/:collection/records/count", wrapper.CountRecords, options.OperationMiddlewares["countRecords"]...)
+	router.POST(options.BaseURL+"/v1/collections/:collection/records/delete", wrapper.DeleteRecords, options.OperationMiddlewares["deleteRecords"]...)
+	router.POST(options.BaseURL+"/v1/collections/:collection/records/scroll", wrapper.ScrollRecords, options.OperationMiddlewares["scrollRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search", wrapper.SearchRecords, options.OperationMiddlewares["searchRecords"]...)
+	router.GET(options.BaseURL+"/v1/export", wrapper.ExportTenant, options.OperationMiddlewares["exportTenant"]...)
+	router.POST(options.BaseURL+"/v1/import", wrapper.ImportTenant, options.OperationMiddlewares["importTenant"]...)
+	router.GET(options.BaseURL+"/v1/imports/:import", wrapper.GetImport, options.OperationMiddlewares["getImport"]...)
 	router.GET(options.BaseURL+"/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.DELETE(options.BaseURL+"/v1/jobs/:job", wrapper.CancelJob, options.OperationMiddlewares["cancelJob"]...)
 	router.GET(options.BaseURL+"/v1/jobs/:job", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
@@ -2105,6 +2927,7 @@ func (response ListCollections200JSONResponse) VisitListCollectionsResponse(w ht
 
 type DeleteCollectionRequestObject struct {
 	Collection PathCollection `json:"collection"`
+	Params     DeleteCollectionParams
 }
 
 type DeleteCollectionResponseObject interface {
@@ -2143,6 +2966,7 @@ func (response GetCollection200JSONResponse) VisitGetCollectionResponse(w http.R
 
 type PutCollectionRequestObject struct {
 	Collection PathCollection `json:"collection"`
+	Params     PutCollectionParams
 	Body       *PutCollectionJSONRequestBody
 }
 
@@ -2178,6 +3002,57 @@ func (response PutCollection201JSONResponse) VisitPutCollectionResponse(w http.R
 	return err
 }
 
+type ExportRecordsRequestObject struct {
+	Collection PathCollection `json:"collection"`
+}
+
+type ExportRecordsResponseObject interface {
+	VisitExportRecordsResponse(w http.ResponseWriter) error
+}
+
+type ExportRecords200ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportRecords200ApplicationxNdjsonResponse) VisitExportRecordsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
 type GetCollectionHealthRequestObject struct {
 	Collection PathCollection `json:"collection"`
 }
@@ -2200,8 +3075,33 @@ func (response GetCollectionHealth200JSONResponse) VisitGetCollectionHealthRespo
 	return err
 }
 
+type ImportRecordsRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Params     ImportRecordsParams
+	Body       io.Reader
+}
+
+type ImportRecordsResponseObject interface {
+	VisitImportRecordsResponse(w http.ResponseWriter) error
+}
+
+type ImportRecords200JSONResponse Import
+
+func (response ImportRecords200JSONResponse) VisitImportRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PutRecordsRequestObject struct {
 	Collection PathCollection `json:"collection"`
+	Params     PutRecordsParams
 	Body       *PutRecordsJSONRequestBody
 }
 
@@ -2223,9 +3123,80 @@ func (response PutRecords200JSONResponse) VisitPutRecordsResponse(w http.Respons
 	return err
 }
 
+type CountRecordsRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Body       *CountRecordsJSONRequestBody
+}
+
+type CountRecordsResponseObject interface {
+	VisitCountRecordsResponse(w http.ResponseWriter) error
+}
+
+type CountRecords200JSONResponse CountedRecords
+
+func (response CountRecords200JSONResponse) VisitCountRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecordsRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Params     DeleteRecordsParams
+	Body       *DeleteRecordsJSONRequestBody
+}
+
+type DeleteRecordsResponseObject interface {
+	VisitDeleteRecordsResponse(w http.ResponseWriter) error
+}
+
+type DeleteRecords200JSONResponse DeletedRecords
+
+func (response DeleteRecords200JSONResponse) VisitDeleteRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ScrollRecordsRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Body       *ScrollRecordsJSONRequestBody
+}
+
+type ScrollRecordsResponseObject interface {
+	VisitScrollRecordsResponse(w http.ResponseWriter) error
+}
+
+type ScrollRecords200JSONResponse ScrolledRecords
+
+func (response ScrollRecords200JSONResponse) VisitScrollRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteRecordRequestObject struct {
 	Collection PathCollection `json:"collection"`
 	Id         PathRecord     `json:"id"`
+	Params     DeleteRecordParams
 }
 
 type DeleteRecordResponseObject interface {
@@ -2263,6 +3234,31 @@ func (response GetRecord200JSONResponse) VisitGetRecordResponse(w http.ResponseW
 	return err
 }
 
+type PatchRecordRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Id         PathRecord     `json:"id"`
+	Params     PatchRecordParams
+	Body       *PatchRecordJSONRequestBody
+}
+
+type PatchRecordResponseObject interface {
+	VisitPatchRecordResponse(w http.ResponseWriter) error
+}
+
+type PatchRecord200JSONResponse PatchedRecord
+
+func (response PatchRecord200JSONResponse) VisitPatchRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SearchRecordsRequestObject struct {
 	Collection PathCollection `json:"collection"`
 	Body       *SearchRecordsJSONRequestBody
@@ -2275,6 +3271,101 @@ type SearchRecordsResponseObject interface {
 type SearchRecords200JSONResponse SearchResult
 
 func (response SearchRecords200JSONResponse) VisitSearchRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportTenantRequestObject struct {
+}
+
+type ExportTenantResponseObject interface {
+	VisitExportTenantResponse(w http.ResponseWriter) error
+}
+
+type ExportTenant200ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportTenant200ApplicationxNdjsonResponse) VisitExportTenantResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ImportTenantRequestObject struct {
+	Params ImportTenantParams
+	Body   io.Reader
+}
+
+type ImportTenantResponseObject interface {
+	VisitImportTenantResponse(w http.ResponseWriter) error
+}
+
+type ImportTenant200JSONResponse Import
+
+func (response ImportTenant200JSONResponse) VisitImportTenantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetImportRequestObject struct {
+	Import PathImport `json:"import"`
+}
+
+type GetImportResponseObject interface {
+	VisitGetImportResponse(w http.ResponseWriter) error
+}
+
+type GetImport200JSONResponse Import
+
+func (response GetImport200JSONResponse) VisitGetImportResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -2643,21 +3734,48 @@ type StrictServerInterface interface {
 	// PutCollection Create a collection
 	// (PUT /v1/collections/{collection})
 	PutCollection(ctx context.Context, request PutCollectionRequestObject) (PutCollectionResponseObject, error)
+	// ExportRecords Read all records as a stream
+	// (GET /v1/collections/{collection}/export)
+	ExportRecords(ctx context.Context, request ExportRecordsRequestObject) (ExportRecordsResponseObject, error)
 	// GetCollectionHealth See how well a collection's searches are served
 	// (GET /v1/collections/{collection}/health)
 	GetCollectionHealth(ctx context.Context, request GetCollectionHealthRequestObject) (GetCollectionHealthResponseObject, error)
+	// ImportRecords Write records from a stream
+	// (POST /v1/collections/{collection}/import)
+	ImportRecords(ctx context.Context, request ImportRecordsRequestObject) (ImportRecordsResponseObject, error)
 	// PutRecords Write records
 	// (POST /v1/collections/{collection}/records)
 	PutRecords(ctx context.Context, request PutRecordsRequestObject) (PutRecordsResponseObject, error)
+	// CountRecords Count records
+	// (POST /v1/collections/{collection}/records/count)
+	CountRecords(ctx context.Context, request CountRecordsRequestObject) (CountRecordsResponseObject, error)
+	// DeleteRecords Delete many records
+	// (POST /v1/collections/{collection}/records/delete)
+	DeleteRecords(ctx context.Context, request DeleteRecordsRequestObject) (DeleteRecordsResponseObject, error)
+	// ScrollRecords Read records page by page
+	// (POST /v1/collections/{collection}/records/scroll)
+	ScrollRecords(ctx context.Context, request ScrollRecordsRequestObject) (ScrollRecordsResponseObject, error)
 	// DeleteRecord Delete a record
 	// (DELETE /v1/collections/{collection}/records/{id})
 	DeleteRecord(ctx context.Context, request DeleteRecordRequestObject) (DeleteRecordResponseObject, error)
 	// GetRecord Read a record
 	// (GET /v1/collections/{collection}/records/{id})
 	GetRecord(ctx context.Context, request GetRecordRequestObject) (GetRecordResponseObject, error)
+	// PatchRecord Change a record's metadata
+	// (PATCH /v1/collections/{collection}/records/{id})
+	PatchRecord(ctx context.Context, request PatchRecordRequestObject) (PatchRecordResponseObject, error)
 	// SearchRecords Find the nearest records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx context.Context, request SearchRecordsRequestObject) (SearchRecordsResponseObject, error)
+	// ExportTenant Read all of the tenant's collections as a stream
+	// (GET /v1/export)
+	ExportTenant(ctx context.Context, request ExportTenantRequestObject) (ExportTenantResponseObject, error)
+	// ImportTenant Restore collections from a stream
+	// (POST /v1/import)
+	ImportTenant(ctx context.Context, request ImportTenantRequestObject) (ImportTenantResponseObject, error)
+	// GetImport Read how far an import has come
+	// (GET /v1/imports/{import})
+	GetImport(ctx context.Context, request GetImportRequestObject) (GetImportResponseObject, error)
 	// ListJobs List jobs
 	// (GET /v1/jobs)
 	ListJobs(ctx context.Context, request ListJobsRequestObject) (ListJobsResponseObject, error)
@@ -3027,10 +4145,11 @@ func (sh *strictHandler) ListCollections(ctx echo.Context, params ListCollection
 }
 
 // DeleteCollection operation middleware
-func (sh *strictHandler) DeleteCollection(ctx echo.Context, collection PathCollection) error {
+func (sh *strictHandler) DeleteCollection(ctx echo.Context, collection PathCollection, params DeleteCollectionParams) error {
 	var request DeleteCollectionRequestObject
 
 	request.Collection = collection
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteCollection(ctx.Request().Context(), request.(DeleteCollectionRequestObject))
@@ -3077,10 +4196,11 @@ func (sh *strictHandler) GetCollection(ctx echo.Context, collection PathCollecti
 }
 
 // PutCollection operation middleware
-func (sh *strictHandler) PutCollection(ctx echo.Context, collection PathCollection) error {
+func (sh *strictHandler) PutCollection(ctx echo.Context, collection PathCollection, params PutCollectionParams) error {
 	var request PutCollectionRequestObject
 
 	request.Collection = collection
+	request.Params = params
 
 	var body PutCollectionJSONRequestBody
 	var err error
@@ -3124,6 +4244,31 @@ func (sh *strictHandler) PutCollection(ctx echo.Context, collection PathCollecti
 	return nil
 }
 
+// ExportRecords operation middleware
+func (sh *strictHandler) ExportRecords(ctx echo.Context, collection PathCollection) error {
+	var request ExportRecordsRequestObject
+
+	request.Collection = collection
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportRecords(ctx.Request().Context(), request.(ExportRecordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportRecords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExportRecordsResponseObject); ok {
+		return validResponse.VisitExportRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetCollectionHealth operation middleware
 func (sh *strictHandler) GetCollectionHealth(ctx echo.Context, collection PathCollection) error {
 	var request GetCollectionHealthRequestObject
@@ -3149,11 +4294,40 @@ func (sh *strictHandler) GetCollectionHealth(ctx echo.Context, collection PathCo
 	return nil
 }
 
+// ImportRecords operation middleware
+func (sh *strictHandler) ImportRecords(ctx echo.Context, collection PathCollection, params ImportRecordsParams) error {
+	var request ImportRecordsRequestObject
+
+	request.Collection = collection
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportRecords(ctx.Request().Context(), request.(ImportRecordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportRecords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ImportRecordsResponseObject); ok {
+		return validResponse.VisitImportRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // PutRecords operation middleware
-func (sh *strictHandler) PutRecords(ctx echo.Context, collection PathCollection) error {
+func (sh *strictHandler) PutRecords(ctx echo.Context, collection PathCollection, params PutRecordsParams) error {
 	var request PutRecordsRequestObject
 
 	request.Collection = collection
+	request.Params = params
 
 	var body PutRecordsJSONRequestBody
 	var err error
@@ -3197,12 +4371,158 @@ func (sh *strictHandler) PutRecords(ctx echo.Context, collection PathCollection)
 	return nil
 }
 
+// CountRecords operation middleware
+func (sh *strictHandler) CountRecords(ctx echo.Context, collection PathCollection) error {
+	var request CountRecordsRequestObject
+
+	request.Collection = collection
+
+	var body CountRecordsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CountRecords(ctx.Request().Context(), request.(CountRecordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CountRecords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CountRecordsResponseObject); ok {
+		return validResponse.VisitCountRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteRecords operation middleware
+func (sh *strictHandler) DeleteRecords(ctx echo.Context, collection PathCollection, params DeleteRecordsParams) error {
+	var request DeleteRecordsRequestObject
+
+	request.Collection = collection
+	request.Params = params
+
+	var body DeleteRecordsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteRecords(ctx.Request().Context(), request.(DeleteRecordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteRecords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteRecordsResponseObject); ok {
+		return validResponse.VisitDeleteRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ScrollRecords operation middleware
+func (sh *strictHandler) ScrollRecords(ctx echo.Context, collection PathCollection) error {
+	var request ScrollRecordsRequestObject
+
+	request.Collection = collection
+
+	var body ScrollRecordsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ScrollRecords(ctx.Request().Context(), request.(ScrollRecordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ScrollRecords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ScrollRecordsResponseObject); ok {
+		return validResponse.VisitScrollRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // DeleteRecord operation middleware
-func (sh *strictHandler) DeleteRecord(ctx echo.Context, collection PathCollection, id PathRecord) error {
+func (sh *strictHandler) DeleteRecord(ctx echo.Context, collection PathCollection, id PathRecord, params DeleteRecordParams) error {
 	var request DeleteRecordRequestObject
 
 	request.Collection = collection
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteRecord(ctx.Request().Context(), request.(DeleteRecordRequestObject))
@@ -3243,6 +4563,56 @@ func (sh *strictHandler) GetRecord(ctx echo.Context, collection PathCollection, 
 		return err
 	} else if validResponse, ok := response.(GetRecordResponseObject); ok {
 		return validResponse.VisitGetRecordResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PatchRecord operation middleware
+func (sh *strictHandler) PatchRecord(ctx echo.Context, collection PathCollection, id PathRecord, params PatchRecordParams) error {
+	var request PatchRecordRequestObject
+
+	request.Collection = collection
+	request.Id = id
+	request.Params = params
+
+	var body PatchRecordJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PatchRecord(ctx.Request().Context(), request.(PatchRecordRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PatchRecord")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PatchRecordResponseObject); ok {
+		return validResponse.VisitPatchRecordResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3291,6 +4661,81 @@ func (sh *strictHandler) SearchRecords(ctx echo.Context, collection PathCollecti
 		return err
 	} else if validResponse, ok := response.(SearchRecordsResponseObject); ok {
 		return validResponse.VisitSearchRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ExportTenant operation middleware
+func (sh *strictHandler) ExportTenant(ctx echo.Context) error {
+	var request ExportTenantRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportTenant(ctx.Request().Context(), request.(ExportTenantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportTenant")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExportTenantResponseObject); ok {
+		return validResponse.VisitExportTenantResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ImportTenant operation middleware
+func (sh *strictHandler) ImportTenant(ctx echo.Context, params ImportTenantParams) error {
+	var request ImportTenantRequestObject
+
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportTenant(ctx.Request().Context(), request.(ImportTenantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportTenant")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ImportTenantResponseObject); ok {
+		return validResponse.VisitImportTenantResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetImport operation middleware
+func (sh *strictHandler) GetImport(ctx echo.Context, pImport PathImport) error {
+	var request GetImportRequestObject
+
+	request.Import = pImport
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetImport(ctx.Request().Context(), request.(GetImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetImportResponseObject); ok {
+		return validResponse.VisitGetImportResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -13,6 +13,8 @@ const (
 	sweeping = time.Minute
 	// placeAge is how long a place without a collection may wait for it.
 	placeAge = 10 * time.Minute
+	// repliesSwept is the most replies that are removed each time.
+	repliesSwept = 10_000
 	// usePause is how often last uses of keys are written.
 	usePause = 30 * time.Second
 )
@@ -27,12 +29,18 @@ func (srv *server) newRunner(c *serverConfig) (*pgjobs.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Register(kindIndex, srv.index)
+	r.Every("untended-collections", untendedPause, srv.tendUntended)
 	r.Every("expired-records", sweeping, func(ctx context.Context) error {
 		_, err := srv.store.SweepExpired(ctx)
 		return err
 	})
 	r.Every("unused-places", sweeping, func(ctx context.Context) error {
 		_, err := srv.store.SweepPlaces(ctx, placeAge)
+		return err
+	})
+	r.Every("kept-replies", sweeping, func(ctx context.Context) error {
+		_, err := srv.store.SweepReplies(ctx, repliesSwept)
 		return err
 	})
 	return r, nil

@@ -17,6 +17,8 @@ type cli struct {
 	Serve   serveCommand     `cmd:"" help:"Serve the API. Everything it needs is given by flags or the environment."`
 	Dev     devCommand       `cmd:"" help:"Start all of it on this machine: PostgreSQL, the server, and a demo."`
 	Migrate migrateCommand   `cmd:"" help:"Make or change the database."`
+	Export  exportCommand    `cmd:"" help:"Write a collection, or all that a tenant has, to a file."`
+	Import  importCommand    `cmd:"" help:"Write a file's records to a collection, or restore a tenant. Called again, it goes on."`
 	Plugin  pluginCommand    `cmd:"" help:"Write, build, upload and call plugins."`
 	Cell    struct{}         `cmd:"" hidden:"" help:"The sealed worker; started by the server alone."`
 	Smoke   smokeCommand     `cmd:"" help:"Do the main job on free ports and a temporary folder, check each step, leave nothing."`

@@ -43,6 +43,7 @@ var homes = map[string][]string{
 	"github.com/go-json-experiment/":    {"api", "plugins"},
 	"github.com/kljensen/snowball":      {"knowledge/embed/local"},
 	"github.com/swaggest/swgui":         {"api"},
+	"github.com/klauspost/compress/":    {"api"},
 	"golang.org/x/net/html":             {"cmd/tars/demo/corpus"},
 	"github.com/docker/":                {"migrations"},
 	"github.com/jackc/puddle/":          {},
@@ -59,7 +60,7 @@ var engines = map[string][]string{
 }
 
 // testOnly are packages that only tests, and packages of tests, may import.
-var testOnly = []string{"testing", "net/http/httptest", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}
+var testOnly = []string{"testing", "net/http/httptest", "github.com/anishathalye/porcupine", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}
 
 // pkg is what of `go list -json` is looked at.
 type pkg struct {

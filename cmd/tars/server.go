@@ -89,6 +89,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
 	runner := &plugins.Runner{Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier()}
+	writer := &ingest.Writer{Store: srv.store, Embedders: embedders}
 	metrics := api.NewMetrics()
 	metrics.RegisterCells(srv.cellStats)
 	metrics.RegisterRecall(func() api.RecallStats { return api.RecallStats(srv.store.RecallStats()) })
@@ -99,7 +100,8 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Collections: srv.store,
 		Health:      srv.store,
 		Records:     srv.store,
-		Writer:      &ingest.Writer{Store: srv.store, Embedders: embedders},
+		Writer:      writer,
+		Importer:    &ingest.Importer{Store: srv.store, Writer: writer},
 		Embedders:   embedders,
 		Engine:      &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
 		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
@@ -248,6 +250,7 @@ func (srv *server) run(outer context.Context, beside func(context.Context) error
 		return nil
 	})
 	g.Go(func() error { return srv.noteUse(ctx) })
+	g.Go(func() error { return srv.tendTouched(ctx) })
 	stop := make(chan struct{})
 	if beside != nil {
 		g.Go(func() error {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/tars-project/tars/knowledge"
 )
@@ -17,93 +19,194 @@ type embedders interface {
 	For(c knowledge.Collection) (knowledge.Embedder, error)
 }
 
-// store is what a Writer needs of a [knowledge.Store].
-type store interface {
-	Collection(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error)
-	PutRecords(context.Context, knowledge.TenantID, knowledge.CollectionName, []knowledge.Record) ([]int64, error)
+// collections is what a Writer needs of a [knowledge.Store].
+type collections interface {
+	Definition(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error)
 }
 
-// Writer writes records. Set every field before the first use; safe for
+// Writer makes writes ready. Set every field before the first use; safe for
 // concurrent use.
 type Writer struct {
-	Store     store
+	Store     collections
 	Embedders embedders
 }
 
-// Put writes all records or none and returns their versions, in order. A record
-// without a vector is embedded by the collection's embedder; in a collection with
-// an embedder a vector of the caller's own is refused, for it would come from
-// another space. All that can be checked without a vector is checked before any
-// is made. records is not changed. Errors are those of
-// [knowledge.Records.PutRecords] and [knowledge.Embedder.Embed].
-func (w *Writer) Put(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
-	c, err := w.Store.Collection(ctx, tenant, collection)
+// Prepared is a write with the vectors of its texts, and what was found wrong
+// with some of its records, which it lacks.
+type Prepared struct {
+	write   knowledge.Write
+	results []knowledge.WriteResult // one for each record of the caller's
+	index   []int                   // where each record of write stands in them
+}
+
+// Prepare checks a write and embeds what comes with text alone: in a collection
+// with an embedder a vector of the caller's own is refused, for it would come from
+// another space, but with [knowledge.Restore]. All that can be checked without a
+// vector is checked before any is made. With [knowledge.Fail] the first fault is
+// returned, with [knowledge.Skip] the records at fault are left out and reported by
+// Put. w is not changed. Errors are those of [knowledge.Records.PutRecords] and
+// [knowledge.Embedder.Embed].
+func (w *Writer) Prepare(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, write knowledge.Write) (Prepared, error) {
+	c, err := w.Store.Definition(ctx, tenant, collection)
 	if err != nil {
-		return nil, fmt.Errorf("put records: %w", err)
+		return Prepared{}, fmt.Errorf("put records: %w", err)
 	}
-	if _, err := knowledge.CheckBatch(records); err != nil {
-		return nil, err
-	}
-	for i, r := range records {
-		if err := checkRecord(r, c); err != nil {
-			return nil, knowledge.At(fmt.Sprintf("records[%d]", i), err)
+	embedded := c.Embedder.ID != knowledge.NoEmbedder && write.Mode != knowledge.Restore
+	p := Prepared{write: write}
+	p.results, err = write.Check(func(r knowledge.Record) error {
+		if embedded {
+			return checkText(r, c)
 		}
-	}
-	if c.Embedder.ID != knowledge.NoEmbedder {
-		if records, err = w.embed(ctx, c, records); err != nil {
-			return nil, err
+		if len(r.Vector) == 0 {
+			return knowledge.Invalid("vector", "is missing; collection %q has no embedder", c.Name)
 		}
-	}
-	return w.Store.PutRecords(ctx, tenant, collection, records)
-}
-
-// checkRecord checks what a caller brought for collection c.
-func checkRecord(r knowledge.Record, c knowledge.Collection) error {
-	switch given := len(r.Vector) > 0; {
-	case c.Embedder.ID == knowledge.NoEmbedder && !given:
-		return knowledge.Invalid("vector", "is missing; collection %q has no embedder", c.Name)
-	case c.Embedder.ID == knowledge.NoEmbedder:
 		return r.Validate(c)
-	case given:
-		return knowledge.Invalid("vector", "is given, but collection %q is embedded by %q; need text alone", c.Name, c.Embedder.ID)
-	default:
-		return r.CheckContent()
+	})
+	if err != nil {
+		return Prepared{}, err
 	}
+	if embedded {
+		err = w.embed(ctx, c, &p)
+	}
+	p.leaveOut()
+	return p, err
 }
 
-// embed returns the records with the vectors of their texts.
-func (w *Writer) embed(ctx context.Context, c knowledge.Collection, records []knowledge.Record) ([]knowledge.Record, error) {
+// records writes them; a [knowledge.Session] does.
+type records interface {
+	PutRecords(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.Write) ([]knowledge.WriteResult, error)
+}
+
+// Put hands the write to a session and returns what became of each record that
+// the caller brought, in order.
+func (p Prepared) Put(ctx context.Context, to records, tenant knowledge.TenantID, collection knowledge.CollectionName) ([]knowledge.WriteResult, error) {
+	all := slices.Clone(p.results)
+	if len(p.write.Records) == 0 {
+		return all, nil
+	}
+	results, err := to.PutRecords(ctx, tenant, collection, p.write)
+	if err != nil {
+		return nil, p.renumber(err)
+	}
+	for i, r := range results {
+		r.Err = p.renumber(r.Err)
+		all[p.index[i]] = r
+	}
+	return all, nil
+}
+
+// leaveOut removes the records at fault from the write.
+func (p *Prepared) leaveOut() {
+	good := make([]knowledge.Record, 0, len(p.write.Records))
+	versions := map[int]int64{}
+	p.index = make([]int, 0, len(p.write.Records))
+	for i, r := range p.write.Records {
+		if p.results[i].Err != nil {
+			continue
+		}
+		if version, ok := p.write.IfVersion[i]; ok {
+			versions[len(good)] = version
+		}
+		good = append(good, r)
+		p.index = append(p.index, i)
+	}
+	p.write.Records, p.write.IfVersion = good, versions
+}
+
+// renumber gives an error about records[i] of the write the number that the
+// record had for the caller.
+func (p *Prepared) renumber(err error) error {
+	var invalid *knowledge.InvalidError
+	var conflict *knowledge.ConflictError
+	switch {
+	case len(p.index) == len(p.results):
+		return err
+	case errors.As(err, &invalid):
+		return knowledge.Invalid(p.renumbered(invalid.Field), "%s", invalid.Detail)
+	case errors.As(err, &conflict):
+		return knowledge.Conflict(p.renumbered(conflict.Field), "%s", conflict.Detail)
+	}
+	return err
+}
+
+func (p *Prepared) renumbered(field string) string {
+	inside, ok := strings.CutPrefix(field, "records[")
+	if !ok {
+		return field
+	}
+	number, after, _ := strings.Cut(inside, "]")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= len(p.index) {
+		return field
+	}
+	return fmt.Sprintf("records[%d]%s", p.index[i], after)
+}
+
+// checkText checks what a caller brought for a collection with an embedder.
+func checkText(r knowledge.Record, c knowledge.Collection) error {
+	if len(r.Vector) > 0 {
+		return knowledge.Invalid("vector", "is given, but collection %q is embedded by %q; need text alone", c.Name, c.Embedder.ID)
+	}
+	if err := r.CheckContent(); err != nil {
+		return err
+	}
+	if strings.TrimSpace(r.Text) == "" {
+		return knowledge.Invalid("text", "is empty or white space, which has no meaning to embed")
+	}
+	return nil
+}
+
+// maxRefusals bounds how often one write is embedded again without the text that
+// the embedder refused.
+const maxRefusals = 10
+
+// embed gives the good records the vectors of their texts. A text that its
+// embedder refuses is a fault of its record.
+func (w *Writer) embed(ctx context.Context, c knowledge.Collection, p *Prepared) error {
 	embedder, err := w.Embedders.For(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	texts := make([]string, len(records))
-	for i, r := range records {
-		texts[i] = r.Text
-	}
-	vectors, err := embedder.Embed(ctx, knowledge.EmbedDocument, texts)
-	if err != nil {
-		var invalid *knowledge.InvalidError
-		if errors.As(err, &invalid) {
-			return nil, textError(invalid)
+	p.write.Records = slices.Clone(p.write.Records)
+	for refusals := 0; ; refusals++ {
+		var texts []string
+		var at []int
+		for i, r := range p.write.Records {
+			if p.results[i].Err == nil {
+				texts, at = append(texts, r.Text), append(at, i)
+			}
 		}
-		return nil, fmt.Errorf("embed records: %w", err)
+		if len(texts) == 0 {
+			return nil
+		}
+		vectors, err := embedder.Embed(ctx, knowledge.EmbedDocument, texts)
+		var invalid *knowledge.InvalidError
+		switch {
+		case errors.As(err, &invalid):
+			i, err := textError(invalid, at)
+			if i < 0 || p.write.OnError != knowledge.Skip || refusals == maxRefusals {
+				return err
+			}
+			p.results[i].Err = err
+			continue
+		case err != nil:
+			return fmt.Errorf("embed records: %w", err)
+		case len(vectors) != len(texts):
+			return fmt.Errorf("embed records: embedder %q gave %d vectors for %d texts", c.Embedder.ID, len(vectors), len(texts))
+		}
+		for i, v := range vectors {
+			p.write.Records[at[i]].Vector = v
+		}
+		return nil
 	}
-	if len(vectors) != len(records) {
-		return nil, fmt.Errorf("embed records: embedder %q gave %d vectors for %d texts", c.Embedder.ID, len(vectors), len(records))
-	}
-	records = slices.Clone(records)
-	for i := range records {
-		records[i].Vector = vectors[i]
-	}
-	return records, nil
 }
 
-// textError turns an embedder's "texts[i]" into the caller's "records[i].text".
-func textError(e *knowledge.InvalidError) error {
+// textError turns an embedder's "texts[i]" into the caller's "records[j].text",
+// and returns j; -1 when the error names no text.
+func textError(e *knowledge.InvalidError, at []int) (int, error) {
 	var i int
-	if _, err := fmt.Sscanf(e.Field, "texts[%d]", &i); err != nil {
-		return e
+	if _, err := fmt.Sscanf(e.Field, "texts[%d]", &i); err != nil || i < 0 || i >= len(at) {
+		return -1, e
 	}
-	return knowledge.Invalid(fmt.Sprintf("records[%d].text", i), "%s", e.Detail)
+	return at[i], knowledge.Invalid(fmt.Sprintf("records[%d].text", at[i]), "%s", e.Detail)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/ingest"
@@ -62,12 +63,27 @@ func open(t *testing.T) (*ingest.Writer, *memstore.Store, *embedder) {
 	return &ingest.Writer{Store: store, Embedders: e}, store, e
 }
 
+// put prepares a write and puts it, all or none.
+func put(t *testing.T, w *ingest.Writer, store *memstore.Store, tenant knowledge.TenantID, name knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
+	t.Helper()
+	p, err := w.Prepare(t.Context(), tenant, name, knowledge.Write{Records: records})
+	if err != nil {
+		return nil, err
+	}
+	results, err := p.Put(t.Context(), store, tenant, name)
+	var versions []int64
+	for _, r := range results {
+		versions = append(versions, r.Version)
+	}
+	return versions, err
+}
+
 func TestPut(t *testing.T) {
 	w, store, e := open(t)
 	records := []knowledge.Record{{ID: "a", Text: "four"}, {ID: "b", Text: "seven!!"}}
 	for version := range int64(2) {
 		// The second time shows that the first changed nothing of the caller's.
-		versions, err := w.Put(t.Context(), tenant, "texts", records)
+		versions, err := put(t, w, store, tenant, "texts", records)
 		if want := []int64{version + 1, version + 1}; err != nil || !reflect.DeepEqual(versions, want) {
 			t.Fatalf("Put = %v, %v, want %v, nil", versions, err, want)
 		}
@@ -82,7 +98,7 @@ func TestPut(t *testing.T) {
 	if want := []float32{7, 1}; err != nil || !reflect.DeepEqual(r.Vector, want) {
 		t.Errorf("Record(b) = %v, %v, want the vector %v of its own text", r.Vector, err, want)
 	}
-	if _, err := w.Put(t.Context(), tenant, "vectors", []knowledge.Record{{ID: "v", Vector: []float32{1, 2}}}); err != nil {
+	if _, err := put(t, w, store, tenant, "vectors", []knowledge.Record{{ID: "v", Vector: []float32{1, 2}}}); err != nil {
 		t.Errorf("Put of a vector = %v, want nil", err)
 	}
 }
@@ -106,7 +122,7 @@ func TestPutRefuses(t *testing.T) {
 		{"wrong dimension", "vectors", []knowledge.Record{{ID: "a", Vector: []float32{1, 2, 3}}}, "records[0].vector"},
 	} {
 		w, store, e := open(t)
-		_, err := w.Put(t.Context(), tenant, tc.collection, tc.records)
+		_, err := put(t, w, store, tenant, tc.collection, tc.records)
 		var invalid *knowledge.InvalidError
 		if !errors.As(err, &invalid) || invalid.Field != tc.want {
 			t.Errorf("%s: Put = %v, want an *InvalidError at %q", tc.name, err, tc.want)
@@ -121,22 +137,73 @@ func TestPutRefuses(t *testing.T) {
 }
 
 func TestPutFails(t *testing.T) {
-	one := []knowledge.Record{{ID: "a", Text: "one"}, {ID: "b", Text: " "}}
-	w, _, e := open(t)
-	if _, err := w.Put(t.Context(), "other", "texts", one); !errors.Is(err, knowledge.ErrNotFound) {
+	one := []knowledge.Record{{ID: "a", Text: "one"}, {ID: "b", Text: "two"}}
+	w, store, e := open(t)
+	if _, err := put(t, w, store, "other", "texts", one); !errors.Is(err, knowledge.ErrNotFound) {
 		t.Errorf("Put into another tenant's collection = %v, want ErrNotFound", err)
 	}
 	e.err = fmt.Errorf("%w: server gone", knowledge.ErrUnavailable)
-	if _, err := w.Put(t.Context(), tenant, "texts", one); !errors.Is(err, knowledge.ErrUnavailable) {
+	if _, err := put(t, w, store, tenant, "texts", one); !errors.Is(err, knowledge.ErrUnavailable) {
 		t.Errorf("Put without embedder = %v, want ErrUnavailable", err)
 	}
-	e.err = knowledge.Invalid("texts[1]", "is white space")
+	e.err = knowledge.Invalid("texts[1]", "is too long")
 	var invalid *knowledge.InvalidError
-	if _, err := w.Put(t.Context(), tenant, "texts", one); !errors.As(err, &invalid) || invalid.Field != "records[1].text" {
-		t.Errorf("Put of white space = %v, want an *InvalidError at records[1].text", err)
+	if _, err := put(t, w, store, tenant, "texts", one); !errors.As(err, &invalid) || invalid.Field != "records[1].text" {
+		t.Errorf("Put of a text that the embedder refuses = %v, want an *InvalidError at records[1].text", err)
 	}
 	e.err, e.few = nil, true
-	if _, err := w.Put(t.Context(), tenant, "texts", one); err == nil || errors.Is(err, knowledge.ErrInvalid) {
+	if _, err := put(t, w, store, tenant, "texts", one); err == nil || errors.Is(err, knowledge.ErrInvalid) {
 		t.Errorf("Put with too few vectors = %v, want an error that is not the caller's", err)
+	}
+}
+
+// With skip, each bad record is reported under its own number, and the good ones
+// are embedded and written.
+func TestPutSkips(t *testing.T) {
+	w, store, e := open(t)
+	records := []knowledge.Record{
+		{ID: "a", Text: "one"}, {ID: "b", Text: " "}, {ID: "c", Text: "three"}, {ID: "d", Text: "x", Vector: []float32{1, 2}}, {ID: "e", Text: "five5"}, {ID: "c", Text: "again"},
+	}
+	if _, err := store.PutRecords(t.Context(), tenant, "texts", knowledge.Write{Records: []knowledge.Record{{ID: "e", Vector: []float32{1, 1}}}}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := w.Prepare(t.Context(), tenant, "texts", knowledge.Write{Records: records, OnError: knowledge.Skip, IfVersion: map[int]int64{2: 0, 4: 7}})
+	if err != nil || e.calls != 1 {
+		t.Fatalf("Prepare = %v after %d calls of the embedder, want nil after one", err, e.calls)
+	}
+	results, err := p.Put(t.Context(), store, tenant, "texts")
+	if err != nil || len(results) != len(records) {
+		t.Fatalf("Put = %d results, %v, want %d", len(results), err, len(records))
+	}
+	for i, want := range []string{"", "records[1].text", "", "records[3].vector", "records[4].if_version", "records[5].id"} {
+		var invalid *knowledge.InvalidError
+		var conflict *knowledge.ConflictError
+		got := ""
+		switch err := results[i].Err; {
+		case errors.As(err, &invalid):
+			got = invalid.Field
+		case errors.As(err, &conflict):
+			got = conflict.Field
+		}
+		if got != want || results[i].ID != records[i].ID || (results[i].Version == 1) != (want == "") {
+			t.Errorf("result %d = %+v, want it at %q", i, results[i], want)
+		}
+	}
+	if c, err := store.Record(t.Context(), tenant, "texts", "c"); err != nil || !reflect.DeepEqual(c.Vector, []float32{5, 1}) {
+		t.Errorf("Record(c).Vector = %v, %v, want that of its own text", c.Vector, err)
+	}
+}
+
+// A restored record keeps its vector, whatever the collection's embedder is.
+func TestPrepareRestore(t *testing.T) {
+	w, store, e := open(t)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	r := knowledge.Record{ID: "a", Text: "one", Vector: []float32{7, 8}, Version: 3, Created: now, Updated: now}
+	p, err := w.Prepare(t.Context(), tenant, "texts", knowledge.Write{Mode: knowledge.Restore, Records: []knowledge.Record{r}})
+	if err != nil || e.calls != 0 {
+		t.Fatalf("Prepare = %v after %d calls of the embedder, want nil without one", err, e.calls)
+	}
+	if results, err := p.Put(t.Context(), store, tenant, "texts"); err != nil || results[0].Version != 3 {
+		t.Errorf("Put = %+v, %v, want version 3", results, err)
 	}
 }

@@ -29,6 +29,11 @@ type Store struct {
 
 	mu          sync.RWMutex // guards what follows, and all that it leads to
 	collections map[collectionKey]*collection
+	imports     map[importKey]knowledge.Import
+
+	attempts sync.Mutex // guards what follows
+	running  map[attemptKey]bool
+	replies  map[attemptKey]reply
 }
 
 type collectionKey struct {
@@ -48,7 +53,11 @@ func New(options Options) *Store {
 	if options.MaxCollections == 0 {
 		options.MaxCollections = 10_000
 	}
-	return &Store{options: options, now: time.Now, collections: map[collectionKey]*collection{}}
+	return &Store{
+		options: options, now: time.Now,
+		collections: map[collectionKey]*collection{}, imports: map[importKey]knowledge.Import{},
+		running: map[attemptKey]bool{}, replies: map[attemptKey]reply{},
+	}
 }
 
 // find returns a collection. The caller holds the lock.
@@ -128,6 +137,20 @@ func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name 
 	return s.describe(c), nil
 }
 
+// Definition implements [knowledge.Collections].
+func (s *Store) Definition(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
+	if err := ctx.Err(); err != nil {
+		return knowledge.Collection{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c, err := s.find(tenant, name)
+	if err != nil {
+		return knowledge.Collection{}, err
+	}
+	return c.Collection, nil
+}
+
 // ListCollections implements [knowledge.Collections].
 func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
 	if err := ctx.Err(); err != nil {
@@ -156,40 +179,6 @@ func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID,
 	}
 	delete(s.collections, collectionKey{tenant, name})
 	return nil
-}
-
-// PutRecords implements [knowledge.Records].
-func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
-	if _, err := knowledge.CheckBatch(records); err != nil {
-		return nil, err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, err := s.find(tenant, name)
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range records {
-		if err := r.Validate(c.Collection); err != nil {
-			return nil, knowledge.At(fmt.Sprintf("records[%d]", i), err)
-		}
-	}
-	now := s.timestamp()
-	versions := make([]int64, len(records))
-	for i, r := range records {
-		r = clone(r)
-		r.Expires = r.Expires.UTC().Truncate(time.Microsecond)
-		r.Version, r.Created, r.Updated = 1, now, now
-		if old, ok := c.records[r.ID]; ok && !expired(old, now) {
-			r.Version, r.Created = old.Version+1, old.Created
-		}
-		c.records[r.ID] = r
-		versions[i] = r.Version
-	}
-	return versions, nil
 }
 
 // Record implements [knowledge.Records].

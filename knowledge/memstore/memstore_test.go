@@ -40,7 +40,7 @@ func TestNothingShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := knowledge.Record{ID: "1", Vector: []float32{1}, Metadata: map[string]any{"list": []any{"kept"}}}
-	if _, err := s.PutRecords(t.Context(), "alice", "c", []knowledge.Record{r}); err != nil {
+	if _, err := s.PutRecords(t.Context(), "alice", "c", knowledge.Write{Records: []knowledge.Record{r}}); err != nil {
 		t.Fatal(err)
 	}
 	spoil := func(r knowledge.Record) { r.Vector[0], r.Metadata["list"].([]any)[0] = 9, "spoiled" }

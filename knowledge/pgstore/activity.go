@@ -2,8 +2,11 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/pgtx"
@@ -27,7 +30,7 @@ type activity struct {
 type written struct {
 	ref  CollectionRef
 	rows int64
-	told int64 // of rows, when Touched last named it
+	told int64 // of rows, when touched last named it
 }
 
 func newActivity() *activity { return &activity{written: map[int64]written{}} }
@@ -60,10 +63,8 @@ func (a *activity) settled(collection int64) {
 // touchedRows is how many rows make a collection worth looking at.
 const touchedRows = 500
 
-// Touched names the collections to which this process has written much since the
-// last call: [Store.Tend] may find work there. It costs nothing to ask often.
-func (s *Store) Touched() []CollectionRef {
-	a := s.activity
+// touched names the collections to which much was written since the last call.
+func (a *activity) touched() []CollectionRef {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var refs []CollectionRef
@@ -75,6 +76,33 @@ func (s *Store) Touched() []CollectionRef {
 		}
 	}
 	return refs
+}
+
+const writtenSQL = `
+SELECT ` + definitionColumns + `, (SELECT count(*) FROM records r WHERE r.placement = c.placement AND r.collection_id = c.collection_id)
+FROM collections c
+WHERE tenant_id = @tenant AND name = @name`
+
+// Touched names the collections to which this process has written so much since the
+// last call that [Store.Tend] has work there. It costs nothing when there was
+// little, and may be called often.
+func (s *Store) Touched(ctx context.Context) ([]CollectionRef, error) {
+	var due []CollectionRef
+	for _, ref := range s.activity.touched() {
+		var d definition
+		var rows int64
+		err := d.scan(s.jobs.QueryRow(ctx, writtenSQL, pgx.NamedArgs{"tenant": string(ref.Tenant), "name": string(ref.Name)}), &rows)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return due, fmt.Errorf("find touched collections: %w", pgtx.Kind(ctx, err))
+		}
+		if s.options.hasWork(d, rows, -1) {
+			due = append(due, ref)
+		}
+	}
+	return due, nil
 }
 
 // untendedSQL counts each collection's rows in its write place, left-overs too, and

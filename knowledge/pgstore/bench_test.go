@@ -90,7 +90,7 @@ func BenchmarkPutRecords(b *testing.B) {
 	b.Run("store", func(b *testing.B) {
 		for b.Loop() {
 			rename()
-			if _, err := s.PutRecords(b.Context(), "alice", "c", records); err != nil {
+			if _, err := s.PutRecords(b.Context(), "alice", "c", knowledge.Write{Records: records}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -132,6 +132,12 @@ func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name 
 	return found[0].Collection, nil
 }
 
+// Definition implements [knowledge.Collections]. It takes one round trip.
+func (s *Store) Definition(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
+	d, err := s.fetch(ctx, tenant, name)
+	return d.Collection, err
+}
+
 const listCollectionsSQL = `
 SELECT ` + definitionColumns + `
 FROM collections

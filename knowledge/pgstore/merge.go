@@ -34,25 +34,26 @@ INSERT INTO records (placement, epoch, ` + rowColumns + `)
 SELECT @main::int, @epoch::int, ` + rowColumns + `
 FROM moved`
 
-// merge carries the rows of the write place over to main one by one, into its
-// live index, until there are fewer than a statement's worth.
-func (m *mover) merge(ctx context.Context, total int64) error {
+// merge carries about total rows of the write place over to main one by one, into
+// its live index, and returns how many it did.
+func (m *mover) merge(ctx context.Context, total int64) (done int64, err error) {
 	args := m.args(m.tenant)
 	args["rows"], args["epoch"] = mergeRows, m.epoch
-	for done := int64(0); done < total; {
+	for done < total {
 		m.report(Tending{Phase: "merging", Done: done, Total: total})
 		tag, err := m.conn.Exec(ctx, mergeSQL, args)
 		if err != nil {
-			return pgtx.Kind(ctx, err)
+			return done, pgtx.Kind(ctx, err)
 		}
+		done += tag.RowsAffected()
 		if err := m.store.step("merge"); err != nil {
-			return err
+			return done, err
 		}
-		if done += tag.RowsAffected(); tag.RowsAffected() < mergeRows {
-			return nil
+		if tag.RowsAffected() < mergeRows {
+			break
 		}
 	}
-	return nil
+	return done, nil
 }
 
 const dissolveSQL = `

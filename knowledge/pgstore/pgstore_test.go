@@ -44,16 +44,16 @@ type tendingStore struct {
 	writes atomic.Int64
 }
 
-func (s *tendingStore) PutRecords(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
-	versions, err := s.Store.PutRecords(ctx, tenant, name, records)
+func (s *tendingStore) PutRecords(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, w knowledge.Write) ([]knowledge.WriteResult, error) {
+	results, err := s.Store.PutRecords(ctx, tenant, name, w)
 	if err != nil || s.writes.Add(1)%s.every != 0 {
-		return versions, err
+		return results, err
 	}
 	// Another call may be tending it, or have deleted it, already.
 	if err := s.Tend(ctx, tenant, name, nil); err != nil && !errors.Is(err, knowledge.ErrUnavailable) && !errors.Is(err, knowledge.ErrNotFound) {
-		return versions, err
+		return results, err
 	}
-	return versions, nil
+	return results, nil
 }
 
 func harness(t testing.TB, options pgstore.Options) storetest.Harness {

@@ -86,7 +86,7 @@ func fill(t testing.TB, s *Store, tenant knowledge.TenantID, c knowledge.Collect
 		t.Fatalf("PutCollection(%s) = %v, want nil", c.Name, err)
 	}
 	for batch := range slices.Chunk(records, 1000) {
-		if _, err := s.PutRecords(t.Context(), tenant, c.Name, batch); err != nil {
+		if _, err := s.PutRecords(t.Context(), tenant, c.Name, knowledge.Write{Records: batch}); err != nil {
 			t.Fatalf("PutRecords(%s) = %v, want nil", c.Name, err)
 		}
 	}

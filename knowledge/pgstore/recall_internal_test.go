@@ -186,7 +186,7 @@ func TestMendsItself(t *testing.T) {
 		t.Errorf("Health = %+v, want ef raised or exact", h)
 	}
 	// Another node sees it, after a restart too.
-	other := New(s.app, s.jobs, s.options)
+	other := New(s.pool, s.jobs, s.options)
 	search := knowledge.Search{Collection: "bad", Vector: queries[0].Vector, Limit: 10}
 	if found, err := other.Search(t.Context(), "alice", search); err != nil || found.Plan.Ef != h.Recall[0].Ef && !isExact(found.Plan.Method) {
 		t.Errorf("Search by another node = plan %+v, %v, want ef %d", found.Plan, err, h.Recall[0].Ef)
@@ -284,8 +284,8 @@ func TestSamplingNeverWaits(t *testing.T) {
 	if got := s.RecallStats().Dropped; got != 5 {
 		t.Errorf("dropped = %d, want 5", got)
 	}
-	for range max(1, s.app.Stat().MaxConns()/2) {
-		c, err := s.app.Acquire(t.Context())
+	for range max(1, s.pool.Stat().MaxConns()/2) {
+		c, err := s.pool.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

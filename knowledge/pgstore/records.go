@@ -42,42 +42,18 @@ func (s *Store) lockForWrite(ctx context.Context, tx pgx.Tx, tenant knowledge.Te
 	return d, err
 }
 
-// PutRecords implements [knowledge.Records].
-func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
-	index, err := knowledge.CheckBatch(records)
-	if err != nil {
-		return nil, err
-	}
-	versions := make([]int64, len(records))
-	var d definition
-	err = pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) (err error) {
-		if d, err = s.lockForWrite(ctx, tx, tenant, collection); err != nil {
-			return err
-		}
-		for i, r := range records {
-			if err := r.Validate(d.Collection); err != nil {
-				return knowledge.At(fmt.Sprintf("records[%d]", i), err)
-			}
-		}
-		return putAll(ctx, tx, tenant, d, records, func(id knowledge.RecordID, version int64) {
-			versions[index[id]] = version
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("put records: %w", err)
-	}
-	s.activity.wrote(tenant, d, int64(len(records)))
-	return versions, nil
-}
+// putRow takes what a write gave a record: its version, and when it was created.
+type putRow func(id knowledge.RecordID, version int64, created time.Time)
 
 // putAll writes records in order of their ids, which every writer keeps, so
-// that two of them wait for each other instead of deadlocking.
-func putAll(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d definition, records []knowledge.Record, put func(knowledge.RecordID, int64)) error {
+// that two of them wait for each other instead of deadlocking. ttl is the lifetime
+// of those that have no expiry; 0: for ever.
+func putAll(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d definition, ttl time.Duration, records []knowledge.Record, put putRow) error {
 	records = slices.Clone(records)
 	slices.SortFunc(records, func(a, b knowledge.Record) int { return cmp.Compare(a.ID, b.ID) })
 	for len(records) > 0 {
 		n := chunkLength(records)
-		if err := putChunk(ctx, tx, tenant, d, records[:n], put); err != nil {
+		if err := putChunk(ctx, tx, tenant, d, ttl, records[:n], put); err != nil {
 			return err
 		}
 		records = records[n:]
@@ -113,7 +89,7 @@ const putChunkSQL = `
 INSERT INTO records AS r (placement, epoch, tenant_id, collection_id, id, text, %[1]s, metadata, expires_at, lexemes%[2]s)
 SELECT @placement, @epoch, @tenant, @collection, b.id, b.text,
 	(@vectors::float4[])[(b.n - 1)::int * @dimension::int + 1 : b.n::int * @dimension::int]::%[4]s,
-	b.metadata, b.expires_at, ` + "%[5]s%[3]s" + `
+	b.metadata, coalesce(b.expires_at, now() + nullif(@ttl::float8, 0) * interval '1 second'), %[5]s%[3]s
 FROM (
 	SELECT id, text, metadata::jsonb, expires_at, n
 	FROM unnest(@ids::text[], @texts::text[], @metadata::text[], @expires::timestamptz[]) WITH ORDINALITY AS u (id, text, metadata, expires_at, n)
@@ -136,7 +112,7 @@ ON CONFLICT (placement, collection_id, id) DO UPDATE SET
 	created_at = CASE WHEN r.expires_at <= now() THEN now() ELSE r.created_at END,
 	updated_at = now()
 WHERE r.tenant_id = @tenant
-RETURNING r.id, r.version`
+RETURNING r.id, r.version, r.created_at`
 
 // replaceMainSQL removes from main what was written to the write place, which
 // goes on counting its version. It must be a statement of its own, after the
@@ -153,7 +129,7 @@ UPDATE records r SET
 FROM gone
 WHERE r.placement = @placement AND r.tenant_id = @tenant AND r.collection_id = @collection AND r.id = gone.id
   AND (gone.expires_at IS NULL OR gone.expires_at > now())
-RETURNING r.id, r.version`
+RETURNING r.id, r.version, r.created_at`
 
 // logChangesSQL says that copies of these records are stale, to the job that
 // builds a place of them.
@@ -161,25 +137,14 @@ const logChangesSQL = `
 INSERT INTO record_changes (tenant_id, collection_id, id)
 SELECT @tenant, @collection, id FROM unnest(@ids::text[]) AS id`
 
-func putChunk(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d definition, records []knowledge.Record, put func(knowledge.RecordID, int64)) error {
-	args, err := putArgs(tenant, d, records)
+func putChunk(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d definition, ttl time.Duration, records []knowledge.Record, put putRow) error {
+	args, err := putArgs(tenant, d, ttl, records)
 	if err != nil {
 		return err
 	}
 	columns, values := slotSQL(d.slots, "b.metadata", args)
-	vector, kind := "embedding", "vector"
-	if d.Precision == knowledge.Float16 {
-		vector, kind = "half", "halfvec"
-	}
-	take := func(rows pgx.Rows) error {
-		var id string
-		var version int64
-		_, err := pgx.ForEachRow(rows, []any{&id, &version}, func() error {
-			put(knowledge.RecordID(id), version)
-			return nil
-		})
-		return err
-	}
+	vector, kind := d.vectorColumn()
+	take := takeRows(put)
 	batch := &pgx.Batch{}
 	batch.Queue(fmt.Sprintf(putChunkSQL, vector, columns, values, kind, lexemesSQL("b.text")), args).Query(take)
 	if d.main != noMain {
@@ -191,7 +156,29 @@ func putChunk(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d defin
 	return tx.SendBatch(ctx, batch).Close()
 }
 
-func putArgs(tenant knowledge.TenantID, d definition, records []knowledge.Record) (pgx.NamedArgs, error) {
+// takeRows hands the rows of a write to put.
+func takeRows(put putRow) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var id string
+		var version int64
+		var created time.Time
+		_, err := pgx.ForEachRow(rows, []any{&id, &version, &created}, func() error {
+			put(knowledge.RecordID(id), version, created)
+			return nil
+		})
+		return err
+	}
+}
+
+// vectorColumn is the column of the collection's vectors, and its type.
+func (d definition) vectorColumn() (name, kind string) {
+	if d.Precision == knowledge.Float16 {
+		return "half", "halfvec"
+	}
+	return "embedding", "vector"
+}
+
+func putArgs(tenant knowledge.TenantID, d definition, ttl time.Duration, records []knowledge.Record) (pgx.NamedArgs, error) {
 	var (
 		ids      = make([]string, len(records))
 		texts    = make([]string, len(records))
@@ -211,15 +198,19 @@ func putArgs(tenant knowledge.TenantID, d definition, records []knowledge.Record
 		vectors = append(vectors, r.Vector...)
 	}
 	args := d.args(tenant)
+	args["ttl"] = ttl.Seconds()
 	args["epoch"], args["dimension"], args["language"] = d.epoch, d.Dimension(), languageOf(d.Language)
 	args["ids"], args["texts"], args["metadata"], args["expires"], args["vectors"] = ids, texts, metadata, expires, vectors
 	return args, nil
 }
 
+// recordColumns are what scanRecord reads of row r.
+const recordColumns = `r.text, coalesce(r.embedding, r.half::vector)::float4[], r.metadata, r.version, r.expires_at, r.created_at, r.updated_at`
+
 // recordSQL gives a row for the collection, if it is where we believe it to
 // be, and in it the record, if there is one.
 const recordSQL = `
-SELECT r.text, coalesce(r.embedding, r.half::vector)::float4[], r.metadata, r.version, r.expires_at, r.created_at, r.updated_at
+SELECT ` + recordColumns + `
 FROM collections c
 LEFT JOIN records r ON r.id = @id AND ` + liveSQL + `
 WHERE ` + currentSQL + `

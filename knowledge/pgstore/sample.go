@@ -98,7 +98,7 @@ func (s *Store) MeasureRecall(ctx context.Context, failed func(error)) {
 
 // busy reports that those who wait for an answer need the connections.
 func (s *Store) busy() bool {
-	stat := s.app.Stat()
+	stat := s.pool.Stat()
 	return stat.AcquiredConns() >= max(1, stat.MaxConns()/2)
 }
 
@@ -138,7 +138,7 @@ SELECT set_config('enable_sort', 'on', true),
 func (s *Store) recallOf(ctx context.Context, x sample) (recall float64, ok bool, err error) {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	var found, exact knowledge.Found
-	err = pgx.BeginTxFunc(ctx, s.app, options, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) error {
 		run := func(set string, plan knowledge.Plan, into *knowledge.Found) (current bool, err error) {
 			args := x.d.args(x.tenant)
 			sql, err := searchStatement(x.d, x.search, plan, args)
@@ -201,7 +201,7 @@ WHERE tenant_id = @tenant AND collection_id = @collection AND bucket = @bucket`
 // calls for that. It returns what is known with the sample.
 func (s *Store) keepRecall(ctx context.Context, x sample, recall float64) (measured, error) {
 	var m measured
-	err := pgtx.Write(ctx, s.app, x.tenant, func(tx pgx.Tx) error {
+	err := pgtx.Write(ctx, s.pool, x.tenant, func(tx pgx.Tx) error {
 		m = measured{weight: 1, weightSquare: 1}
 		args := x.d.args(x.tenant)
 		args["bucket"], args["recall"], args["decay"] = string(x.plan.Bucket(x.search.Filter)), recall, decay

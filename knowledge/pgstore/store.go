@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
 // Options are the bounds of a [Store]. The zero value means the defaults.
@@ -92,7 +93,8 @@ func (o Options) withDefaults() Options {
 
 // Store keeps collections and records. It is safe for concurrent use.
 type Store struct {
-	app         *pgxpool.Pool
+	app         pgtx.DB       // a pool; in a session, its transaction
+	pool        *pgxpool.Pool // app's, also in a session
 	jobs        *pgxpool.Pool
 	options     Options
 	definitions *definitions
@@ -110,7 +112,7 @@ var _ knowledge.Store = (*Store)(nil)
 // such pools. The caller closes both after the last call has returned.
 func New(app, jobs *pgxpool.Pool, options Options) *Store {
 	return &Store{
-		app: app, jobs: jobs, options: options.withDefaults(),
+		app: app, pool: app, jobs: jobs, options: options.withDefaults(),
 		definitions: newDefinitions(time.Now), activity: newActivity(),
 		estimates: newEstimates(time.Now), tunings: newTunings(time.Now), samples: newSamples(),
 		step: func(string) error { return nil },

@@ -212,13 +212,13 @@ func TestErrorKinds(t *testing.T) {
 	if err := tx.Rollback(ctx); err != nil {
 		t.Fatal(err)
 	}
-	s.app.Reset()
+	s.app.(*pgxpool.Pool).Reset()
 	if err := search(ctx, s); err != nil {
 		t.Errorf("Search afterwards = %v, want nil", err)
 	}
 
 	readOnly := withSettings(t, db, map[string]string{"default_transaction_read_only": "on"})
-	_, err = New(readOnly, s.jobs, Options{}).PutRecords(ctx, "alice", "c", []knowledge.Record{{ID: "1", Vector: []float32{1, 0}}})
+	_, err = New(readOnly, s.jobs, Options{}).PutRecords(ctx, "alice", "c", knowledge.Write{Records: []knowledge.Record{{ID: "1", Vector: []float32{1, 0}}}})
 	wantKind(t, "PutRecords to a read-only server", err, knowledge.ErrUnavailable)
 
 	_, err = Open(ctx, Config{URL: "postgres://tars_app@127.0.0.1:1/none", ConnectTimeout: time.Second})

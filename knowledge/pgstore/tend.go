@@ -19,8 +19,8 @@ type Tending struct {
 	Done, Total int64  // rows of the phase
 }
 
-// Tend brings a collection's rows to where they belong, as many as there are when
-// it looks. A collection without a main place that has grown gets one, filled and
+// Tend brings a collection's rows to where they belong, until there is nothing more
+// to do. A collection without a main place that has grown gets one, filled and
 // indexed in bulk; what was written since is merged into it row by row, or by a
 // new bulk build where that is less work; one that has shrunk, or shall have no
 // index, gives its place up. Readers and writers go on meanwhile, and see each
@@ -111,7 +111,7 @@ func (s *Store) whileTending(ctx context.Context, tenant knowledge.TenantID, nam
 	return do(m)
 }
 
-// tend decides what is to do, and does it.
+// tend does what is to do until there is nothing more.
 func (m *mover) tend(ctx context.Context) error {
 	if err := m.clean(ctx); err != nil {
 		return err
@@ -121,28 +121,35 @@ func (m *mover) tend(ctx context.Context) error {
 			return err
 		}
 	}
-	written, indexed, err := m.sizes(ctx)
-	if err != nil {
-		return err
-	}
-	switch o := m.store.options; {
-	case m.building != noMain:
-		err = m.build(ctx, written+indexed)
-	case m.main == noMain && o.wantsIndex(m.definition, written):
-		err = m.build(ctx, written+indexed)
-	case m.main == noMain:
-	case !o.keepsIndex(m.definition, written+indexed):
-		err = m.dissolve(ctx, indexed)
-	case written*m.width() < o.MergeFrom:
-	case written > indexed/bulkAdvantage:
-		err = m.build(ctx, written+indexed)
-	default:
-		err = m.merge(ctx, written)
-	}
-	if err != nil {
-		return err
+	for worked := true; worked; {
+		var err error
+		if worked, err = m.tendOnce(ctx); err != nil {
+			return err
+		}
 	}
 	return m.settle(ctx)
+}
+
+// tendOnce decides what is to do, does it, and reports whether that was something.
+func (m *mover) tendOnce(ctx context.Context) (bool, error) {
+	written, indexed, err := m.sizes(ctx)
+	if err != nil {
+		return false, err
+	}
+	switch o := m.store.options; {
+	case m.building != noMain, m.main == noMain && o.wantsIndex(m.definition, written):
+		return true, m.build(ctx, written+indexed)
+	case m.main == noMain:
+		return false, nil
+	case !o.keepsIndex(m.definition, written+indexed):
+		return true, m.dissolve(ctx, indexed)
+	case written*m.width() < o.MergeFrom:
+		return false, nil
+	case written > indexed/bulkAdvantage:
+		return true, m.build(ctx, written+indexed)
+	}
+	merged, err := m.merge(ctx, written)
+	return merged > 0, err
 }
 
 // bulkAdvantage is how many times faster the index takes rows in a bulk build

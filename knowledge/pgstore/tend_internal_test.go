@@ -72,7 +72,7 @@ func TestMover(t *testing.T) {
 	put := func(from, n int) {
 		t.Helper()
 		records := randomRecords(random, from+n, dim)[from:]
-		if _, err := s.PutRecords(ctx, "alice", "c", records); err != nil {
+		if _, err := s.PutRecords(ctx, "alice", "c", knowledge.Write{Records: records}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,10 +126,13 @@ func TestWritersMeetMerge(t *testing.T) {
 		do   func() error
 		want int64 // the version that is left
 	}{
-		{"put", func() error { _, err := s.PutRecords(ctx, "alice", "c", records[:1]); return err }, 3},
+		{"put", func() error {
+			_, err := s.PutRecords(ctx, "alice", "c", knowledge.Write{Records: records[:1]})
+			return err
+		}, 3},
 		{"delete", func() error { return s.DeleteRecord(ctx, "alice", "c", "0") }, 0},
 	} {
-		if _, err := s.PutRecords(ctx, "alice", "c", records[:1]); err != nil { // to the write place
+		if _, err := s.PutRecords(ctx, "alice", "c", knowledge.Write{Records: records[:1]}); err != nil { // to the write place
 			t.Fatal(err)
 		}
 		d, err := s.fetch(ctx, "alice", "c")
@@ -287,12 +290,12 @@ func (s *Store) writeAndCheck(ctx context.Context, writer, own, rounds, dim int)
 		} else {
 			r := randomRecords(random, 1, dim)[0]
 			r.ID = id
-			got, err := s.PutRecords(ctx, "alice", "c", []knowledge.Record{r})
+			got, err := s.PutRecords(ctx, "alice", "c", knowledge.Write{Records: []knowledge.Record{r}})
 			if err != nil {
 				return err
 			}
-			if versions[id]++; got[0] != versions[id] {
-				return fmt.Errorf("put %s: version %d, want %d", id, got[0], versions[id])
+			if versions[id]++; got[0].Version != versions[id] {
+				return fmt.Errorf("put %s: version %d, want %d", id, got[0].Version, versions[id])
 			}
 		}
 		r, err := s.Record(ctx, "alice", "c", id)

@@ -151,7 +151,7 @@ func everyCall(t *testing.T, s suite, tenant knowledge.TenantID) map[string]erro
 	ctx := t.Context()
 	outcomes := map[string]error{"DeleteCollection": nil}
 	_, outcomes["Collection"] = s.Store.Collection(ctx, tenant, "c")
-	_, outcomes["PutRecords"] = s.Store.PutRecords(ctx, tenant, "c", []knowledge.Record{{ID: "1", Vector: []float32{0, 1}, Text: "foreign"}})
+	_, outcomes["PutRecords"] = s.putRecords(ctx, tenant, "c", []knowledge.Record{{ID: "1", Vector: []float32{0, 1}, Text: "foreign"}})
 	_, outcomes["Record"] = s.Store.Record(ctx, tenant, "c", "1")
 	outcomes["DeleteRecord"] = s.Store.DeleteRecord(ctx, tenant, "c", "1")
 	_, outcomes["Search"] = s.Store.Search(ctx, tenant, knowledge.Search{Collection: "c", Vector: []float32{1, 0}, Limit: 10})

@@ -31,7 +31,7 @@ func testRoundTrip(t *testing.T, s suite) {
 			"__proto__": "x", "a.b": "dots", "$where": "dollar", "ключ": "значение",
 		}},
 	}
-	versions, err := s.Store.PutRecords(t.Context(), alice, "c", records)
+	versions, err := s.putRecords(t.Context(), alice, "c", records)
 	if want := slices.Repeat([]int64{1}, len(records)); !slices.Equal(versions, want) || err != nil {
 		t.Fatalf("PutRecords = %v, %v, want %v", versions, err, want)
 	}
@@ -69,7 +69,7 @@ func testVersions(t *testing.T, s suite) {
 	}
 	s.write(t, alice, "c", record("b", "old"))
 	first, _ := s.Store.Record(ctx, alice, "c", "b")
-	versions, err := s.Store.PutRecords(ctx, alice, "c", []knowledge.Record{record("c", "new"), record("b", "new"), record("a", "new")})
+	versions, err := s.putRecords(ctx, alice, "c", []knowledge.Record{record("c", "new"), record("b", "new"), record("a", "new")})
 	if want := []int64{1, 2, 1}; !slices.Equal(versions, want) || err != nil {
 		t.Errorf("PutRecords(c, b, a) = %v, %v, want %v", versions, err, want)
 	}
@@ -83,7 +83,7 @@ func testVersions(t *testing.T, s suite) {
 	if err := s.Store.DeleteRecord(ctx, alice, "c", "b"); err != nil {
 		t.Fatalf("DeleteRecord(b) = %v, want nil", err)
 	}
-	if versions, err := s.Store.PutRecords(ctx, alice, "c", []knowledge.Record{record("b", "again")}); !slices.Equal(versions, []int64{1}) || err != nil {
+	if versions, err := s.putRecords(ctx, alice, "c", []knowledge.Record{record("b", "again")}); !slices.Equal(versions, []int64{1}) || err != nil {
 		t.Errorf("PutRecords after a delete = %v, %v, want version 1", versions, err)
 	}
 }
@@ -117,7 +117,7 @@ func testRefusedBatch(t *testing.T, s suite) {
 		{"records[1].metadata.k", bad(func(r *knowledge.Record) { r.Metadata = map[string]any{"k": "\x00"} })},
 		{"records[1].metadata.k", bad(func(r *knowledge.Record) { r.Metadata = map[string]any{"k": math.NaN()} })},
 	} {
-		_, err := s.Store.PutRecords(t.Context(), alice, "c", test.records)
+		_, err := s.putRecords(t.Context(), alice, "c", test.records)
 		wantInvalid(t, fmt.Sprintf("PutRecords(%.200v)", test.records), err, test.field)
 	}
 	if c, err := s.Store.Collection(t.Context(), alice, "c"); c.Records != 0 || err != nil {
@@ -131,7 +131,7 @@ func testRefusedBatch(t *testing.T, s suite) {
 	s.put(t, alice, half)
 	v := make([]float32, knowledge.MaxFullDimension+1)
 	v[7] = 65505
-	_, err := s.Store.PutRecords(t.Context(), alice, "half", []knowledge.Record{{ID: "1", Vector: v}})
+	_, err := s.putRecords(t.Context(), alice, "half", []knowledge.Record{{ID: "1", Vector: v}})
 	wantInvalid(t, "PutRecords beyond half precision", err, "records[0].vector[7]")
 	v[7] = 65504
 	s.write(t, alice, "half", knowledge.Record{ID: "1", Vector: v})
@@ -141,7 +141,7 @@ func testLargeBatch(t *testing.T, s suite) {
 	s.put(t, alice, dimension("c", 4))
 	records := newRandom(1, 4).records(knowledge.MaxBatch)
 	s.write(t, alice, "c", records...)
-	versions, err := s.Store.PutRecords(t.Context(), alice, "c", records)
+	versions, err := s.putRecords(t.Context(), alice, "c", records)
 	if want := slices.Repeat([]int64{2}, len(records)); !slices.Equal(versions, want) || err != nil {
 		t.Errorf("PutRecords of %d known records = %.50v, %v, want version 2 of each", len(records), versions, err)
 	}
@@ -180,7 +180,7 @@ func testExpiry(t *testing.T, s suite) {
 			t.Errorf("Collection.Records = %d, %v, want 2", got.Records, err)
 		}
 		// What replaces an expired record is new, whether that was swept or not.
-		versions, err := s.Store.PutRecords(ctx, alice, name, []knowledge.Record{record("gone", future)})
+		versions, err := s.putRecords(ctx, alice, name, []knowledge.Record{record("gone", future)})
 		if !slices.Equal(versions, []int64{1}) || err != nil {
 			t.Errorf("PutRecords over an expired record = %v, %v, want version 1", versions, err)
 		}
@@ -229,7 +229,7 @@ func testConcurrentUpserts(t *testing.T, s suite) {
 			for range rounds {
 				batch := r.records(n)
 				r.Shuffle(n, func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
-				versions, err := s.Store.PutRecords(t.Context(), alice, "c", batch)
+				versions, err := s.putRecords(t.Context(), alice, "c", batch)
 				if err != nil {
 					t.Errorf("PutRecords by writer %d = %v, want nil", w, err)
 					return
@@ -267,7 +267,7 @@ func testDeleteWhileWriting(t *testing.T, s suite) {
 		wg.Go(func() {
 			batch := newRandom(uint64(w), 2).records(30)
 			for ctx.Err() == nil {
-				_, err := s.Store.PutRecords(ctx, alice, "c", batch)
+				_, err := s.putRecords(ctx, alice, "c", batch)
 				if err != nil && !errors.Is(err, knowledge.ErrNotFound) && ctx.Err() == nil {
 					t.Errorf("PutRecords while deleting = %v, want nil or not found", err)
 				}

@@ -287,7 +287,7 @@ func testCancellation(t *testing.T, s suite) {
 	cancel()
 	_, err := s.Store.Search(ended, alice, search)
 	wantKind(t, "Search with an ended context", err, context.Canceled)
-	_, err = s.Store.PutRecords(ended, alice, "c", []knowledge.Record{{ID: "late", Vector: search.Vector}})
+	_, err = s.putRecords(ended, alice, "c", []knowledge.Record{{ID: "late", Vector: search.Vector}})
 	wantKind(t, "PutRecords with an ended context", err, context.Canceled)
 	_, err = s.Store.Record(t.Context(), alice, "c", "late")
 	wantKind(t, "Record that a cancelled call would have put", err, knowledge.ErrNotFound)

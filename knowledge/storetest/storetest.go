@@ -4,6 +4,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -53,6 +54,24 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Identical", testIdentical},
 		{"Recall", testRecall},
 		{"Cancellation", testCancellation},
+		{"WriteModes", testWriteModes},
+		{"IfVersion", testIfVersion},
+		{"SkippedRecords", testSkippedRecords},
+		{"ConcurrentConditions", testConcurrentConditions},
+		{"Restore", testRestore},
+		{"DefaultTTL", testDefaultTTL},
+		{"Patch", testPatch},
+		{"ConcurrentPatches", testConcurrentPatches},
+		{"DeleteRecords", testDeleteRecords},
+		{"DeleteByFilter", testDeleteByFilter},
+		{"Count", testCount},
+		{"Scroll", testScroll},
+		{"ScrollWhileWriting", testScrollWhileWriting},
+		{"Once", testOnce},
+		{"OnceAtATime", testOnceAtATime},
+		{"Atomically", testAtomically},
+		{"Snapshot", testSnapshot},
+		{"Imports", testImports},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := open(t)
@@ -100,11 +119,21 @@ func (s suite) write(t testing.TB, tenant knowledge.TenantID, name knowledge.Col
 	t.Helper()
 	for len(records) > 0 {
 		n := min(len(records), knowledge.MaxBatch)
-		if _, err := s.Store.PutRecords(t.Context(), tenant, name, records[:n]); err != nil {
+		if _, err := s.putRecords(t.Context(), tenant, name, records[:n]); err != nil {
 			t.Fatalf("PutRecords(%s, %s) = %v, want nil", tenant, name, err)
 		}
 		records = records[n:]
 	}
+}
+
+// putRecords is an upsert of all or none, and the versions that it gave.
+func (s suite) putRecords(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, records []knowledge.Record) ([]int64, error) {
+	results, err := s.Store.PutRecords(ctx, tenant, name, knowledge.Write{Records: records})
+	var versions []int64
+	for _, r := range results {
+		versions = append(versions, r.Version)
+	}
+	return versions, err
 }
 
 func (s suite) search(t testing.TB, tenant knowledge.TenantID, search knowledge.Search) knowledge.Found {

@@ -1,0 +1,173 @@
+package body
+
+import (
+	"time"
+
+	"github.com/tars-project/tars/knowledge"
+)
+
+// ImportLine is one line of an import: a record, or in that of a whole tenant its
+// first line, a definition, or the last line.
+type ImportLine struct {
+	Record     *knowledge.Record
+	Collection *knowledge.Collection
+	Format     int64 // of the first line: the version of the format; else 0
+	End        bool
+	Count      int64 // of the last line: how many records there were
+}
+
+func (b *ImportLine) decode(d *decoder) error {
+	var r givenRecord
+	members, counted := 0, false
+	err := d.object(func(name string) error {
+		members++
+		known, err := d.recordMember(name, &r)
+		if known || err != nil {
+			b.Record = &r.Record
+			return err
+		}
+		known, err = d.keptMember(name, &r.Record)
+		if known || err != nil {
+			b.Record = &r.Record
+			return err
+		}
+		switch name {
+		case "collection":
+			b.Collection = new(knowledge.Collection)
+			return d.exported(b.Collection)
+		case "tars_export":
+			b.Format, err = d.integer(1, 1)
+		case "end":
+			if b.End, err = d.boolean(); err == nil && !b.End {
+				err = knowledge.Invalid("", "is false; need true")
+			}
+		case "count":
+			counted = true
+			b.Count, err = d.integer(0, maxVersion)
+		default:
+			err = unknown()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case b.Record != nil && (b.Collection != nil || b.Format != 0 || b.End || counted),
+		b.Record == nil && b.End != counted, b.Record == nil && !b.End && members != 1:
+		return knowledge.Invalid("", "mixes members of a record, a collection, the first and the last line, or is none of these")
+	case b.Record != nil && !r.hasID:
+		return missing("id")
+	}
+	return nil
+}
+
+// keptMember reads a member that exports add to records.
+func (d *decoder) keptMember(name string, r *knowledge.Record) (known bool, err error) {
+	switch name {
+	case "version":
+		r.Version, err = d.integer(1, maxVersion)
+	case "created_at":
+		r.Created, err = d.moment()
+	case "updated_at":
+		r.Updated, err = d.moment()
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// exported reads a definition as exports have it: all of it.
+func (d *decoder) exported(c *knowledge.Collection) error {
+	err := d.object(func(name string) (err error) {
+		switch name {
+		case "name":
+			var text string
+			if text, err = d.text(1, 63); err == nil {
+				c.Name, err = knowledge.ParseCollectionName(text)
+			}
+		case "embedder":
+			err = d.pinned(&c.Embedder)
+		case "dimension":
+			c.Embedder.Dimension, err = count(d, 1, knowledge.MaxDimension)
+		case "metric":
+			c.Metric, err = word(d, knowledge.Cosine, knowledge.L2, knowledge.IP)
+		case "precision":
+			c.Precision, err = word(d, knowledge.Float32, knowledge.Float16)
+		case "index":
+			err = d.exportedIndex(&c.Index)
+		case "fields":
+			err = d.array(0, 64, func(int) error {
+				f, err := d.exportedField()
+				c.Fields = append(c.Fields, f)
+				return err
+			})
+		case "language":
+			var text string
+			text, err = d.text(1, 63)
+			c.Language = knowledge.Language(text)
+		case "ttl_seconds":
+			var seconds int64
+			seconds, err = d.integer(0, int64(knowledge.MaxTTL/time.Second))
+			c.TTL = time.Duration(seconds) * time.Second
+		case "recall_target":
+			c.RecallTarget, err = d.number()
+		default:
+			err = unknown()
+		}
+		return err
+	})
+	if err == nil && c.Name == "" {
+		err = missing("name")
+	}
+	if err == nil {
+		*c, err = c.Validate()
+	}
+	return err
+}
+
+func (d *decoder) pinned(e *knowledge.EmbedderInfo) error {
+	return d.object(func(name string) (err error) {
+		switch name {
+		case "id":
+			e.ID, err = d.text(1, 63)
+		case "version":
+			e.Version, err = d.text(1, 256)
+		default:
+			err = unknown()
+		}
+		return err
+	})
+}
+
+func (d *decoder) exportedIndex(x *knowledge.Index) error {
+	return d.object(func(name string) (err error) {
+		switch name {
+		case "kind":
+			x.Kind, err = word(d, knowledge.IndexAuto, knowledge.IndexNone, knowledge.IndexHNSW)
+		case "m":
+			x.M, err = count(d, 2, 100)
+		case "ef_construction":
+			x.EfConstruction, err = count(d, 4, 1000)
+		case "quantization":
+			x.Quantization, err = word(d, knowledge.NoQuantization, knowledge.Binary)
+		default:
+			err = unknown()
+		}
+		return err
+	})
+}
+
+func (d *decoder) exportedField() (f knowledge.Field, err error) {
+	err = d.object(func(name string) (err error) {
+		switch name {
+		case "name":
+			f.Name, err = d.text(1, knowledge.MaxFilterField)
+		case "type":
+			f.Type, err = word(d, knowledge.Keyword, knowledge.Keywords, knowledge.Number, knowledge.Boolean, knowledge.Datetime)
+		default:
+			err = unknown()
+		}
+		return err
+	})
+	return f, err
+}

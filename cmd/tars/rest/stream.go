@@ -1,0 +1,61 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// Get returns the body of an answer of any size, which the caller closes. ctx bounds
+// the whole of it; there is no other time-out.
+func (c *Client) Get(ctx context.Context, path string) (io.ReadCloser, error) {
+	response, err := c.stream(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+// Send sends a body of any size, with the header, and decodes the answer into out.
+// ctx bounds the whole of it; there is no other time-out.
+func (c *Client) Send(ctx context.Context, path string, header http.Header, body io.Reader, out any) error {
+	response, err := c.stream(ctx, http.MethodPost, path, header, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("POST %s: decode answer: %w", path, err)
+	}
+	return nil
+}
+
+func (c *Client) stream(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.BaseURL+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if header != nil {
+		request.Header = header.Clone()
+	}
+	if c.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	patient := *c.HTTP
+	patient.Timeout = 0
+	response, err := patient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if response.StatusCode < 400 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: read answer: %w", method, path, err)
+	}
+	return nil, problem(response.StatusCode, data)
+}
