@@ -14,7 +14,7 @@ type tenants interface {
 	CreateTenant(ctx context.Context, t tenancy.Tenant) (tenancy.Tenant, error)
 	Tenant(ctx context.Context, id knowledge.TenantID) (tenancy.Tenant, error)
 	ListTenants(ctx context.Context, after knowledge.TenantID, limit int) ([]tenancy.Tenant, error)
-	IssueKey(ctx context.Context, tenant knowledge.TenantID, name string, scopes []tenancy.Scope, expires time.Time) (tenancy.Key, string, error)
+	IssueKey(ctx context.Context, tenant knowledge.TenantID, name string, scopes []tenancy.Scope, expires time.Time, views ...knowledge.CollectionName) (tenancy.Key, string, error)
 	ListKeys(ctx context.Context, tenant knowledge.TenantID, after string, limit int) ([]tenancy.Key, error)
 	RevokeKey(ctx context.Context, tenant knowledge.TenantID, keyID string) error
 }
@@ -60,7 +60,7 @@ func (s *Server) CreateKey(ctx context.Context, r oapi.CreateKeyRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	key, token, err := s.services.Tenants.IssueKey(ctx, id, r.Body.Name, r.Body.Scopes, r.Body.Expires)
+	key, token, err := s.services.Tenants.IssueKey(ctx, id, r.Body.Name, r.Body.Scopes, r.Body.Expires, r.Body.Views...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +115,14 @@ func tenantOut(t tenancy.Tenant) oapi.Tenant {
 }
 
 func keyOut(k tenancy.Key) oapi.Key {
+	var views *[]oapi.Name
+	if k.Views != nil {
+		names := each(k.Views, func(v knowledge.CollectionName) oapi.Name { return oapi.Name(v) })
+		views = &names
+	}
 	return oapi.Key{
-		Id: k.ID, Prefix: k.Prefix, Name: k.Name,
+		Views: views,
+		Id:    k.ID, Prefix: k.Prefix, Name: k.Name,
 		Scopes:    each(k.Scopes, func(s tenancy.Scope) oapi.Scope { return oapi.Scope(s) }),
 		CreatedAt: k.Created, ExpiresAt: timeOut(k.Expires), RevokedAt: timeOut(k.Revoked), LastUsedAt: timeOut(k.LastUsed),
 	}

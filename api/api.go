@@ -29,6 +29,7 @@ type Services struct {
 	Tenants     tenants       // tenancy.Keys
 	Collections collections   // a knowledge.Store
 	Health      healths       // that of the store
+	Names       names         // a knowledge.Store
 	Records     records       // a knowledge.Store
 	Writer      writer        // ingest.Writer
 	Importer    importer      // ingest.Importer

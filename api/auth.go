@@ -41,6 +41,9 @@ func (s *Server) authenticated(ctx context.Context, c echo.Context, op *operatio
 	if !principal.May(op.scope) || (op.scope == tenancy.ScopeAdmin) != (principal.Tenant == "") {
 		return ctx, knowledge.ErrForbidden
 	}
+	if principal.Views != nil {
+		ctx = knowledge.LimitToViews(ctx, principal.Views)
+	}
 	return context.WithValue(ctx, principalKey{}, principal), nil
 }
 

@@ -2,6 +2,9 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
+	"time"
 
 	"github.com/tars-project/tars/api/body"
 	"github.com/tars-project/tars/api/oapi"
@@ -26,27 +29,96 @@ func (s *Server) PutCollection(ctx context.Context, r oapi.PutCollectionRequestO
 	if err != nil {
 		return nil, err
 	}
-	definition, err := s.definition(name, r.Body)
+	asked, err := s.definition(name, r.Body)
 	if err != nil {
 		return nil, err
 	}
 	return once(ctx, s, r.Params.IdempotencyKey, oapi.PutCollectionResponseObject.VisitPutCollectionResponse,
 		func(session knowledge.Session) (oapi.PutCollectionResponseObject, error) {
-			stored, created, err := session.PutCollection(ctx, tenantOf(ctx), definition)
+			stored, created, err := session.PutCollection(ctx, tenantOf(ctx), asked)
 			switch {
 			case err != nil:
 				return nil, err
 			case created:
-				return oapi.PutCollection201JSONResponse(collectionOut(stored)), nil
+				return definition{stored, http.StatusCreated}, nil
 			default:
-				return oapi.PutCollection200JSONResponse(collectionOut(stored)), nil
+				return definition{stored, http.StatusOK}, nil
 			}
 		})
 }
 
+// definition is an answer with a collection and its ETag.
+type definition struct {
+	knowledge.Collection
+	status int
+}
+
+func (d definition) write(w http.ResponseWriter) error {
+	text, err := json.Marshal(collectionOut(d.Collection))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", etag(d.Version))
+	w.WriteHeader(d.status)
+	_, err = w.Write(text)
+	return err
+}
+
+// VisitPutCollectionResponse implements [oapi.PutCollectionResponseObject].
+func (d definition) VisitPutCollectionResponse(w http.ResponseWriter) error { return d.write(w) }
+
+// VisitGetCollectionResponse implements [oapi.GetCollectionResponseObject].
+func (d definition) VisitGetCollectionResponse(w http.ResponseWriter) error { return d.write(w) }
+
+// VisitPatchCollectionResponse implements [oapi.PatchCollectionResponseObject].
+func (d definition) VisitPatchCollectionResponse(w http.ResponseWriter) error { return d.write(w) }
+
+// PatchCollection implements patchCollection.
+func (s *Server) PatchCollection(ctx context.Context, r oapi.PatchCollectionRequestObject) (oapi.PatchCollectionResponseObject, error) {
+	name, err := named("collection", r.Collection, knowledge.ParseCollectionName)
+	if err != nil {
+		return nil, err
+	}
+	version, err := matching(r.Params.IfMatch, 0)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := s.services.Collections.ChangeCollection(ctx, tenantOf(ctx), name, version, func(c knowledge.Collection) (knowledge.Collection, error) {
+		id := c.Embedder.ID
+		c = r.Body.Apply(c)
+		if r.Body.Embedder != "" && r.Body.Embedder != id {
+			c.Embedder.ID = r.Body.Embedder // which is refused, for it never changes
+		}
+		return c, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return definition{changed, http.StatusOK}, nil
+}
+
+// EstimateCollection implements estimateCollection.
+func (s *Server) EstimateCollection(_ context.Context, r oapi.EstimateCollectionRequestObject) (oapi.EstimateCollectionResponseObject, error) {
+	c, err := r.Body.Collection.Validate()
+	if err != nil {
+		return nil, err
+	}
+	e, err := c.Estimate(r.Body.Sizing)
+	if err != nil {
+		return nil, err
+	}
+	return oapi.EstimateCollection200JSONResponse{
+		Rows: r.Body.Sizing.Rows, TableBytes: e.Table, VectorIndexBytes: e.VectorIndex, LexicalIndexBytes: e.LexicalIndex,
+		DiskBytes: e.Disk(), BuildMemoryBytes: e.BuildMemory, ResidentBytes: e.Resident, BuildSeconds: e.Build.Seconds(),
+		Method: oapi.EstimateMethod(e.Method), Notes: append(c.Notes(), e.Notes()...),
+	}, nil
+}
+
 // definition pins the collection to the embedder as it is now.
 func (s *Server) definition(name knowledge.CollectionName, b *body.CollectionDefinition) (knowledge.Collection, error) {
-	c := knowledge.Collection{Name: name, Metric: b.Metric, Index: b.Index}
+	c := b.Settings
+	c.Name = name
 	id := b.Embedder
 	switch {
 	case id == "" && b.Dimension > 0:
@@ -82,7 +154,7 @@ func (s *Server) GetCollection(ctx context.Context, r oapi.GetCollectionRequestO
 	if err != nil {
 		return nil, err
 	}
-	return oapi.GetCollection200JSONResponse(collectionOut(c)), nil
+	return definition{c, http.StatusOK}, nil
 }
 
 // ListCollections implements listCollections.
@@ -106,7 +178,11 @@ func (s *Server) DeleteCollection(ctx context.Context, r oapi.DeleteCollectionRe
 	}
 	return once(ctx, s, r.Params.IdempotencyKey, oapi.DeleteCollectionResponseObject.VisitDeleteCollectionResponse,
 		func(session knowledge.Session) (oapi.DeleteCollectionResponseObject, error) {
-			return oapi.DeleteCollection204Response{}, session.DeleteCollection(ctx, tenantOf(ctx), name)
+			remove := session.DeleteCollection
+			if r.Params.Aliases != nil {
+				remove = session.DeleteCollectionAndAliases
+			}
+			return oapi.DeleteCollection204Response{}, remove(ctx, tenantOf(ctx), name)
 		})
 }
 
@@ -114,11 +190,24 @@ func collectionOut(c knowledge.Collection) oapi.Collection {
 	kind := oapi.IndexKind(c.Index.Kind)
 	return oapi.Collection{
 		Name: string(c.Name), Dimension: c.Dimension(), Metric: oapi.Metric(c.Metric),
-		Embedder:  oapi.Embedder{Id: c.Embedder.ID, Version: given(c.Embedder.Version)},
-		Index:     oapi.Index{Kind: &kind, M: given(c.Index.M), EfConstruction: given(c.Index.EfConstruction)},
-		Records:   c.Records,
-		CreatedAt: c.Created,
+		Embedder: oapi.Embedder{Id: c.Embedder.ID, Version: given(c.Embedder.Version)},
+		Index: oapi.Index{
+			Kind: &kind, M: given(c.Index.M), EfConstruction: given(c.Index.EfConstruction),
+			Quantization: given(oapi.Quantization(c.Index.Quantization)),
+		},
+		Precision: oapi.Precision(c.Precision), Fields: each(c.Fields, fieldOut), Language: string(c.Language),
+		TtlSeconds: given(int64(c.TTL / time.Second)), RecallTarget: c.RecallTarget,
+		Defaults: defaultsOut(c.Defaults), Notes: c.Notes(), Records: c.Records, Version: c.Version,
+		CreatedAt: c.Created, UpdatedAt: c.Updated,
 	}
+}
+
+func fieldOut(f knowledge.Field) oapi.Field {
+	state := oapi.FieldStateReady
+	if f.State == knowledge.FieldFilling {
+		state = oapi.FieldStateFilling
+	}
+	return oapi.Field{Name: f.Name, Type: oapi.FieldType(f.Type), State: state}
 }
 
 // named reads a path's parameter.

@@ -50,11 +50,11 @@ func statuses() []status {
 
 		{kind: knowledge.ErrRunning, code: http.StatusConflict, name: "request-running", title: "Request is running", retry: 1},
 		{kind: knowledge.ErrReused, code: http.StatusUnprocessableEntity, name: "idempotency-key-reused", title: "Idempotency key reused"},
-		{kind: knowledge.ErrPrecondition, code: http.StatusPreconditionFailed, name: "precondition-failed", title: "Precondition failed"},
 
 		{kind: knowledge.ErrInvalid, code: http.StatusBadRequest, name: "invalid", title: "Invalid request"},
 		{kind: knowledge.ErrForbidden, code: http.StatusForbidden, name: "forbidden", title: "Forbidden"},
 		{kind: knowledge.ErrNotFound, code: http.StatusNotFound, name: "not-found", title: "Not found"},
+		{kind: knowledge.ErrPrecondition, code: http.StatusPreconditionFailed, name: "precondition-failed", title: "Precondition failed"},
 		{kind: knowledge.ErrConflict, code: http.StatusConflict, name: "conflict", title: "Conflict"},
 		{kind: knowledge.ErrLimit, code: http.StatusTooManyRequests, name: "limit", title: "Limit reached", retry: 1},
 		{kind: knowledge.ErrUnavailable, code: http.StatusServiceUnavailable, name: "unavailable", title: "Unavailable", retry: 2},
@@ -104,6 +104,8 @@ func statusOf(err error) status {
 func explain(p *problem, err error) {
 	var (
 		invalid *knowledge.InvalidError
+		denied  *knowledge.ForbiddenError
+		wrong   *knowledge.FieldTypeError
 		plugin  *query.PluginError
 		refused *vmhost.RefusedError
 		differs *knowledge.ConflictError
@@ -121,6 +123,10 @@ func explain(p *problem, err error) {
 	case errors.As(err, &invalid):
 		p.Detail = invalid.Error()
 		p.Errors = []fieldError{{Field: invalid.Field, Detail: invalid.Detail}}
+	case errors.As(err, &denied):
+		p.Detail = denied.Error()
+	case errors.As(err, &wrong):
+		p.Detail = wrong.Error()
 	case errors.As(err, &differs):
 		p.Detail = differs.Error()
 		p.Errors = []fieldError{{Field: differs.Field, Detail: differs.Detail}}

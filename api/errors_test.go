@@ -47,10 +47,6 @@ func (f *failing) Collection(context.Context, knowledge.TenantID, knowledge.Coll
 	return knowledge.Collection{}, f.get()
 }
 
-func (f *failing) Definition(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error) {
-	return knowledge.Collection{}, f.get()
-}
-
 func (f *failing) ListCollections(context.Context, knowledge.TenantID, knowledge.CollectionName, int) ([]knowledge.Collection, error) {
 	return nil, f.get()
 }
@@ -103,6 +99,50 @@ func (f *failing) SetAlias(context.Context, knowledge.TenantID, plugins.Name, pl
 	return f.get()
 }
 
+func (f *failing) ChangeCollection(context.Context, knowledge.TenantID, knowledge.CollectionName, int64, func(knowledge.Collection) (knowledge.Collection, error)) (knowledge.Collection, error) {
+	return knowledge.Collection{}, f.get()
+}
+
+func (f *failing) FillFields(context.Context, knowledge.TenantID, knowledge.CollectionName, func(int64, int64)) error {
+	return f.get()
+}
+
+func (f *failing) Resolve(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Resolved, error) {
+	return knowledge.Resolved{}, f.get()
+}
+
+func (f *failing) DeleteCollectionAndAliases(context.Context, knowledge.TenantID, knowledge.CollectionName) error {
+	return f.get()
+}
+
+func (f *failing) ChangeAliases(context.Context, knowledge.TenantID, []knowledge.AliasAction) ([]knowledge.Alias, error) {
+	return nil, f.get()
+}
+
+func (f *failing) Alias(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Alias, error) {
+	return knowledge.Alias{}, f.get()
+}
+
+func (f *failing) ListAliases(context.Context, knowledge.TenantID, knowledge.CollectionName, int) ([]knowledge.Alias, error) {
+	return nil, f.get()
+}
+
+func (f *failing) PutView(context.Context, knowledge.TenantID, knowledge.View) (knowledge.View, bool, error) {
+	return knowledge.View{}, false, f.get()
+}
+
+func (f *failing) View(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.View, error) {
+	return knowledge.View{}, f.get()
+}
+
+func (f *failing) ListViews(context.Context, knowledge.TenantID, knowledge.CollectionName, int) ([]knowledge.View, error) {
+	return nil, f.get()
+}
+
+func (f *failing) DeleteView(context.Context, knowledge.TenantID, knowledge.CollectionName) error {
+	return f.get()
+}
+
 func (f *failing) Upload(context.Context, knowledge.TenantID, tenancy.Policy, plugins.Manifest, []byte) (plugins.Version, bool, error) {
 	return plugins.Version{}, false, f.get()
 }
@@ -123,7 +163,7 @@ func (f *failing) ListTenants(context.Context, knowledge.TenantID, int) ([]tenan
 	return nil, f.get()
 }
 
-func (f *failing) IssueKey(context.Context, knowledge.TenantID, string, []tenancy.Scope, time.Time) (tenancy.Key, string, error) {
+func (f *failing) IssueKey(context.Context, knowledge.TenantID, string, []tenancy.Scope, time.Time, ...knowledge.CollectionName) (tenancy.Key, string, error) {
 	return tenancy.Key{}, "", f.get()
 }
 
@@ -160,7 +200,7 @@ func (f *failing) Watch(context.Context, knowledge.TenantID, jobs.Job) (jobs.Job
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
-		s.Tenants, s.Collections, s.Health, s.Records, s.Writer, s.Engine = f, f, f, failingStore{f}, f, f
+		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
 		s.Importer = failingImporter{f}
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f
@@ -179,6 +219,8 @@ func (w *world) goodCall(id, method, path, token string) reply {
 	body := map[string]string{
 		"patchRecord": `{"metadata":{}}`, "deleteRecords": `{"all":true}`, "countRecords": `{}`, "scrollRecords": `{}`,
 		"putCollection": `{"dimension":2}`, "putRecords": record(`"vector":[1,1]`), "searchRecords": `{"vector":[1,1]}`,
+		"patchCollection": `{"ttl_seconds":null}`, "putAlias": `{"collection":"c"}`, "changeAliases": `{"actions":[{"action":"delete","alias":"a"}]}`,
+		"putView": `{"collection":"c","filter":{"and":[]}}`, "estimateCollection": `{"rows":1,"dimension":2}`,
 		"query": `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 	}[id]
@@ -199,7 +241,7 @@ func TestEveryErrorIsListed(t *testing.T) {
 	}
 	for _, call := range w.operationCalls() {
 		op := w.server.operations[call.id]
-		if op.scope == "" {
+		if op.scope == "" || call.id == "estimateCollection" { // which asks no service
 			continue
 		}
 		key := token
@@ -219,7 +261,7 @@ func TestEveryErrorIsListed(t *testing.T) {
 		case "exportTenant":
 		case "cancelJob":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
-		case "listCollections", "listPlugins", "listTenants", "listQuarantined", "listJobs":
+		case "listCollections", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422
@@ -244,13 +286,15 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[&vmhost.BudgetError{Budget: vmhost.BudgetAccountMemory, Used: 2, Allowed: 1, Never: true}] = 422
 			kinds[fmt.Errorf("p: %w: %w", &vmhost.BudgetError{Budget: vmhost.BudgetQueueTime, Used: 1, Allowed: 1}, context.DeadlineExceeded)] = 429
 			kinds[&query.PluginError{Plugin: "p", Reason: "quarantined", Err: &vmhost.QuarantinedError{}}] = 409
+		case "patchCollection":
+			kinds[knowledge.ErrPrecondition], kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 412, 409, 404
 		case "putRecords", "deleteRecords", "deleteRecord", "deleteCollection", "importRecords":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused] = 409, 422
 		case "patchRecord":
 			kinds[knowledge.Conflict("if_version", "is 1")], kinds[knowledge.ErrNotFound] = 409, 404
 			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused], kinds[knowledge.ErrPrecondition] = 409, 422, 412
-		case "searchRecords":
+		case "searchRecords", "changeAliases", "putAlias", "deleteAlias", "putView":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		default:
 			kinds[knowledge.ErrNotFound] = 404
@@ -289,6 +333,8 @@ func TestProblemsExplain(t *testing.T) {
 			"plugin-quarantined", "program in quarantine since 1970-01-01T00:00:00Z: its machine died, 5 in a row, the last: out of memory", "quarantined",
 		},
 		{knowledge.Invalid("records[3].vector[7]", "is not finite"), "invalid", "records[3].vector[7]: is not finite", nil},
+		{knowledge.NameTaken("a", "an alias"), "conflict", `name: "a" is already that of an alias; collections, aliases and views share their names`, nil},
+		{knowledge.WriteThroughView("v"), "forbidden", `"v" is a view, which can only be read; write to its collection`, nil},
 	} {
 		f.set(c.err)
 		got := w.call("POST", "/v1/plugins/p/invoke", token, `{"capability":"rank","input":1}`)

@@ -31,7 +31,7 @@ func (s *Server) ExportRecords(ctx context.Context, r oapi.ExportRecordsRequestO
 		return nil, err
 	}
 	return s.export(ctx, func(reader knowledge.Reader, to *exportWriter) error {
-		c, err := reader.Definition(ctx, tenantOf(ctx), name)
+		c, err := reader.Collection(ctx, tenantOf(ctx), name)
 		if err != nil {
 			return err
 		}

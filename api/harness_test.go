@@ -80,7 +80,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	}
 	writer := &ingest.Writer{Store: w.store, Embedders: set}
 	w.services = Services{
-		Keys: w.keys, Tenants: w.keys, Collections: w.store, Health: w.store, Records: w.store,
+		Keys: w.keys, Tenants: w.keys, Collections: w.store, Names: w.store, Health: w.store, Records: w.store,
 		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: set,
 		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
 		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,

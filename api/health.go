@@ -44,7 +44,7 @@ func (s *Server) GetReadyz(ctx context.Context, _ oapi.GetReadyzRequestObject) (
 			return notReady{results}, nil
 		}
 	}
-	return oapi.GetReadyz200JSONResponse{Status: oapi.Ready, Checks: results}, nil
+	return oapi.GetReadyz200JSONResponse{Status: oapi.ReadinessStatusReady, Checks: results}, nil
 }
 
 func (s *Server) run(ctx context.Context, check Check) oapi.Check {

@@ -281,7 +281,7 @@ func TestHostilePaths(t *testing.T) {
 		{"POST", "/v1/collections", 405},
 		{"DELETE", "/v1/query", 405},
 		{"TRACE", "/v1/collections", 405},
-		{"PATCH", "/v1/collections/c", 405},
+		{"PATCH", "/v1/collections", 405},
 		{"PROPFIND", "/v1/collections", 405},
 		{"TRACE", "/nowhere", 404},
 	} {

@@ -136,7 +136,7 @@ func matching(ifMatch *string, ifVersion int64) (int64, error) {
 	}
 	version, err := strconv.ParseInt(strings.Trim(*ifMatch, `"`), 10, 64)
 	if err != nil || version < 1 {
-		return 0, knowledge.Invalid("If-Match", "is not an ETag of a record")
+		return 0, knowledge.Invalid("If-Match", "is not an ETag that was given")
 	}
 	return version, nil
 }

@@ -19,18 +19,23 @@ import (
 // bodies are all JSON bodies of openapi.yaml, by the name of their schema.
 func bodies() map[string]func() body.Body {
 	return map[string]func() body.Body{
-		"AliasTarget":          func() body.Body { return new(body.AliasTarget) },
-		"CollectionDefinition": func() body.Body { return new(body.CollectionDefinition) },
-		"InvokeRequest":        func() body.Body { return new(body.InvokeRequest) },
-		"KeyDefinition":        func() body.Body { return new(body.KeyDefinition) },
-		"QueryRequest":         func() body.Body { return new(body.QueryRequest) },
-		"RecordBatch":          func() body.Body { return new(body.RecordBatch) },
-		"RecordCount":          func() body.Body { return new(body.RecordCount) },
-		"RecordDeletion":       func() body.Body { return new(body.RecordDeletion) },
-		"RecordPatch":          func() body.Body { return new(body.RecordPatch) },
-		"RecordScroll":         func() body.Body { return new(body.RecordScroll) },
-		"SearchRequest":        func() body.Body { return new(body.SearchRequest) },
-		"TenantDefinition":     func() body.Body { return new(body.TenantDefinition) },
+		"AliasActions":          func() body.Body { return new(body.AliasActions) },
+		"AliasTarget":           func() body.Body { return new(body.AliasTarget) },
+		"CollectionAliasTarget": func() body.Body { return new(body.CollectionAliasTarget) },
+		"CollectionDefinition":  func() body.Body { return new(body.CollectionDefinition) },
+		"CollectionPatch":       func() body.Body { return new(body.CollectionPatch) },
+		"EstimateRequest":       func() body.Body { return new(body.EstimateRequest) },
+		"InvokeRequest":         func() body.Body { return new(body.InvokeRequest) },
+		"KeyDefinition":         func() body.Body { return new(body.KeyDefinition) },
+		"QueryRequest":          func() body.Body { return new(body.QueryRequest) },
+		"RecordBatch":           func() body.Body { return new(body.RecordBatch) },
+		"RecordCount":           func() body.Body { return new(body.RecordCount) },
+		"RecordDeletion":        func() body.Body { return new(body.RecordDeletion) },
+		"RecordPatch":           func() body.Body { return new(body.RecordPatch) },
+		"RecordScroll":          func() body.Body { return new(body.RecordScroll) },
+		"SearchRequest":         func() body.Body { return new(body.SearchRequest) },
+		"TenantDefinition":      func() body.Body { return new(body.TenantDefinition) },
+		"ViewDefinition":        func() body.Body { return new(body.ViewDefinition) },
 	}
 }
 

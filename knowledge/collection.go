@@ -90,8 +90,11 @@ type Collection struct {
 	Language     Language      // of the texts, for lexical search; "" means english
 	TTL          time.Duration // of records that give no expiry, whole seconds; 0: they stay
 	RecallTarget float64       // recall@k that searches by an index must keep, 0.5 to 1; 0 means 0.95
+	Defaults     Defaults      // of searches and queries that give nothing themselves
 
+	Version int64     // of the definition: 1 when it was made, one more for each change; set by the store
 	Created time.Time // set by the store
+	Updated time.Time // of the definition; set by the store
 	Records int64     // number of live records when it was read, exact; set by the store
 }
 
@@ -163,6 +166,9 @@ func (c Collection) Validate() (Collection, error) {
 	}
 	if err := validateFields(c.Fields); err != nil {
 		return c, At("fields", err)
+	}
+	if err := c.Defaults.Validate(); err != nil {
+		return c, At("defaults", err)
 	}
 	var err error
 	c.Index, err = c.Index.validate(c.Dimension())

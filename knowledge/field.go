@@ -29,8 +29,9 @@ const (
 // Field is a metadata field that a collection declares: its values are checked
 // when records are written, and indexed once the collection is large.
 type Field struct {
-	Name string // top-level key of the metadata, 1 to [MaxFilterField] bytes
-	Type FieldType
+	Name  string // top-level key of the metadata, 1 to [MaxFilterField] bytes
+	Type  FieldType
+	State FieldState // set by the store
 }
 
 // validateFields checks a list of declared fields.

@@ -14,13 +14,14 @@ type Store interface {
 // all of them together in one transaction.
 type Session interface {
 	Collections
+	Names
 	Records
 	Imports
 }
 
 // Reader is what can be read in one snapshot.
 type Reader interface {
-	Definition(ctx context.Context, tenant TenantID, name CollectionName) (Collection, error)
+	Collection(ctx context.Context, tenant TenantID, name CollectionName) (Collection, error)
 	ListCollections(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]Collection, error)
 	ScrollRecords(ctx context.Context, tenant TenantID, collection CollectionName, scroll Scroll) (Page, error)
 }
@@ -61,19 +62,76 @@ type Collections interface {
 	// call, and an error wrapping [ErrConflict] when the name is taken by
 	// another definition, [ErrLimit] when the tenant has its most.
 	PutCollection(ctx context.Context, tenant TenantID, c Collection) (stored Collection, created bool, err error)
+	// ChangeCollection puts what change makes of the definition, as
+	// [CheckChange] admits it, in its place, or returns the error of either;
+	// change may be called more than once. ifVersion is the version that the
+	// change is meant for: an error wrapping [ErrPrecondition] says that there is
+	// another; 0: any. A change to what is the same already raises no version.
+	// Under an alias or a view it returns an error wrapping [ErrConflict].
+	ChangeCollection(ctx context.Context, tenant TenantID, name CollectionName, ifVersion int64, change func(Collection) (Collection, error)) (Collection, error)
+	// FillFields goes through the records for the fields that are
+	// [FieldFilling] and makes them [FieldReady]. A field of which some record
+	// has a value of another type is undeclared instead, with a
+	// [FieldTypeError]. It may be ended at any moment and called again: what
+	// was done is not done anew. progress, which may be nil, is told how many
+	// of about how many records were looked at.
+	FillFields(ctx context.Context, tenant TenantID, name CollectionName, progress func(done, total int64)) error
+	// Resolve returns what a name of a collection, an alias or a view stands
+	// for, without counting the records, or an error wrapping [ErrNotFound].
+	// What another node changed may be seen a second late.
+	Resolve(ctx context.Context, tenant TenantID, name CollectionName) (Resolved, error)
 	// Collection returns the definition, or an error wrapping [ErrNotFound].
+	// Under the name of a view it is that of its collection, with the name of
+	// the view, its defaults, and without the records and fields that are not
+	// to be seen.
 	Collection(ctx context.Context, tenant TenantID, name CollectionName) (Collection, error)
-	// Definition is like Collection, but does not count the records.
-	Definition(ctx context.Context, tenant TenantID, name CollectionName) (Collection, error)
 	// ListCollections returns up to limit definitions, by name, those after
 	// the given name; an empty name means from the first. limit is positive.
+	// Where ctx is limited to views, these are what it lists.
 	ListCollections(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]Collection, error)
 	// DeleteCollection removes the collection with all its records, or
-	// returns an error wrapping [ErrNotFound].
+	// returns an error wrapping [ErrNotFound], or [ErrConflict] while an alias
+	// or a view stands on it, which the error names, and under an alias or a
+	// view.
 	DeleteCollection(ctx context.Context, tenant TenantID, name CollectionName) error
+	// DeleteCollectionAndAliases is DeleteCollection that removes its aliases
+	// too, in one step. Views still keep it.
+	DeleteCollectionAndAliases(ctx context.Context, tenant TenantID, name CollectionName) error
 }
 
-// Records keeps records, and finds them.
+// Names keeps other names of collections. Where ctx is limited to views there are
+// none to be seen, and none can be made.
+type Names interface {
+	// ChangeAliases carries out all actions in one step, or none, and returns
+	// the alias of each, zero for one that was removed. Whoever sees one of
+	// them sees all. It returns an error of [CheckAliasActions]; one wrapping
+	// [ErrNotFound] for a collection, or an alias to remove, that is not
+	// there; [ErrConflict] for an alias whose name is that of a collection or
+	// a view, one that is to name an alias or a view, and one to remove that a
+	// view stands on; [ErrLimit] when the tenant has its most names.
+	ChangeAliases(ctx context.Context, tenant TenantID, actions []AliasAction) ([]Alias, error)
+	// Alias returns an alias, or an error wrapping [ErrNotFound].
+	Alias(ctx context.Context, tenant TenantID, name CollectionName) (Alias, error)
+	// ListAliases returns up to limit aliases by name, those after the given one.
+	ListAliases(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]Alias, error)
+	// PutView makes a view or changes it, and returns whether it was made. It
+	// returns an [InvalidError], or an error wrapping [ErrNotFound] when there
+	// is no such collection or alias, [ErrConflict] when the name is that of a
+	// collection or an alias or the collection is a view, [ErrLimit].
+	PutView(ctx context.Context, tenant TenantID, v View) (stored View, created bool, err error)
+	// View returns a view, or an error wrapping [ErrNotFound].
+	View(ctx context.Context, tenant TenantID, name CollectionName) (View, error)
+	// ListViews returns up to limit views by name, those after the given one.
+	ListViews(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]View, error)
+	// DeleteView removes a view, or returns an error wrapping [ErrNotFound].
+	DeleteView(ctx context.Context, tenant TenantID, name CollectionName) error
+}
+
+// Records keeps records, and finds them. Reading takes the name of a collection, of
+// an alias or of a view: what the view does not show is not found, and a filter that
+// names a field which it hides is an [InvalidError]. Writing takes the name of a
+// collection or of an alias; under a view it returns an error wrapping
+// [ErrForbidden].
 type Records interface {
 	// PutRecords writes a batch and returns what became of each record, in
 	// order. With [Fail] all are written or none; the error is then an

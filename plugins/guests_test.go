@@ -44,7 +44,7 @@ func engineOn(t *testing.T, n *node) *query.Engine {
 	for i, p := range passages {
 		records = append(records, knowledge.Record{ID: knowledge.RecordID(p.id), Text: p.text, Vector: []float32{1, float32(i)}})
 	}
-	if _, err := store.PutRecords(t.Context(), alice, manual, records); err != nil {
+	if _, err := store.PutRecords(t.Context(), alice, manual, knowledge.Write{Records: records}); err != nil {
 		t.Fatalf("PutRecords = %v, want nil", err)
 	}
 	return &query.Engine{Store: store, Plugins: n.runner, Parallel: 2, Timeout: 30 * time.Second}

@@ -25,6 +25,7 @@ func (b *QueryRequest) decode(d *decoder) error {
 				return err
 			})
 		case "plugins":
+			b.Plugins = []query.PluginCall{} // given, if empty
 			err = d.array(0, query.MaxPlugins, func(int) error {
 				call, err := d.pluginCall()
 				b.Plugins = append(b.Plugins, call)

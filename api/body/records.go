@@ -5,48 +5,6 @@ import (
 	"github.com/tars-project/tars/knowledge/query"
 )
 
-// CollectionDefinition is the body of putCollection.
-type CollectionDefinition struct {
-	Embedder  string // empty when left out
-	Dimension int    // 0 when left out
-	Metric    knowledge.Metric
-	Index     knowledge.Index
-}
-
-func (b *CollectionDefinition) decode(d *decoder) error {
-	return d.object(func(name string) (err error) {
-		switch name {
-		case "embedder":
-			b.Embedder, err = d.text(1, 63)
-		case "dimension":
-			b.Dimension, err = count(d, 1, knowledge.MaxDimension)
-		case "metric":
-			b.Metric, err = word(d, knowledge.Cosine, knowledge.L2, knowledge.IP)
-		case "index":
-			err = d.index(&b.Index)
-		default:
-			err = unknown()
-		}
-		return err
-	})
-}
-
-func (d *decoder) index(x *knowledge.Index) error {
-	return d.object(func(name string) (err error) {
-		switch name {
-		case "kind":
-			x.Kind, err = word(d, knowledge.IndexAuto, knowledge.IndexNone, knowledge.IndexHNSW)
-		case "m":
-			x.M, err = count(d, 2, 100)
-		case "ef_construction":
-			x.EfConstruction, err = count(d, 4, 1000)
-		default:
-			err = unknown()
-		}
-		return err
-	})
-}
-
 func count(d *decoder, minimum, maximum int64) (int, error) {
 	n, err := d.integer(minimum, maximum)
 	return int(n), err
@@ -159,7 +117,6 @@ func (d *decoder) recordID() (knowledge.RecordID, error) {
 type SearchRequest query.SearchText
 
 func (b *SearchRequest) decode(d *decoder) error {
-	b.Limit = 10
 	err := d.object(func(name string) (err error) {
 		switch name {
 		case "text":

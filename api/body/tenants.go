@@ -63,8 +63,9 @@ func (d *decoder) policy(p *tenancy.Policy) error {
 // KeyDefinition is the body of createKey.
 type KeyDefinition struct {
 	Name    string
-	Scopes  []tenancy.Scope // empty when left out; no scope twice
-	Expires time.Time       // zero when left out
+	Scopes  []tenancy.Scope            // empty when left out; no scope twice
+	Views   []knowledge.CollectionName // empty when left out; no view twice
+	Expires time.Time                  // zero when left out
 }
 
 func (b *KeyDefinition) decode(d *decoder) error {
@@ -80,6 +81,15 @@ func (b *KeyDefinition) decode(d *decoder) error {
 					return knowledge.Invalid("", "comes twice")
 				}
 				b.Scopes = append(b.Scopes, scope)
+				return err
+			})
+		case "views":
+			err = d.array(1, tenancy.MaxKeyViews, func(int) error {
+				view, err := parsed(d, knowledge.ParseCollectionName)
+				if slices.Contains(b.Views, view) {
+					return knowledge.Invalid("", "comes twice")
+				}
+				b.Views = append(b.Views, view)
 				return err
 			})
 		case "expires_at":

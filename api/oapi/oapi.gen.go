@@ -18,6 +18,69 @@ import (
 	"github.com/tars-project/tars/api/body"
 )
 
+// Defines values for EstimateMethod.
+const (
+	EstimateMethodExact EstimateMethod = "exact"
+	EstimateMethodHnsw  EstimateMethod = "hnsw"
+)
+
+// Valid indicates whether the value is a known member of the EstimateMethod enum.
+func (e EstimateMethod) Valid() bool {
+	switch e {
+	case EstimateMethodExact:
+		return true
+	case EstimateMethodHnsw:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FieldState.
+const (
+	FieldStateFilling FieldState = "filling"
+	FieldStateReady   FieldState = "ready"
+)
+
+// Valid indicates whether the value is a known member of the FieldState enum.
+func (e FieldState) Valid() bool {
+	switch e {
+	case FieldStateFilling:
+		return true
+	case FieldStateReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FieldType.
+const (
+	Boolean  FieldType = "boolean"
+	Datetime FieldType = "datetime"
+	Keyword  FieldType = "keyword"
+	Keywords FieldType = "keywords"
+	Number   FieldType = "number"
+)
+
+// Valid indicates whether the value is a known member of the FieldType enum.
+func (e FieldType) Valid() bool {
+	switch e {
+	case Boolean:
+		return true
+	case Datetime:
+		return true
+	case Keyword:
+		return true
+	case Keywords:
+		return true
+	case Number:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportMode.
 const (
 	ImportModeInsertOnly ImportMode = "insert_only"
@@ -86,19 +149,19 @@ func (e ImportState) Valid() bool {
 
 // Defines values for IndexKind.
 const (
-	Auto IndexKind = "auto"
-	Hnsw IndexKind = "hnsw"
-	None IndexKind = "none"
+	IndexKindAuto IndexKind = "auto"
+	IndexKindHnsw IndexKind = "hnsw"
+	IndexKindNone IndexKind = "none"
 )
 
 // Valid indicates whether the value is a known member of the IndexKind enum.
 func (e IndexKind) Valid() bool {
 	switch e {
-	case Auto:
+	case IndexKindAuto:
 		return true
-	case Hnsw:
+	case IndexKindHnsw:
 		return true
-	case None:
+	case IndexKindNone:
 		return true
 	default:
 		return false
@@ -207,15 +270,69 @@ func (e PolicyMinIsolation) Valid() bool {
 	}
 }
 
+// Defines values for Precision.
+const (
+	Float16 Precision = "float16"
+	Float32 Precision = "float32"
+)
+
+// Valid indicates whether the value is a known member of the Precision enum.
+func (e Precision) Valid() bool {
+	switch e {
+	case Float16:
+		return true
+	case Float32:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Quantization.
+const (
+	QuantizationBinary Quantization = "binary"
+	QuantizationNone   Quantization = "none"
+)
+
+// Valid indicates whether the value is a known member of the Quantization enum.
+func (e Quantization) Valid() bool {
+	switch e {
+	case QuantizationBinary:
+		return true
+	case QuantizationNone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QueryCapability.
+const (
+	Rank       QueryCapability = "rank"
+	Synthesize QueryCapability = "synthesize"
+)
+
+// Valid indicates whether the value is a known member of the QueryCapability enum.
+func (e QueryCapability) Valid() bool {
+	switch e {
+	case Rank:
+		return true
+	case Synthesize:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReadinessStatus.
 const (
-	Ready ReadinessStatus = "ready"
+	ReadinessStatusReady ReadinessStatus = "ready"
 )
 
 // Valid indicates whether the value is a known member of the ReadinessStatus enum.
 func (e ReadinessStatus) Valid() bool {
 	switch e {
-	case Ready:
+	case ReadinessStatusReady:
 		return true
 	default:
 		return false
@@ -264,6 +381,27 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Defines values for SearchMode.
+const (
+	SearchModeHybrid  SearchMode = "hybrid"
+	SearchModeLexical SearchMode = "lexical"
+	SearchModeVector  SearchMode = "vector"
+)
+
+// Valid indicates whether the value is a known member of the SearchMode enum.
+func (e SearchMode) Valid() bool {
+	switch e {
+	case SearchModeHybrid:
+		return true
+	case SearchModeLexical:
+		return true
+	case SearchModeVector:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AskedMode.
 const (
 	AskedModeInsertOnly AskedMode = "insert_only"
@@ -300,6 +438,21 @@ func (e AskedOnError) Valid() bool {
 	case AskedOnErrorFail:
 		return true
 	case AskedOnErrorSkip:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeleteCollectionParamsAliases.
+const (
+	Drop DeleteCollectionParamsAliases = "drop"
+)
+
+// Valid indicates whether the value is a known member of the DeleteCollectionParamsAliases enum.
+func (e DeleteCollectionParamsAliases) Valid() bool {
+	switch e {
+	case Drop:
 		return true
 	default:
 		return false
@@ -361,6 +514,9 @@ type Alias struct {
 	Name    Name `json:"name"`
 	Version int  `json:"version"`
 }
+
+// AliasActions defines model for AliasActions.
+type AliasActions = body.AliasActions
 
 // AliasTarget defines model for AliasTarget.
 type AliasTarget = body.AliasTarget
@@ -456,11 +612,22 @@ type Citation struct {
 // Collection defines model for Collection.
 type Collection struct {
 	CreatedAt time.Time `json:"created_at"`
-	Dimension int       `json:"dimension"`
+
+	// Defaults What a search or a query takes where it gives nothing itself. A query with several legs takes a default only
+	// where those of all its legs are the same. `plugins` are called by `POST /v1/query` when it has a text and no
+	// `plugins`; an empty list in the query calls none. Those of a view go before those of its collection.
+	Defaults  Defaults `json:"defaults"`
+	Dimension int      `json:"dimension"`
 
 	// Embedder The space that the vectors live in.
 	Embedder Embedder `json:"embedder"`
+	Fields   []Field  `json:"fields"`
 	Index    Index    `json:"index"`
+
+	// Language Of the texts, for lexical search, such as `english`; `simple` fits any.
+	//
+	// Example: german
+	Language Language `json:"language"`
 
 	// Metric How vectors are compared.
 	Metric Metric `json:"metric"`
@@ -470,9 +637,53 @@ type Collection struct {
 	// Example: handbook
 	Name Name `json:"name"`
 
+	// Notes What follows from the definition, in sentences, such as that it is searched exactly.
+	Notes []string `json:"notes"`
+
+	// Precision `float16` takes half the space, keeps 3 digits and refuses components beyond ±65504. It never changes.
+	Precision    Precision `json:"precision"`
+	RecallTarget float64   `json:"recall_target"`
+
 	// Records Live records at the time of the answer.
 	Records int64 `json:"records"`
+
+	// TtlSeconds Missing when records stay.
+	TtlSeconds *int64 `json:"ttl_seconds,omitempty"`
+
+	// UpdatedAt Of the definition.
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// Version Of the definition; raised by each change. The `ETag` is this in quotes.
+	Version int64 `json:"version"`
 }
+
+// CollectionAlias defines model for CollectionAlias.
+type CollectionAlias struct {
+	// Alias 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+	//
+	// Example: handbook
+	Alias Name `json:"alias"`
+
+	// Collection 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+	//
+	// Example: handbook
+	Collection Name      `json:"collection"`
+	CreatedAt  time.Time `json:"created_at"`
+
+	// UpdatedAt When it was last pointed at another collection.
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// CollectionAliasList defines model for CollectionAliasList.
+type CollectionAliasList struct {
+	Aliases []CollectionAlias `json:"aliases"`
+
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// CollectionAliasTarget defines model for CollectionAliasTarget.
+type CollectionAliasTarget = body.CollectionAliasTarget
 
 // CollectionDefinition defines model for CollectionDefinition.
 type CollectionDefinition = body.CollectionDefinition
@@ -506,12 +717,43 @@ type CollectionList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// CollectionPatch At least one member.
+type CollectionPatch = body.CollectionPatch
+
 // CountedRecords defines model for CountedRecords.
 type CountedRecords struct {
 	Count int64 `json:"count"`
 
 	// Estimate It comes from statistics, not from counting.
 	Estimate bool `json:"estimate"`
+}
+
+// DefaultPlugin defines model for DefaultPlugin.
+type DefaultPlugin struct {
+	// Capability What a query calls a plugin for.
+	Capability QueryCapability `json:"capability"`
+
+	// Config For the plugin; any JSON object of at most 16 KiB.
+	Config *map[string]interface{} `json:"config,omitempty"`
+
+	// Name 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+	//
+	// Example: handbook
+	Name Name `json:"name"`
+
+	// Version A number, an alias, or `sha256:` and 64 hexadecimal digits.
+	//
+	// Example: live
+	Version *VersionRef `json:"version,omitempty"`
+}
+
+// Defaults What a search or a query takes where it gives nothing itself. A query with several legs takes a default only
+// where those of all its legs are the same. `plugins` are called by `POST /v1/query` when it has a text and no
+// `plugins`; an empty list in the query calls none. Those of a view go before those of its collection.
+type Defaults struct {
+	Limit   *int             `json:"limit,omitempty"`
+	Mode    *SearchMode      `json:"mode,omitempty"`
+	Plugins *[]DefaultPlugin `json:"plugins,omitempty"`
 }
 
 // DeletedRecords defines model for DeletedRecords.
@@ -534,6 +776,35 @@ type Embedder struct {
 	Version *string `json:"version,omitempty"`
 }
 
+// Estimate defines model for Estimate.
+type Estimate struct {
+	// BuildMemoryBytes What building the index takes so that it needs one pass (`maintenance_work_mem`).
+	BuildMemoryBytes int64   `json:"build_memory_bytes"`
+	BuildSeconds     float64 `json:"build_seconds"`
+
+	// DiskBytes All of it. While an index is built anew, the old table and index are there too.
+	DiskBytes         int64 `json:"disk_bytes"`
+	LexicalIndexBytes int64 `json:"lexical_index_bytes"`
+
+	// Method How searches would go.
+	Method EstimateMethod `json:"method"`
+	Notes  []string       `json:"notes"`
+
+	// ResidentBytes What should fit into the memory of the database for searches to stay quick.
+	ResidentBytes int64 `json:"resident_bytes"`
+	Rows          int64 `json:"rows"`
+
+	// TableBytes The records with their vectors, texts and metadata, and the index of their ids.
+	TableBytes       int64 `json:"table_bytes"`
+	VectorIndexBytes int64 `json:"vector_index_bytes"`
+}
+
+// EstimateMethod How searches would go.
+type EstimateMethod string
+
+// EstimateRequest defines model for EstimateRequest.
+type EstimateRequest = body.EstimateRequest
+
 // Explained What carrying out the search once more took, with `explain`.
 type Explained struct {
 	ExecutionMs float64 `json:"execution_ms"`
@@ -548,6 +819,42 @@ type Explained struct {
 	// WaitingRows Those of them that wait to be indexed and were compared one by one.
 	WaitingRows int64 `json:"waiting_rows"`
 }
+
+// Field defines model for Field.
+type Field struct {
+	// Name Top-level key of the metadata.
+	Name FieldName `json:"name"`
+
+	// State `filling` until a job has gone through the records that were there when it was declared.
+	State FieldState `json:"state"`
+
+	// Type A string, a list of strings, a number, true or false, or a time as in RFC 3339.
+	Type FieldType `json:"type"`
+}
+
+// FieldState `filling` until a job has gone through the records that were there when it was declared.
+type FieldState string
+
+// FieldName Top-level key of the metadata.
+type FieldName = string
+
+// FieldType A string, a list of strings, a number, true or false, or a time as in RFC 3339.
+type FieldType string
+
+// Filter A condition on the top level of the metadata, or on the text. A comparison (`eq`, `in`, `gt`, `gte`, `lt`,
+// `lte`, `contains`, `match`) is false for a record that lacks the field, has it null, or has a value of another
+// type there; so `not` of it is true, and so is `ne`. Numbers compare with numbers, strings with strings by code
+// point.
+//
+// With a field that the collection declares, a value must be of the field's type, or the request is refused: a
+// `datetime` compares as an instant and needs a time as in RFC 3339, and a comparison with `keywords` is true
+// when it is for one of the elements. Declared fields are found by an index once the collection is large;
+// others are looked at record by record, which a large collection marks in `plan`, or refuses if its server
+// is set so.
+//
+// At most 16 levels, 256 terms, and 256 KiB where each value counts 8 bytes and strings and names their length
+// more.
+type Filter = json.RawMessage
 
 // Import defines model for Import.
 type Import struct {
@@ -595,14 +902,22 @@ type Index struct {
 	// EfConstruction Candidates while building, at least twice `m`; for `hnsw` alone. 64 or more when left out.
 	EfConstruction *int `json:"ef_construction,omitempty"`
 
-	// Kind `auto` is none while the collection is small, hnsw once it is large. `none` compares all vectors, exactly. `hnsw` is a graph, approximate, for many records of at most 4,000 dimensions.
+	// Kind `none` compares all vectors, exactly. `hnsw` is a graph, approximate, for many records. `auto`, which is meant
+	// where none is said, is `none` while the collection is small and `hnsw` once that is faster; for more than 4,000
+	// dimensions it is `none`.
 	Kind *IndexKind `json:"kind,omitempty"`
 
 	// M Links of a node; for `hnsw` alone. 16 when left out.
 	M *int `json:"m,omitempty"`
+
+	// Quantization `binary` keeps one bit of each component in the index, for any number of dimensions; what it finds is compared
+	// again in full.
+	Quantization *Quantization `json:"quantization,omitempty"`
 }
 
-// IndexKind `auto` is none while the collection is small, hnsw once it is large. `none` compares all vectors, exactly. `hnsw` is a graph, approximate, for many records of at most 4,000 dimensions.
+// IndexKind `none` compares all vectors, exactly. `hnsw` is a graph, approximate, for many records. `auto`, which is meant
+// where none is said, is `none` while the collection is small and `hnsw` once that is faster; for more than 4,000
+// dimensions it is `none`.
 type IndexKind string
 
 // Inspection What was found in the module.
@@ -733,6 +1048,9 @@ type Key struct {
 	Prefix    string     `json:"prefix"`
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
 	Scopes    []Scope    `json:"scopes"`
+
+	// Views What the key is limited to; missing when it is not.
+	Views *[]Name `json:"views,omitempty"`
 }
 
 // KeyDefinition defines model for KeyDefinition.
@@ -748,6 +1066,11 @@ type KeyList struct {
 	// NextCursor The `cursor` of the next page; missing on the last.
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
+
+// Language Of the texts, for lexical search, such as `english`; `simple` fits any.
+//
+// Example: german
+type Language = string
 
 // LegPlan defines model for LegPlan.
 type LegPlan struct {
@@ -976,6 +1299,13 @@ type Policy struct {
 // PolicyMinIsolation Weakest tier that its plugins may run in.
 type PolicyMinIsolation string
 
+// Precision `float16` takes half the space, keeps 3 digits and refuses components beyond ±65504. It never changes.
+type Precision string
+
+// Quantization `binary` keeps one bit of each component in the index, for any number of dimensions; what it finds is compared
+// again in full.
+type Quantization string
+
 // QuarantineList defines model for QuarantineList.
 type QuarantineList struct {
 	Modules []QuarantinedModule `json:"modules"`
@@ -1003,6 +1333,9 @@ type QuarantinedModule struct {
 	// Example: acme
 	Tenant TenantID `json:"tenant"`
 }
+
+// QueryCapability What a query calls a plugin for.
+type QueryCapability string
 
 // QueryMatch defines model for QueryMatch.
 type QueryMatch struct {
@@ -1199,6 +1532,9 @@ type ScrolledRecords struct {
 	Records    []ScrolledRecord `json:"records"`
 }
 
+// SearchMode defines model for SearchMode.
+type SearchMode string
+
 // SearchRequest Exactly one of `text` and `vector`.
 type SearchRequest = body.SearchRequest
 
@@ -1250,6 +1586,52 @@ type Vector = []float32
 // Example: live
 type VersionRef = string
 
+// View defines model for View.
+type View struct {
+	// Collection 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+	//
+	// Example: handbook
+	Collection Name      `json:"collection"`
+	CreatedAt  time.Time `json:"created_at"`
+
+	// Defaults What a search or a query takes where it gives nothing itself. A query with several legs takes a default only
+	// where those of all its legs are the same. `plugins` are called by `POST /v1/query` when it has a text and no
+	// `plugins`; an empty list in the query calls none. Those of a view go before those of its collection.
+	Defaults Defaults `json:"defaults"`
+
+	// Filter A condition on the top level of the metadata, or on the text. A comparison (`eq`, `in`, `gt`, `gte`, `lt`,
+	// `lte`, `contains`, `match`) is false for a record that lacks the field, has it null, or has a value of another
+	// type there; so `not` of it is true, and so is `ne`. Numbers compare with numbers, strings with strings by code
+	// point.
+	//
+	// With a field that the collection declares, a value must be of the field's type, or the request is refused: a
+	// `datetime` compares as an instant and needs a time as in RFC 3339, and a comparison with `keywords` is true
+	// when it is for one of the elements. Declared fields are found by an index once the collection is large;
+	// others are looked at record by record, which a large collection marks in `plan`, or refuses if its server
+	// is set so.
+	//
+	// At most 16 levels, 256 terms, and 256 KiB where each value counts 8 bytes and strings and names their length
+	// more.
+	Filter    Filter      `json:"filter"`
+	Hidden    []FieldName `json:"hidden"`
+	UpdatedAt time.Time   `json:"updated_at"`
+
+	// View 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+	//
+	// Example: handbook
+	View Name `json:"view"`
+}
+
+// ViewDefinition defines model for ViewDefinition.
+type ViewDefinition = body.ViewDefinition
+
+// ViewList defines model for ViewList.
+type ViewList struct {
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+	Views      []View      `json:"views"`
+}
+
 // AskedMode defines model for AskedMode.
 type AskedMode string
 
@@ -1280,6 +1662,11 @@ type PathAlias = Name
 //
 // Example: handbook
 type PathCollection = Name
+
+// PathCollectionAlias 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+//
+// Example: handbook
+type PathCollectionAlias = Name
 
 // PathImport Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
 type PathImport = ImportID
@@ -1317,6 +1704,11 @@ type PathTenant = TenantID
 // Example: live
 type PathVersion = VersionRef
 
+// PathView 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+//
+// Example: handbook
+type PathView = Name
+
 // ListQuarantinedParams defines parameters for ListQuarantined.
 type ListQuarantinedParams struct {
 	// Cursor The `next_cursor` of the page before; none for the first page.
@@ -1344,6 +1736,15 @@ type ListKeysParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListAliasesParams defines parameters for ListAliases.
+type ListAliasesParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListCollectionsParams defines parameters for ListCollections.
 type ListCollectionsParams struct {
 	// Cursor The `next_cursor` of the page before; none for the first page.
@@ -1355,11 +1756,23 @@ type ListCollectionsParams struct {
 
 // DeleteCollectionParams defines parameters for DeleteCollection.
 type DeleteCollectionParams struct {
+	// Aliases `drop` removes the collection's aliases too, in one step.
+	Aliases *DeleteCollectionParamsAliases `form:"aliases,omitempty" json:"aliases,omitempty"`
+
 	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
 	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
 	// is running another gets 409 `request-running`; a request to another path, with another body or by another
 	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteCollectionParamsAliases defines parameters for DeleteCollection.
+type DeleteCollectionParamsAliases string
+
+// PatchCollectionParams defines parameters for PatchCollection.
+type PatchCollectionParams struct {
+	// IfMatch The `ETag` that the record, or the definition, must have.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // PutCollectionParams defines parameters for PutCollection.
@@ -1430,7 +1843,7 @@ type PatchRecordParams struct {
 	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch The `ETag` that the record must have.
+	// IfMatch The `ETag` that the record, or the definition, must have.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1479,11 +1892,29 @@ type ListPluginVersionsParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListViewsParams defines parameters for ListViews.
+type ListViewsParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // CreateTenantJSONRequestBody defines body for CreateTenant for application/json ContentType.
 type CreateTenantJSONRequestBody = TenantDefinition
 
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = KeyDefinition
+
+// ChangeAliasesJSONRequestBody defines body for ChangeAliases for application/json ContentType.
+type ChangeAliasesJSONRequestBody = AliasActions
+
+// PutAliasJSONRequestBody defines body for PutAlias for application/json ContentType.
+type PutAliasJSONRequestBody = CollectionAliasTarget
+
+// PatchCollectionJSONRequestBody defines body for PatchCollection for application/json ContentType.
+type PatchCollectionJSONRequestBody = CollectionPatch
 
 // PutCollectionJSONRequestBody defines body for PutCollection for application/json ContentType.
 type PutCollectionJSONRequestBody = CollectionDefinition
@@ -1506,6 +1937,9 @@ type PatchRecordJSONRequestBody = RecordPatch
 // SearchRecordsJSONRequestBody defines body for SearchRecords for application/json ContentType.
 type SearchRecordsJSONRequestBody = SearchRequest
 
+// EstimateCollectionJSONRequestBody defines body for EstimateCollection for application/json ContentType.
+type EstimateCollectionJSONRequestBody = EstimateRequest
+
 // SetPluginAliasJSONRequestBody defines body for SetPluginAlias for application/json ContentType.
 type SetPluginAliasJSONRequestBody = AliasTarget
 
@@ -1517,6 +1951,9 @@ type UploadPluginVersionMultipartRequestBody = PluginUpload
 
 // QueryJSONRequestBody defines body for Query for application/json ContentType.
 type QueryJSONRequestBody = QueryRequest
+
+// PutViewJSONRequestBody defines body for PutView for application/json ContentType.
+type PutViewJSONRequestBody = ViewDefinition
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1550,6 +1987,21 @@ type ServerInterface interface {
 	// RevokeKey Revoke a key
 	// (DELETE /v1/admin/tenants/{tenant}/keys/{key})
 	RevokeKey(ctx echo.Context, tenant PathTenant, key PathKey) error
+	// ListAliases List aliases
+	// (GET /v1/aliases)
+	ListAliases(ctx echo.Context, params ListAliasesParams) error
+	// ChangeAliases Change several aliases at once
+	// (POST /v1/aliases)
+	ChangeAliases(ctx echo.Context) error
+	// DeleteAlias Remove an alias
+	// (DELETE /v1/aliases/{alias})
+	DeleteAlias(ctx echo.Context, alias PathCollectionAlias) error
+	// GetAlias Read an alias
+	// (GET /v1/aliases/{alias})
+	GetAlias(ctx echo.Context, alias PathCollectionAlias) error
+	// PutAlias Point an alias at a collection
+	// (PUT /v1/aliases/{alias})
+	PutAlias(ctx echo.Context, alias PathCollectionAlias) error
 	// ListCollections List collections
 	// (GET /v1/collections)
 	ListCollections(ctx echo.Context, params ListCollectionsParams) error
@@ -1559,6 +2011,9 @@ type ServerInterface interface {
 	// GetCollection Read a collection's definition
 	// (GET /v1/collections/{collection})
 	GetCollection(ctx echo.Context, collection PathCollection) error
+	// PatchCollection Change a collection
+	// (PATCH /v1/collections/{collection})
+	PatchCollection(ctx echo.Context, collection PathCollection, params PatchCollectionParams) error
 	// PutCollection Create a collection
 	// (PUT /v1/collections/{collection})
 	PutCollection(ctx echo.Context, collection PathCollection, params PutCollectionParams) error
@@ -1595,6 +2050,9 @@ type ServerInterface interface {
 	// SearchRecords Find the nearest records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx echo.Context, collection PathCollection) error
+	// EstimateCollection Estimate what a collection costs
+	// (POST /v1/estimate)
+	EstimateCollection(ctx echo.Context) error
 	// ExportTenant Read all of the tenant's collections as a stream
 	// (GET /v1/export)
 	ExportTenant(ctx echo.Context) error
@@ -1640,6 +2098,18 @@ type ServerInterface interface {
 	// Query Ask a question
 	// (POST /v1/query)
 	Query(ctx echo.Context) error
+	// ListViews List views
+	// (GET /v1/views)
+	ListViews(ctx echo.Context, params ListViewsParams) error
+	// DeleteView Remove a view
+	// (DELETE /v1/views/{view})
+	DeleteView(ctx echo.Context, view PathView) error
+	// GetView Read a view
+	// (GET /v1/views/{view})
+	GetView(ctx echo.Context, view PathView) error
+	// PutView Make or change a view
+	// (PUT /v1/views/{view})
+	PutView(ctx echo.Context, view PathView) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1836,6 +2306,88 @@ func (w *ServerInterfaceWrapper) RevokeKey(ctx echo.Context) error {
 	return err
 }
 
+// ListAliases converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAliases(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAliasesParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAliases(ctx, params)
+	return err
+}
+
+// ChangeAliases converts echo context to params.
+func (w *ServerInterfaceWrapper) ChangeAliases(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ChangeAliases(ctx)
+	return err
+}
+
+// DeleteAlias converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteAlias(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "alias" -------------
+	var alias PathCollectionAlias
+
+	err = runtime.BindStyledParameterWithOptions("simple", "alias", ctx.Param("alias"), &alias, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alias: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteAlias(ctx, alias)
+	return err
+}
+
+// GetAlias converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAlias(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "alias" -------------
+	var alias PathCollectionAlias
+
+	err = runtime.BindStyledParameterWithOptions("simple", "alias", ctx.Param("alias"), &alias, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alias: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAlias(ctx, alias)
+	return err
+}
+
+// PutAlias converts echo context to params.
+func (w *ServerInterfaceWrapper) PutAlias(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "alias" -------------
+	var alias PathCollectionAlias
+
+	err = runtime.BindStyledParameterWithOptions("simple", "alias", ctx.Param("alias"), &alias, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alias: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutAlias(ctx, alias)
+	return err
+}
+
 // ListCollections converts echo context to params.
 func (w *ServerInterfaceWrapper) ListCollections(ctx echo.Context) error {
 	var err error
@@ -1874,6 +2426,12 @@ func (w *ServerInterfaceWrapper) DeleteCollection(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params DeleteCollectionParams
+	// ------------- Optional query parameter "aliases" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aliases", ctx.QueryParams(), &params.Aliases, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter aliases: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "Idempotency-Key" -------------
@@ -1910,6 +2468,42 @@ func (w *ServerInterfaceWrapper) GetCollection(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetCollection(ctx, collection)
+	return err
+}
+
+// PatchCollection converts echo context to params.
+func (w *ServerInterfaceWrapper) PatchCollection(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PatchCollectionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PatchCollection(ctx, collection, params)
 	return err
 }
 
@@ -2284,6 +2878,15 @@ func (w *ServerInterfaceWrapper) SearchRecords(ctx echo.Context) error {
 	return err
 }
 
+// EstimateCollection converts echo context to params.
+func (w *ServerInterfaceWrapper) EstimateCollection(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EstimateCollection(ctx)
+	return err
+}
+
 // ExportTenant converts echo context to params.
 func (w *ServerInterfaceWrapper) ExportTenant(ctx echo.Context) error {
 	var err error
@@ -2593,6 +3196,79 @@ func (w *ServerInterfaceWrapper) Query(ctx echo.Context) error {
 	return err
 }
 
+// ListViews converts echo context to params.
+func (w *ServerInterfaceWrapper) ListViews(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListViewsParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListViews(ctx, params)
+	return err
+}
+
+// DeleteView converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteView(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "view" -------------
+	var view PathView
+
+	err = runtime.BindStyledParameterWithOptions("simple", "view", ctx.Param("view"), &view, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter view: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteView(ctx, view)
+	return err
+}
+
+// GetView converts echo context to params.
+func (w *ServerInterfaceWrapper) GetView(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "view" -------------
+	var view PathView
+
+	err = runtime.BindStyledParameterWithOptions("simple", "view", ctx.Param("view"), &view, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter view: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetView(ctx, view)
+	return err
+}
+
+// PutView converts echo context to params.
+func (w *ServerInterfaceWrapper) PutView(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "view" -------------
+	var view PathView
+
+	err = runtime.BindStyledParameterWithOptions("simple", "view", ctx.Param("view"), &view, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter view: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutView(ctx, view)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -2650,9 +3326,15 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/admin/tenants/:tenant/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.POST(options.BaseURL+"/v1/admin/tenants/:tenant/keys", wrapper.CreateKey, options.OperationMiddlewares["createKey"]...)
 	router.DELETE(options.BaseURL+"/v1/admin/tenants/:tenant/keys/:key", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
+	router.GET(options.BaseURL+"/v1/aliases", wrapper.ListAliases, options.OperationMiddlewares["listAliases"]...)
+	router.POST(options.BaseURL+"/v1/aliases", wrapper.ChangeAliases, options.OperationMiddlewares["changeAliases"]...)
+	router.DELETE(options.BaseURL+"/v1/aliases/:alias", wrapper.DeleteAlias, options.OperationMiddlewares["deleteAlias"]...)
+	router.GET(options.BaseURL+"/v1/aliases/:alias", wrapper.GetAlias, options.OperationMiddlewares["getAlias"]...)
+	router.PUT(options.BaseURL+"/v1/aliases/:alias", wrapper.PutAlias, options.OperationMiddlewares["putAlias"]...)
 	router.GET(options.BaseURL+"/v1/collections", wrapper.ListCollections, options.OperationMiddlewares["listCollections"]...)
 	router.DELETE(options.BaseURL+"/v1/collections/:collection", wrapper.DeleteCollection, options.OperationMiddlewares["deleteCollection"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection", wrapper.GetCollection, options.OperationMiddlewares["getCollection"]...)
+	router.PATCH(options.BaseURL+"/v1/collections/:collection", wrapper.PatchCollection, options.OperationMiddlewares["patchCollection"]...)
 	router.PUT(options.BaseURL+"/v1/collections/:collection", wrapper.PutCollection, options.OperationMiddlewares["putCollection"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/export", wrapper.ExportRecords, options.OperationMiddlewares["exportRecords"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/health", wrapper.GetCollectionHealth, options.OperationMiddlewares["getCollectionHealth"]...)
@@ -2665,6 +3347,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/collections/:collection/records/delete", wrapper.DeleteRecords, options.OperationMiddlewares["deleteRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/records/scroll", wrapper.ScrollRecords, options.OperationMiddlewares["scrollRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search", wrapper.SearchRecords, options.OperationMiddlewares["searchRecords"]...)
+	router.POST(options.BaseURL+"/v1/estimate", wrapper.EstimateCollection, options.OperationMiddlewares["estimateCollection"]...)
 	router.GET(options.BaseURL+"/v1/export", wrapper.ExportTenant, options.OperationMiddlewares["exportTenant"]...)
 	router.POST(options.BaseURL+"/v1/import", wrapper.ImportTenant, options.OperationMiddlewares["importTenant"]...)
 	router.GET(options.BaseURL+"/v1/imports/:import", wrapper.GetImport, options.OperationMiddlewares["getImport"]...)
@@ -2680,6 +3363,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/plugins/:name/versions", wrapper.UploadPluginVersion, options.OperationMiddlewares["uploadPluginVersion"]...)
 	router.GET(options.BaseURL+"/v1/plugins/:name/versions/:version", wrapper.GetPluginVersion, options.OperationMiddlewares["getPluginVersion"]...)
 	router.POST(options.BaseURL+"/v1/query", wrapper.Query, options.OperationMiddlewares["query"]...)
+	router.GET(options.BaseURL+"/v1/views", wrapper.ListViews, options.OperationMiddlewares["listViews"]...)
+	router.DELETE(options.BaseURL+"/v1/views/:view", wrapper.DeleteView, options.OperationMiddlewares["deleteView"]...)
+	router.GET(options.BaseURL+"/v1/views/:view", wrapper.GetView, options.OperationMiddlewares["getView"]...)
+	router.PUT(options.BaseURL+"/v1/views/:view", wrapper.PutView, options.OperationMiddlewares["putView"]...)
 
 }
 
@@ -2903,6 +3590,125 @@ func (response RevokeKey204Response) VisitRevokeKeyResponse(w http.ResponseWrite
 	return nil
 }
 
+type ListAliasesRequestObject struct {
+	Params ListAliasesParams
+}
+
+type ListAliasesResponseObject interface {
+	VisitListAliasesResponse(w http.ResponseWriter) error
+}
+
+type ListAliases200JSONResponse CollectionAliasList
+
+func (response ListAliases200JSONResponse) VisitListAliasesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeAliasesRequestObject struct {
+	Body *ChangeAliasesJSONRequestBody
+}
+
+type ChangeAliasesResponseObject interface {
+	VisitChangeAliasesResponse(w http.ResponseWriter) error
+}
+
+type ChangeAliases200JSONResponse CollectionAliasList
+
+func (response ChangeAliases200JSONResponse) VisitChangeAliasesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAliasRequestObject struct {
+	Alias PathCollectionAlias `json:"alias"`
+}
+
+type DeleteAliasResponseObject interface {
+	VisitDeleteAliasResponse(w http.ResponseWriter) error
+}
+
+type DeleteAlias204Response struct {
+}
+
+func (response DeleteAlias204Response) VisitDeleteAliasResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetAliasRequestObject struct {
+	Alias PathCollectionAlias `json:"alias"`
+}
+
+type GetAliasResponseObject interface {
+	VisitGetAliasResponse(w http.ResponseWriter) error
+}
+
+type GetAlias200JSONResponse CollectionAlias
+
+func (response GetAlias200JSONResponse) VisitGetAliasResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAliasRequestObject struct {
+	Alias PathCollectionAlias `json:"alias"`
+	Body  *PutAliasJSONRequestBody
+}
+
+type PutAliasResponseObject interface {
+	VisitPutAliasResponse(w http.ResponseWriter) error
+}
+
+type PutAlias200JSONResponse CollectionAlias
+
+func (response PutAlias200JSONResponse) VisitPutAliasResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAlias201JSONResponse CollectionAlias
+
+func (response PutAlias201JSONResponse) VisitPutAliasResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListCollectionsRequestObject struct {
 	Params ListCollectionsParams
 }
@@ -2953,6 +3759,30 @@ type GetCollectionResponseObject interface {
 type GetCollection200JSONResponse Collection
 
 func (response GetCollection200JSONResponse) VisitGetCollectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCollectionRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Params     PatchCollectionParams
+	Body       *PatchCollectionJSONRequestBody
+}
+
+type PatchCollectionResponseObject interface {
+	VisitPatchCollectionResponse(w http.ResponseWriter) error
+}
+
+type PatchCollection200JSONResponse Collection
+
+func (response PatchCollection200JSONResponse) VisitPatchCollectionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -3271,6 +4101,28 @@ type SearchRecordsResponseObject interface {
 type SearchRecords200JSONResponse SearchResult
 
 func (response SearchRecords200JSONResponse) VisitSearchRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EstimateCollectionRequestObject struct {
+	Body *EstimateCollectionJSONRequestBody
+}
+
+type EstimateCollectionResponseObject interface {
+	VisitEstimateCollectionResponse(w http.ResponseWriter) error
+}
+
+type EstimateCollection200JSONResponse Estimate
+
+func (response EstimateCollection200JSONResponse) VisitEstimateCollectionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -3690,6 +4542,103 @@ func (response Query200JSONResponse) VisitQueryResponse(w http.ResponseWriter) e
 	return err
 }
 
+type ListViewsRequestObject struct {
+	Params ListViewsParams
+}
+
+type ListViewsResponseObject interface {
+	VisitListViewsResponse(w http.ResponseWriter) error
+}
+
+type ListViews200JSONResponse ViewList
+
+func (response ListViews200JSONResponse) VisitListViewsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteViewRequestObject struct {
+	View PathView `json:"view"`
+}
+
+type DeleteViewResponseObject interface {
+	VisitDeleteViewResponse(w http.ResponseWriter) error
+}
+
+type DeleteView204Response struct {
+}
+
+func (response DeleteView204Response) VisitDeleteViewResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetViewRequestObject struct {
+	View PathView `json:"view"`
+}
+
+type GetViewResponseObject interface {
+	VisitGetViewResponse(w http.ResponseWriter) error
+}
+
+type GetView200JSONResponse View
+
+func (response GetView200JSONResponse) VisitGetViewResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutViewRequestObject struct {
+	View PathView `json:"view"`
+	Body *PutViewJSONRequestBody
+}
+
+type PutViewResponseObject interface {
+	VisitPutViewResponse(w http.ResponseWriter) error
+}
+
+type PutView200JSONResponse View
+
+func (response PutView200JSONResponse) VisitPutViewResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutView201JSONResponse View
+
+func (response PutView201JSONResponse) VisitPutViewResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// GetLivez Is the process alive
@@ -3722,6 +4671,21 @@ type StrictServerInterface interface {
 	// RevokeKey Revoke a key
 	// (DELETE /v1/admin/tenants/{tenant}/keys/{key})
 	RevokeKey(ctx context.Context, request RevokeKeyRequestObject) (RevokeKeyResponseObject, error)
+	// ListAliases List aliases
+	// (GET /v1/aliases)
+	ListAliases(ctx context.Context, request ListAliasesRequestObject) (ListAliasesResponseObject, error)
+	// ChangeAliases Change several aliases at once
+	// (POST /v1/aliases)
+	ChangeAliases(ctx context.Context, request ChangeAliasesRequestObject) (ChangeAliasesResponseObject, error)
+	// DeleteAlias Remove an alias
+	// (DELETE /v1/aliases/{alias})
+	DeleteAlias(ctx context.Context, request DeleteAliasRequestObject) (DeleteAliasResponseObject, error)
+	// GetAlias Read an alias
+	// (GET /v1/aliases/{alias})
+	GetAlias(ctx context.Context, request GetAliasRequestObject) (GetAliasResponseObject, error)
+	// PutAlias Point an alias at a collection
+	// (PUT /v1/aliases/{alias})
+	PutAlias(ctx context.Context, request PutAliasRequestObject) (PutAliasResponseObject, error)
 	// ListCollections List collections
 	// (GET /v1/collections)
 	ListCollections(ctx context.Context, request ListCollectionsRequestObject) (ListCollectionsResponseObject, error)
@@ -3731,6 +4695,9 @@ type StrictServerInterface interface {
 	// GetCollection Read a collection's definition
 	// (GET /v1/collections/{collection})
 	GetCollection(ctx context.Context, request GetCollectionRequestObject) (GetCollectionResponseObject, error)
+	// PatchCollection Change a collection
+	// (PATCH /v1/collections/{collection})
+	PatchCollection(ctx context.Context, request PatchCollectionRequestObject) (PatchCollectionResponseObject, error)
 	// PutCollection Create a collection
 	// (PUT /v1/collections/{collection})
 	PutCollection(ctx context.Context, request PutCollectionRequestObject) (PutCollectionResponseObject, error)
@@ -3767,6 +4734,9 @@ type StrictServerInterface interface {
 	// SearchRecords Find the nearest records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx context.Context, request SearchRecordsRequestObject) (SearchRecordsResponseObject, error)
+	// EstimateCollection Estimate what a collection costs
+	// (POST /v1/estimate)
+	EstimateCollection(ctx context.Context, request EstimateCollectionRequestObject) (EstimateCollectionResponseObject, error)
 	// ExportTenant Read all of the tenant's collections as a stream
 	// (GET /v1/export)
 	ExportTenant(ctx context.Context, request ExportTenantRequestObject) (ExportTenantResponseObject, error)
@@ -3812,6 +4782,18 @@ type StrictServerInterface interface {
 	// Query Ask a question
 	// (POST /v1/query)
 	Query(ctx context.Context, request QueryRequestObject) (QueryResponseObject, error)
+	// ListViews List views
+	// (GET /v1/views)
+	ListViews(ctx context.Context, request ListViewsRequestObject) (ListViewsResponseObject, error)
+	// DeleteView Remove a view
+	// (DELETE /v1/views/{view})
+	DeleteView(ctx context.Context, request DeleteViewRequestObject) (DeleteViewResponseObject, error)
+	// GetView Read a view
+	// (GET /v1/views/{view})
+	GetView(ctx context.Context, request GetViewRequestObject) (GetViewResponseObject, error)
+	// PutView Make or change a view
+	// (PUT /v1/views/{view})
+	PutView(ctx context.Context, request PutViewRequestObject) (PutViewResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -4119,6 +5101,175 @@ func (sh *strictHandler) RevokeKey(ctx echo.Context, tenant PathTenant, key Path
 	return nil
 }
 
+// ListAliases operation middleware
+func (sh *strictHandler) ListAliases(ctx echo.Context, params ListAliasesParams) error {
+	var request ListAliasesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAliases(ctx.Request().Context(), request.(ListAliasesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAliases")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAliasesResponseObject); ok {
+		return validResponse.VisitListAliasesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ChangeAliases operation middleware
+func (sh *strictHandler) ChangeAliases(ctx echo.Context) error {
+	var request ChangeAliasesRequestObject
+
+	var body ChangeAliasesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeAliases(ctx.Request().Context(), request.(ChangeAliasesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeAliases")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ChangeAliasesResponseObject); ok {
+		return validResponse.VisitChangeAliasesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteAlias operation middleware
+func (sh *strictHandler) DeleteAlias(ctx echo.Context, alias PathCollectionAlias) error {
+	var request DeleteAliasRequestObject
+
+	request.Alias = alias
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAlias(ctx.Request().Context(), request.(DeleteAliasRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAlias")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteAliasResponseObject); ok {
+		return validResponse.VisitDeleteAliasResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAlias operation middleware
+func (sh *strictHandler) GetAlias(ctx echo.Context, alias PathCollectionAlias) error {
+	var request GetAliasRequestObject
+
+	request.Alias = alias
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAlias(ctx.Request().Context(), request.(GetAliasRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAlias")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAliasResponseObject); ok {
+		return validResponse.VisitGetAliasResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutAlias operation middleware
+func (sh *strictHandler) PutAlias(ctx echo.Context, alias PathCollectionAlias) error {
+	var request PutAliasRequestObject
+
+	request.Alias = alias
+
+	var body PutAliasJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutAlias(ctx.Request().Context(), request.(PutAliasRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutAlias")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutAliasResponseObject); ok {
+		return validResponse.VisitPutAliasResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListCollections operation middleware
 func (sh *strictHandler) ListCollections(ctx echo.Context, params ListCollectionsParams) error {
 	var request ListCollectionsRequestObject
@@ -4189,6 +5340,55 @@ func (sh *strictHandler) GetCollection(ctx echo.Context, collection PathCollecti
 		return err
 	} else if validResponse, ok := response.(GetCollectionResponseObject); ok {
 		return validResponse.VisitGetCollectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PatchCollection operation middleware
+func (sh *strictHandler) PatchCollection(ctx echo.Context, collection PathCollection, params PatchCollectionParams) error {
+	var request PatchCollectionRequestObject
+
+	request.Collection = collection
+	request.Params = params
+
+	var body PatchCollectionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PatchCollection(ctx.Request().Context(), request.(PatchCollectionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PatchCollection")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PatchCollectionResponseObject); ok {
+		return validResponse.VisitPatchCollectionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -4667,6 +5867,52 @@ func (sh *strictHandler) SearchRecords(ctx echo.Context, collection PathCollecti
 	return nil
 }
 
+// EstimateCollection operation middleware
+func (sh *strictHandler) EstimateCollection(ctx echo.Context) error {
+	var request EstimateCollectionRequestObject
+
+	var body EstimateCollectionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EstimateCollection(ctx.Request().Context(), request.(EstimateCollectionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EstimateCollection")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EstimateCollectionResponseObject); ok {
+		return validResponse.VisitEstimateCollectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ExportTenant operation middleware
 func (sh *strictHandler) ExportTenant(ctx echo.Context) error {
 	var request ExportTenantRequestObject
@@ -5112,6 +6358,129 @@ func (sh *strictHandler) Query(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(QueryResponseObject); ok {
 		return validResponse.VisitQueryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListViews operation middleware
+func (sh *strictHandler) ListViews(ctx echo.Context, params ListViewsParams) error {
+	var request ListViewsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListViews(ctx.Request().Context(), request.(ListViewsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListViews")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListViewsResponseObject); ok {
+		return validResponse.VisitListViewsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteView operation middleware
+func (sh *strictHandler) DeleteView(ctx echo.Context, view PathView) error {
+	var request DeleteViewRequestObject
+
+	request.View = view
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteView(ctx.Request().Context(), request.(DeleteViewRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteView")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteViewResponseObject); ok {
+		return validResponse.VisitDeleteViewResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetView operation middleware
+func (sh *strictHandler) GetView(ctx echo.Context, view PathView) error {
+	var request GetViewRequestObject
+
+	request.View = view
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetView(ctx.Request().Context(), request.(GetViewRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetView")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetViewResponseObject); ok {
+		return validResponse.VisitGetViewResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutView operation middleware
+func (sh *strictHandler) PutView(ctx echo.Context, view PathView) error {
+	var request PutViewRequestObject
+
+	request.View = view
+
+	var body PutViewJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutView(ctx.Request().Context(), request.(PutViewRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutView")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutViewResponseObject); ok {
+		return validResponse.VisitPutViewResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -21,7 +21,7 @@ type embedders interface {
 
 // collections is what a Writer needs of a [knowledge.Store].
 type collections interface {
-	Definition(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error)
+	Resolve(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Resolved, error)
 }
 
 // Writer makes writes ready. Set every field before the first use; safe for
@@ -47,10 +47,14 @@ type Prepared struct {
 // Put. w is not changed. Errors are those of [knowledge.Records.PutRecords] and
 // [knowledge.Embedder.Embed].
 func (w *Writer) Prepare(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, write knowledge.Write) (Prepared, error) {
-	c, err := w.Store.Definition(ctx, tenant, collection)
+	named, err := w.Store.Resolve(ctx, tenant, collection)
+	if err == nil && named.View != nil {
+		err = knowledge.WriteThroughView(collection) // before anything is embedded
+	}
 	if err != nil {
 		return Prepared{}, fmt.Errorf("put records: %w", err)
 	}
+	c := named.Collection
 	embedded := c.Embedder.ID != knowledge.NoEmbedder && write.Mode != knowledge.Restore
 	p := Prepared{write: write}
 	p.results, err = write.Check(func(r knowledge.Record) error {

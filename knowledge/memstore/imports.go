@@ -22,8 +22,12 @@ func (s *Store) StartImport(ctx context.Context, tenant knowledge.TenantID, aske
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if asked.Collection != "" {
-		if _, err := s.find(tenant, asked.Collection); err != nil {
+	if asked.Collection == "" {
+		if err := knowledge.Unlimited(ctx); err != nil {
+			return knowledge.Import{}, err
+		}
+	} else {
+		if _, err := s.forWriting(ctx, tenant, asked.Collection); err != nil {
 			return knowledge.Import{}, err
 		}
 	}
@@ -58,6 +62,9 @@ func (s *Store) startAgain(tenant knowledge.TenantID, x, asked knowledge.Import)
 func (s *Store) ResumeImport(ctx context.Context, tenant knowledge.TenantID, id knowledge.ImportID) (knowledge.Import, error) {
 	if err := ctx.Err(); err != nil {
 		return knowledge.Import{}, err
+	}
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return knowledge.Import{}, knowledge.NotFound("import", id)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +111,7 @@ func (s *Store) Import(ctx context.Context, tenant knowledge.TenantID, id knowle
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	x, ok := s.imports[importKey{tenant, id}]
-	if !ok {
+	if _, limited := knowledge.ViewsOf(ctx); !ok || limited {
 		return x, knowledge.NotFound("import", id)
 	}
 	x.Faults = slices.Clone(x.Faults)

@@ -29,6 +29,8 @@ type Store struct {
 
 	mu          sync.RWMutex // guards what follows, and all that it leads to
 	collections map[collectionKey]*collection
+	aliases     map[collectionKey]knowledge.Alias
+	views       map[collectionKey]knowledge.View
 	imports     map[importKey]knowledge.Import
 
 	attempts sync.Mutex // guards what follows
@@ -54,25 +56,18 @@ func New(options Options) *Store {
 		options.MaxCollections = 10_000
 	}
 	return &Store{
-		options: options, now: time.Now,
-		collections: map[collectionKey]*collection{}, imports: map[importKey]knowledge.Import{},
+		options: options, now: time.Now, collections: map[collectionKey]*collection{},
+		aliases: map[collectionKey]knowledge.Alias{}, views: map[collectionKey]knowledge.View{}, imports: map[importKey]knowledge.Import{},
 		running: map[attemptKey]bool{}, replies: map[attemptKey]reply{},
 	}
 }
 
-// find returns a collection. The caller holds the lock.
-func (s *Store) find(tenant knowledge.TenantID, name knowledge.CollectionName) (*collection, error) {
-	if c, ok := s.collections[collectionKey{tenant, name}]; ok {
-		return c, nil
-	}
-	return nil, knowledge.NotFound("collection", name)
-}
-
 // describe returns the definition with the number of live records.
-func (s *Store) describe(c *collection) knowledge.Collection {
-	described, now := c.Collection, s.now()
-	for _, r := range c.records {
-		if !expired(r, now) {
+func (s *Store) describe(r resolved) knowledge.Collection {
+	described, now := r.names().Seen(), s.now()
+	described.Fields = slices.Clone(described.Fields)
+	for _, record := range r.records {
+		if !expired(record, now) && (r.view == nil || admits(r.view.Filter, r.Collection, record)) {
 			described.Records++
 		}
 	}
@@ -87,6 +82,9 @@ func expired(r knowledge.Record, now time.Time) bool {
 func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Collection, bool, error) {
 	c, err := c.Validate()
 	if err == nil {
+		err = knowledge.Unlimited(ctx)
+	}
+	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -94,34 +92,26 @@ func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, err := s.find(tenant, c.Name); err == nil {
-		if known.Metric != c.Metric || known.Embedder != c.Embedder || known.Index != c.Index {
+	if known, ok := s.collections[collectionKey{tenant, c.Name}]; ok {
+		if !known.SameDefinition(c) {
 			return knowledge.Collection{}, false, fmt.Errorf("collection %q has another definition: %w", c.Name, knowledge.ErrConflict)
 		}
-		return s.describe(known), false, nil
+		return s.describe(resolved{collection: known}), false, nil
 	}
-	if len(s.names(tenant)) >= s.options.MaxCollections {
+	if err := s.taken(tenant, c.Name, "a collection"); err != nil {
+		return knowledge.Collection{}, false, err
+	}
+	if len(sortedNames(s.collections, tenant)) >= s.options.MaxCollections {
 		return knowledge.Collection{}, false, knowledge.Limit("the tenant has as many collections as it may")
 	}
-	c.Created, c.Records = s.timestamp(), 0
+	c.Version, c.Created, c.Records = 1, s.timestamp(), 0
+	c.Updated = c.Created
 	s.collections[collectionKey{tenant, c.Name}] = &collection{Collection: c, records: map[knowledge.RecordID]knowledge.Record{}}
 	return c, true, nil
 }
 
 // timestamp is the present at the resolution that PostgreSQL keeps.
 func (s *Store) timestamp() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
-
-// names are those of the tenant's collections, in order. The caller holds the lock.
-func (s *Store) names(tenant knowledge.TenantID) []knowledge.CollectionName {
-	var names []knowledge.CollectionName
-	for key := range s.collections {
-		if key.tenant == tenant {
-			names = append(names, key.name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
 
 // Collection implements [knowledge.Collections].
 func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
@@ -130,25 +120,11 @@ func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name 
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
+	c, err := s.resolve(ctx, tenant, name)
 	if err != nil {
 		return knowledge.Collection{}, err
 	}
 	return s.describe(c), nil
-}
-
-// Definition implements [knowledge.Collections].
-func (s *Store) Definition(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
-	if err := ctx.Err(); err != nil {
-		return knowledge.Collection{}, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
-	if err != nil {
-		return knowledge.Collection{}, err
-	}
-	return c.Collection, nil
 }
 
 // ListCollections implements [knowledge.Collections].
@@ -158,27 +134,20 @@ func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, 
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	names, limited := knowledge.ViewsOf(ctx)
+	if !limited {
+		names = sortedNames(s.collections, tenant)
+	}
 	list := []knowledge.Collection{}
-	for _, name := range s.names(tenant) {
-		if name > after && len(list) < limit {
-			list = append(list, s.describe(s.collections[collectionKey{tenant, name}]))
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		if name <= after || len(list) == limit {
+			continue
+		}
+		if c, err := s.resolve(ctx, tenant, name); err == nil { // a view that is gone is passed over
+			list = append(list, s.describe(c))
 		}
 	}
 	return list, nil
-}
-
-// DeleteCollection implements [knowledge.Collections].
-func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.find(tenant, name); err != nil {
-		return err
-	}
-	delete(s.collections, collectionKey{tenant, name})
-	return nil
 }
 
 // Record implements [knowledge.Records].
@@ -188,14 +157,19 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, name know
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
+	c, err := s.resolve(ctx, tenant, name)
+	if err != nil {
+		return knowledge.Record{}, err
+	}
+	filter, err := c.view.Narrow(knowledge.Filter{})
 	if err != nil {
 		return knowledge.Record{}, err
 	}
 	r, ok := c.records[id]
-	if !ok || expired(r, s.now()) {
+	if !ok || expired(r, s.now()) || !admits(filter, c.Collection, r) {
 		return knowledge.Record{}, knowledge.NotFound("record", id)
 	}
+	r.Metadata = c.view.Hide(r.Metadata)
 	return clone(r), nil
 }
 
@@ -206,7 +180,7 @@ func (s *Store) DeleteRecord(ctx context.Context, tenant knowledge.TenantID, nam
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(tenant, name)
+	c, err := s.forWriting(ctx, tenant, name)
 	if err != nil {
 		return err
 	}
@@ -228,11 +202,15 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, search.Collection)
+	c, err := s.resolve(ctx, tenant, search.Collection)
 	if err != nil {
 		return knowledge.Found{}, err
 	}
-	if err := search.Validate(c.Collection); err != nil {
+	if err := search.Validate(c.names().Seen()); err != nil {
+		return knowledge.Found{}, err
+	}
+	filter, err := c.view.Narrow(search.Filter)
+	if err != nil {
 		return knowledge.Found{}, err
 	}
 	now, n := s.now(), 0
@@ -241,11 +219,11 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		if n++; n%cancelEvery == 0 && ctx.Err() != nil {
 			return knowledge.Found{}, ctx.Err()
 		}
-		if expired(r, now) || !admits(search.Filter, c.Collection, r) {
+		if expired(r, now) || !admits(filter, c.Collection, r) {
 			continue
 		}
 		matches = append(matches, knowledge.Match{
-			ID: r.ID, Collection: c.Name, Score: score(c.Metric, search.Vector, r.Vector),
+			ID: r.ID, Collection: c.names().Label(), Score: score(c.Metric, search.Vector, r.Vector),
 			Text: r.Text, Metadata: r.Metadata, Version: r.Version,
 		})
 	}
@@ -254,7 +232,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	})
 	matches = slices.Clone(matches[:min(len(matches), search.Limit)])
 	for i := range matches {
-		matches[i].Metadata = cloneObject(matches[i].Metadata)
+		matches[i].Metadata = cloneObject(c.view.Hide(matches[i].Metadata))
 	}
 	return knowledge.Found{Matches: matches, Plan: knowledge.Plan{Method: "exact"}}, nil
 }

@@ -14,7 +14,7 @@ func (s *Store) DeleteRecords(ctx context.Context, tenant knowledge.TenantID, na
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(tenant, name)
+	c, err := s.forWriting(ctx, tenant, name)
 	if err != nil {
 		return knowledge.Deleted{}, err
 	}
@@ -59,12 +59,15 @@ func (s *Store) CountRecords(ctx context.Context, tenant knowledge.TenantID, nam
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
+	c, err := s.resolve(ctx, tenant, name)
 	if err != nil {
 		return knowledge.Count{}, err
 	}
-	if err := filter.Validate(c.Collection); err != nil {
+	if err := filter.Validate(c.names().Seen()); err != nil {
 		return knowledge.Count{}, knowledge.At("filter", err)
+	}
+	if filter, err = c.view.Narrow(filter); err != nil {
+		return knowledge.Count{}, err
 	}
 	var count knowledge.Count
 	now := s.now()
@@ -83,16 +86,20 @@ func (s *Store) ScrollRecords(ctx context.Context, tenant knowledge.TenantID, na
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c, err := s.find(tenant, name)
+	c, err := s.resolve(ctx, tenant, name)
 	if err != nil {
 		return knowledge.Page{}, err
 	}
-	if err := scroll.Validate(c.Collection); err != nil {
+	if err := scroll.Validate(c.names().Seen()); err != nil {
+		return knowledge.Page{}, err
+	}
+	filter, err := c.view.Narrow(scroll.Filter)
+	if err != nil {
 		return knowledge.Page{}, err
 	}
 	page := knowledge.Page{Records: []knowledge.Record{}}
 	now := s.now()
-	for _, id := range c.matching(scroll.Filter) {
+	for _, id := range c.matching(filter) {
 		r := c.records[id]
 		if id <= scroll.After || expired(r, now) {
 			continue
@@ -101,6 +108,7 @@ func (s *Store) ScrollRecords(ctx context.Context, tenant knowledge.TenantID, na
 			page.More = true
 			break
 		}
+		r.Metadata = c.view.Hide(r.Metadata)
 		if r = clone(r); !scroll.Text {
 			r.Text = ""
 		}

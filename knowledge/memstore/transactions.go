@@ -31,10 +31,17 @@ func (s *Store) Atomically(ctx context.Context, tenant knowledge.TenantID, do fu
 	if err := do(draft); err != nil {
 		return err
 	}
-	maps.DeleteFunc(s.collections, func(key collectionKey, _ *collection) bool { return key.tenant == tenant })
-	maps.Copy(s.collections, draft.collections)
+	replace(s.collections, draft.collections, tenant)
+	replace(s.aliases, draft.aliases, tenant)
+	replace(s.views, draft.views, tenant)
 	maps.Copy(s.imports, draft.imports)
 	return nil
+}
+
+// replace puts what a draft has in the place of what the tenant had.
+func replace[T any](all, draft map[collectionKey]T, tenant knowledge.TenantID) {
+	maps.DeleteFunc(all, func(key collectionKey, _ T) bool { return key.tenant == tenant })
+	maps.Copy(all, draft)
 }
 
 // fork makes a store with what the tenant has now, whose changes are its own. The
@@ -45,6 +52,16 @@ func (s *Store) fork(tenant knowledge.TenantID) *Store {
 	for key, c := range s.collections {
 		if key.tenant == tenant {
 			f.collections[key] = &collection{Collection: c.Collection, records: maps.Clone(c.records)}
+		}
+	}
+	for key, a := range s.aliases {
+		if key.tenant == tenant {
+			f.aliases[key] = a
+		}
+	}
+	for key, v := range s.views {
+		if key.tenant == tenant {
+			f.views[key] = v
 		}
 	}
 	for key, x := range s.imports {

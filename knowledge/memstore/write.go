@@ -14,7 +14,7 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, name 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(tenant, name)
+	c, err := s.forWriting(ctx, tenant, name)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s *Store) PatchRecord(ctx context.Context, tenant knowledge.TenantID, name
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(tenant, name)
+	c, err := s.forWriting(ctx, tenant, name)
 	if err != nil {
 		return 0, err
 	}

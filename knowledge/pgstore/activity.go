@@ -78,7 +78,7 @@ func (a *activity) touched() []CollectionRef {
 	return refs
 }
 
-const writtenSQL = `
+const touchedSQL = `
 SELECT ` + definitionColumns + `, (SELECT count(*) FROM records r WHERE r.placement = c.placement AND r.collection_id = c.collection_id)
 FROM collections c
 WHERE tenant_id = @tenant AND name = @name`
@@ -91,7 +91,7 @@ func (s *Store) Touched(ctx context.Context) ([]CollectionRef, error) {
 	for _, ref := range s.activity.touched() {
 		var d definition
 		var rows int64
-		err := d.scan(s.jobs.QueryRow(ctx, writtenSQL, pgx.NamedArgs{"tenant": string(ref.Tenant), "name": string(ref.Name)}), &rows)
+		err := d.scan(s.jobs.QueryRow(ctx, touchedSQL, pgx.NamedArgs{"tenant": string(ref.Tenant), "name": string(ref.Name)}), &rows)
 		if errors.Is(err, pgx.ErrNoRows) {
 			continue
 		}
@@ -155,7 +155,7 @@ func (o Options) hasWork(d definition, written, indexed int64) bool {
 		return true
 	case d.main == noMain:
 		return o.wantsIndex(d, written)
-	case indexed >= 0 && !o.keepsIndex(d, written+indexed), d.Index.Kind == knowledge.IndexNone:
+	case indexed >= 0 && !o.keepsIndex(d, written+indexed), d.Index.Kind == knowledge.IndexNone, d.rebuild():
 		return true
 	}
 	return written*d.width() >= o.MergeFrom

@@ -230,14 +230,14 @@ type queryer interface {
 }
 
 const switchSQL = `
-UPDATE collections SET main = building, building = NULL, live_epoch = epoch, generation = generation + 1
+UPDATE collections SET main = building, main_index = NULL, building = NULL, live_epoch = epoch, generation = generation + 1
 WHERE tenant_id = @tenant AND collection_id = @collection`
 
 // switchOver makes the place that was built main, and gives up the old one.
 func (m *mover) switchOver(ctx context.Context, _ int64) error {
 	old := m.main
 	err := m.alone(ctx, func(tx pgx.Tx) error {
-		if m.building == noMain { // the collection of that name is another by now
+		if m.building == noMain { // the collection of that name, or its index, is another by now
 			return errors.New("the place that was built is not the collection's any more")
 		}
 		if _, err := m.catchUpOnce(ctx, tx, 1<<40); err != nil {
@@ -250,7 +250,7 @@ func (m *mover) switchOver(ctx context.Context, _ int64) error {
 		return err
 	}
 	m.main, m.building, m.liveEpoch, m.generation = m.building, noMain, m.epoch, m.generation+1
-	m.store.definitions.forget(m.tenant, m.Name)
+	m.store.definitions.forget(m.tenant)
 	if old != noMain {
 		m.store.discardPlace(ctx, old)
 	}

@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ import (
 // the error wraps [knowledge.ErrNotFound].
 func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Collection, bool, error) {
 	c, err := c.Validate()
+	if err == nil {
+		err = knowledge.Unlimited(ctx)
+	}
 	if err != nil {
 		return knowledge.Collection{}, false, err
 	}
@@ -28,34 +32,27 @@ func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c 
 	if err != nil {
 		return knowledge.Collection{}, false, fmt.Errorf("collection %q: %w", c.Name, err)
 	}
-	if !created { // another call was first
-		stored, err = s.confirm(ctx, tenant, c)
-		return stored, false, err
-	}
-	stored, err = s.Collection(ctx, tenant, c.Name)
-	return stored, true, err
+	stored, err = s.confirm(ctx, tenant, c) // that of another call, if it was first
+	return stored, created, err
 }
 
 // confirm returns the stored collection of c's name if it has c's definition.
 func (s *Store) confirm(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Collection, error) {
-	stored, err := s.Collection(ctx, tenant, c.Name)
+	d, err := s.fetch(ctx, tenant, c.Name)
 	if err != nil {
 		return knowledge.Collection{}, err
 	}
-	if !sameDefinition(stored, c) {
+	if d.Name != c.Name || d.view != nil { // creating it tells what has the name
+		return knowledge.Collection{}, knowledge.NotFound("collection", c.Name)
+	}
+	if !d.SameDefinition(c) {
 		return knowledge.Collection{}, fmt.Errorf("collection %q has another definition: %w", c.Name, knowledge.ErrConflict)
 	}
-	return stored, nil
+	return s.counted(ctx, tenant, d)
 }
 
-// sameDefinition compares all but what the store sets.
-func sameDefinition(a, b knowledge.Collection) bool {
-	return a.Metric == b.Metric && a.Embedder == b.Embedder && a.Index == b.Index && a.Precision == b.Precision &&
-		a.Language == b.Language && a.TTL == b.TTL && a.RecallTarget == b.RecallTarget && slices.Equal(a.Fields, b.Fields)
-}
-
-// lockTenantSQL makes those wait who create collections of one tenant, so that
-// the count below holds.
+// lockTenantSQL makes those wait who make collections and names of one tenant, so
+// that the count below holds, and a name is that of one thing only.
 const lockTenantSQL = `SELECT pg_advisory_xact_lock(hashtextextended('tars.collections ' || @tenant, 0))`
 
 // insertCollectionSQL spreads tenants over the shared places by the highest
@@ -63,24 +60,28 @@ const lockTenantSQL = `SELECT pg_advisory_xact_lock(hashtextextended('tars.colle
 // tenant's small collections lie together.
 const insertCollectionSQL = `
 INSERT INTO collections (tenant_id, name, metric, dimension, embedder, embedder_version, index_kind, hnsw_m, hnsw_ef_construction,
-	quantization, precision, fields, language, ttl_seconds, recall_target, placement)
+	quantization, precision, fields, language, ttl_seconds, recall_target, defaults, placement)
 SELECT @tenant, @name, @metric, @dimension, @embedder, @embedder_version, @index_kind, @m, @ef_construction,
-	@quantization, @precision, @fields::jsonb, @language, @ttl, @recall_target::float4, (
+	@quantization, @precision, @fields::jsonb, @language, @ttl, @recall_target::float4, @defaults::jsonb, (
 		SELECT placement
 		FROM places
 		WHERE shared
 		ORDER BY hashtextextended(@tenant, placement)
 		LIMIT 1)
 WHERE (SELECT count(*) FROM collections WHERE tenant_id = @tenant) < ` + mostCollections + `
+  AND NOT EXISTS (SELECT FROM aliases WHERE tenant_id = @tenant AND name = @name)
+  AND NOT EXISTS (SELECT FROM views WHERE tenant_id = @tenant AND name = @name)
 ON CONFLICT (tenant_id, name) DO NOTHING`
 
 // mostCollections is what the tenant's policy allows, or else the store.
 const mostCollections = `coalesce((SELECT (policy->>'max_collections')::int FROM tenants WHERE tenant_id = @tenant), @most::int)`
 
-const collectionExistsSQL = `SELECT EXISTS (SELECT FROM collections WHERE tenant_id = @tenant AND name = @name)`
-
 func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (created bool, err error) {
 	fields, err := encodeSlots(slotsOf(c.Fields, nil))
+	if err != nil {
+		return false, err
+	}
+	defaults, err := encodeDefaults(c.Defaults)
 	if err != nil {
 		return false, err
 	}
@@ -91,7 +92,7 @@ func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID,
 			"index_kind": string(c.Index.Kind), "m": c.Index.M, "ef_construction": c.Index.EfConstruction,
 			"quantization": string(c.Index.Quantization), "precision": string(c.Precision), "fields": fields,
 			"language": string(c.Language), "ttl": int64(c.TTL / time.Second), "recall_target": c.RecallTarget,
-			"most": s.options.MaxCollections,
+			"defaults": defaults, "most": s.options.MaxCollections,
 		}
 		if _, err := tx.Exec(ctx, lockTenantSQL, args); err != nil {
 			return err
@@ -103,14 +104,14 @@ func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID,
 		if created = tag.RowsAffected() == 1; created {
 			return nil
 		}
-		var exists bool
-		if err := tx.QueryRow(ctx, collectionExistsSQL, args).Scan(&exists); err != nil {
-			return err
+		kind, _, err := kindOf(ctx, tx, tenant, c.Name)
+		switch kind {
+		case "":
+			return cmp.Or(err, error(knowledge.Limit("the tenant has as many collections as it may")))
+		case "a collection":
+			return nil
 		}
-		if !exists {
-			return knowledge.Limit("the tenant has as many collections as it may")
-		}
-		return nil
+		return knowledge.NameTaken(c.Name, kind)
 	})
 	if violates(err, "collections_tenant_id_fkey") {
 		return false, fmt.Errorf("tenant: %w", knowledge.ErrNotFound)
@@ -121,9 +122,20 @@ func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID,
 // Collection implements [knowledge.Collections]. Counting the records reads
 // the whole collection's index: about 0.1 ms for 1,000 of them.
 func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
-	d, err := s.fetch(ctx, tenant, name)
+	d, _, err := s.resolve(ctx, tenant, name, false)
 	if err != nil {
 		return knowledge.Collection{}, err
+	}
+	return s.counted(ctx, tenant, d)
+}
+
+// counted returns a definition with the number of records.
+func (s *Store) counted(ctx context.Context, tenant knowledge.TenantID, d definition) (knowledge.Collection, error) {
+	if d.view != nil {
+		c := d.names().Seen()
+		var err error
+		c.Records, err = s.countSeen(ctx, tenant, d)
+		return c, err
 	}
 	found := []definition{d}
 	if err := s.count(ctx, tenant, found); err != nil {
@@ -132,10 +144,26 @@ func (s *Store) Collection(ctx context.Context, tenant knowledge.TenantID, name 
 	return found[0].Collection, nil
 }
 
-// Definition implements [knowledge.Collections]. It takes one round trip.
-func (s *Store) Definition(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
-	d, err := s.fetch(ctx, tenant, name)
-	return d.Collection, err
+const countSeenSQL = `
+SELECT count(*)
+FROM records r
+WHERE ` + liveSQL + ` AND %s`
+
+// countSeen counts the records that a view admits.
+func (s *Store) countSeen(ctx context.Context, tenant knowledge.TenantID, d definition) (n int64, err error) {
+	args := d.args(tenant)
+	where, err := d.where(knowledge.Filter{}, args)
+	if err != nil {
+		return 0, err
+	}
+	err = pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, fmt.Sprintf(countSeenSQL, where), args, func(rows pgx.Rows) (err error) {
+		n, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count records: %w", err)
+	}
+	return n, nil
 }
 
 const listCollectionsSQL = `
@@ -147,6 +175,9 @@ LIMIT @limit`
 
 // ListCollections implements [knowledge.Collections].
 func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
+	if views, limited := knowledge.ViewsOf(ctx); limited {
+		return s.listSeen(ctx, tenant, views, after, limit)
+	}
 	var found []definition
 	args := pgx.NamedArgs{"tenant": string(tenant), "after": string(after), "limit": limit}
 	err := pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, listCollectionsSQL, args, func(rows pgx.Rows) error {
@@ -170,6 +201,25 @@ func (s *Store) ListCollections(ctx context.Context, tenant knowledge.TenantID, 
 		collections[i] = d.Collection
 	}
 	return collections, nil
+}
+
+// listSeen lists views, of which there are few, as the collections that they are to
+// those who are limited to them. One that is gone is passed over.
+func (s *Store) listSeen(ctx context.Context, tenant knowledge.TenantID, views []knowledge.CollectionName, after knowledge.CollectionName, limit int) ([]knowledge.Collection, error) {
+	list := []knowledge.Collection{}
+	for _, name := range slices.Sorted(slices.Values(views)) {
+		if name <= after || len(list) == limit {
+			continue
+		}
+		c, err := s.Collection(ctx, tenant, name)
+		switch {
+		case err == nil:
+			list = append(list, c)
+		case !errors.Is(err, knowledge.ErrNotFound):
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // countSQL names the placements, so that no other partition is even planned.
@@ -229,13 +279,50 @@ WHERE placement = @placement AND tenant_id = @tenant AND collection_id = @collec
 // the collection that are under way. Places of its own are dropped after the
 // collection is gone; see SweepPlaces.
 func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) error {
+	return s.deleteCollection(ctx, tenant, name, false)
+}
+
+// DeleteCollectionAndAliases implements [knowledge.Collections].
+func (s *Store) DeleteCollectionAndAliases(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) error {
+	return s.deleteCollection(ctx, tenant, name, true)
+}
+
+const deleteAliasesSQL = `DELETE FROM aliases WHERE tenant_id = @tenant AND collection = @name`
+
+func (s *Store) deleteCollection(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, dropAliases bool) error {
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return knowledge.NotFound("collection", name)
+	}
 	var d definition
-	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
+	err := s.changeNames(ctx, tenant, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}
-		err := tx.QueryRow(ctx, deleteCollectionSQL, args).Scan(&d.id, &d.placement, &d.main, &d.building)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return knowledge.NotFound("collection", name)
+		views, err := names(ctx, tx, viewsOnSQL, tenant, name)
+		if err != nil {
+			return err
 		}
+		var aliases []knowledge.CollectionName
+		if dropAliases {
+			// Those of views stay, and so the error.
+			if len(views) == 0 {
+				_, err = tx.Exec(ctx, deleteAliasesSQL, args)
+			}
+		} else {
+			aliases, err = names(ctx, tx, aliasesOfSQL, tenant, name)
+		}
+		if err != nil {
+			return err
+		}
+		err = tx.QueryRow(ctx, ownCollectionSQL, args).Scan(&d.id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return notOwn(ctx, tx, tenant, name)
+		}
+		if err != nil {
+			return err
+		}
+		if err := knowledge.StillStandsOn("collection", name, aliases, views); err != nil {
+			return err
+		}
+		err = tx.QueryRow(ctx, deleteCollectionSQL, args).Scan(&d.id, &d.placement, &d.main, &d.building)
 		if err != nil {
 			return err
 		}
@@ -247,7 +334,6 @@ func (s *Store) DeleteCollection(ctx context.Context, tenant knowledge.TenantID,
 	if err != nil {
 		return fmt.Errorf("delete collection: %w", err)
 	}
-	s.definitions.forget(tenant, name)
 	for _, place := range []int32{d.main, d.building} {
 		if place != noMain {
 			s.discardPlace(ctx, place)

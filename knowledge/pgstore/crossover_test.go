@@ -180,7 +180,7 @@ func crossoverStore(b *testing.B, vectors [][]float32) (*Store, definition, *pgt
 	run(fmt.Sprintf("SELECT tars.build_vector_index(%d, 'cosine', %d, 'float32', 'none', 16, 64)", d.main, dim))
 	b.Logf("index built in %.0f s", time.Since(start).Seconds())
 	run(fmt.Sprintf("VACUUM ANALYZE tars.records_%d", d.main))
-	s.definitions.forget("alice", "x")
+	s.definitions.forget("alice")
 	d, err = s.fetch(context.WithoutCancel(ctx), "alice", "x")
 	if err != nil {
 		b.Fatal(err)

@@ -84,7 +84,7 @@ func (x *deletion) next(ctx context.Context, s *Store, tenant knowledge.TenantID
 			return err
 		}
 		args := d.args(tenant)
-		condition, err := filterSQL(d, x.which.Filter, args)
+		condition, err := d.where(x.which.Filter, args)
 		if err != nil {
 			return err
 		}

@@ -58,5 +58,5 @@ func (s *Store) SpreadForTest(t testing.TB, tenant knowledge.TenantID, name know
 	if _, err := s.jobs.Exec(context.WithoutCancel(t.Context()), indexesSQL, args); err != nil {
 		t.Fatalf("index %s: %v", name, err)
 	}
-	s.definitions.forget(tenant, name)
+	s.definitions.forget(tenant)
 }

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -135,12 +136,23 @@ func (b *filterBuilder) comparison(f knowledge.Filter) (sql string, served bool,
 	return sql, false, err
 }
 
-// declared compares the column of a declared field.
+// declared compares the column of a declared field. What cannot be compared with it
+// is false; a view's filter may be older than the declaration.
 func (b *filterBuilder) declared(s slotted, f knowledge.Filter) (sql string, served bool, err error) {
 	column := "r." + s.Slot
-	switch {
-	case f.Op == knowledge.OpExists:
+	if f.Op == knowledge.OpExists {
 		return column + " IS NOT NULL", true, nil
+	}
+	values := f.Values
+	if f.Validate(b.Collection) != nil {
+		f.Values = slices.DeleteFunc(slices.Clone(values), func(v any) bool {
+			one := knowledge.Filter{Op: f.Op, Field: f.Field, Values: []any{v}}
+			return one.Validate(b.Collection) != nil
+		})
+	}
+	switch {
+	case len(f.Values) == 0 && len(values) > 0:
+		return "false", true, nil
 	case f.Op == knowledge.OpMatch:
 		return b.match(column, f), false, nil
 	case s.Type == knowledge.Keywords:

@@ -34,7 +34,11 @@ FOR UPDATE`
 func (s *Store) StartImport(ctx context.Context, tenant knowledge.TenantID, asked knowledge.Import) (knowledge.Import, error) {
 	var x knowledge.Import
 	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
-		if asked.Collection != "" {
+		if asked.Collection == "" {
+			if err := knowledge.Unlimited(ctx); err != nil {
+				return err
+			}
+		} else {
 			if _, err := lockCollection(ctx, tx, tenant, asked.Collection); err != nil {
 				return err
 			}
@@ -89,6 +93,9 @@ WHERE tenant_id = @tenant AND import_id = @id`
 // ResumeImport implements [knowledge.Imports].
 func (s *Store) ResumeImport(ctx context.Context, tenant knowledge.TenantID, id knowledge.ImportID) (knowledge.Import, error) {
 	var x knowledge.Import
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return x, knowledge.NotFound("import", id)
+	}
 	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{"tenant": string(tenant), "id": string(id)}
 		err := scanImport(tx.QueryRow(ctx, resumeImportSQL, args), &x)
@@ -140,6 +147,9 @@ func (s *Store) PutImport(ctx context.Context, tenant knowledge.TenantID, x know
 // Import implements [knowledge.Imports].
 func (s *Store) Import(ctx context.Context, tenant knowledge.TenantID, id knowledge.ImportID) (knowledge.Import, error) {
 	var x knowledge.Import
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return x, knowledge.NotFound("import", id)
+	}
 	args := pgx.NamedArgs{"tenant": string(tenant), "id": string(id)}
 	err := pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, importSQL, args, func(rows pgx.Rows) error {
 		for rows.Next() {

@@ -78,6 +78,8 @@ type slotted struct {
 	Name string              `json:"name"`
 	Type knowledge.FieldType `json:"type"`
 	Slot string              `json:"slot"`
+	// State is filling while there may be rows without their value in Slot.
+	State knowledge.FieldState `json:"state,omitempty"`
 }
 
 // slotsOf gives each field a column: s1… for keywords, a1… for lists of them,
@@ -90,7 +92,7 @@ func slotsOf(fields []knowledge.Field, old []slotted) []slotted {
 	}
 	slots := make([]slotted, len(fields))
 	for i, f := range fields {
-		slots[i] = slotted{Name: f.Name, Type: f.Type, Slot: known[f]}
+		slots[i] = slotted{Name: f.Name, Type: f.Type, State: f.State, Slot: known[knowledge.Field{Name: f.Name, Type: f.Type}]}
 		taken[slots[i].Slot] = true
 	}
 	for i := range slots {
@@ -170,7 +172,7 @@ func decodeSlots(text []byte) ([]slotted, []knowledge.Field, error) {
 	}
 	var fields []knowledge.Field
 	for _, s := range slots {
-		fields = append(fields, knowledge.Field{Name: s.Name, Type: s.Type})
+		fields = append(fields, knowledge.Field{Name: s.Name, Type: s.Type, State: s.State})
 	}
 	return slots, fields, nil
 }

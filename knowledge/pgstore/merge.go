@@ -73,7 +73,7 @@ SELECT @placement::int, @epoch::int, ` + rowColumns + `
 FROM moved`
 
 const dropMainSQL = `
-UPDATE collections SET main = NULL, generation = generation + 1
+UPDATE collections SET main = NULL, main_index = NULL, generation = generation + 1
 WHERE tenant_id = @tenant AND collection_id = @collection`
 
 // dissolve carries all rows of main back to the write place and gives main up.
@@ -104,7 +104,7 @@ func (m *mover) dissolve(ctx context.Context, total int64) error {
 		}
 		if moved == 0 {
 			m.main = noMain
-			m.store.definitions.forget(m.tenant, m.Name)
+			m.store.definitions.forget(m.tenant)
 			m.store.discardPlace(ctx, place)
 			return nil
 		}

@@ -20,14 +20,19 @@ import (
 const lockCollectionSQL = `
 SELECT ` + definitionColumns + `
 FROM collections
-WHERE tenant_id = @tenant AND name = @name
+WHERE tenant_id = @tenant AND name = ` + writtenSQL + `
 FOR SHARE`
 
+// lockCollection is the one place where a name becomes a collection whose records
+// may be changed.
 func lockCollection(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, name knowledge.CollectionName) (definition, error) {
 	var d definition
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return d, notWritten(ctx, tx, tenant, name)
+	}
 	err := d.scan(tx.QueryRow(ctx, lockCollectionSQL, pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return d, knowledge.NotFound("collection", name)
+		err = notWritten(ctx, tx, tenant, name)
 	}
 	return d, err
 }
@@ -212,9 +217,8 @@ const recordColumns = `r.text, coalesce(r.embedding, r.half::vector)::float4[], 
 const recordSQL = `
 SELECT ` + recordColumns + `
 FROM collections c
-LEFT JOIN records r ON r.id = @id AND ` + liveSQL + `
-WHERE ` + currentSQL + `
-`
+LEFT JOIN records r ON r.id = @id AND ` + liveSQL + ` AND %s
+WHERE ` + currentSQL
 
 // Record implements [knowledge.Records].
 func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) (knowledge.Record, error) {
@@ -222,12 +226,17 @@ func (s *Store) Record(ctx context.Context, tenant knowledge.TenantID, collectio
 	err := s.withDefinition(ctx, tenant, collection, func(d definition) (current bool, err error) {
 		args := d.args(tenant)
 		args["id"] = string(id)
-		err = pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, recordSQL, args, func(rows pgx.Rows) error {
+		where, err := d.where(knowledge.Filter{}, args)
+		if err != nil {
+			return false, err
+		}
+		err = pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, fmt.Sprintf(recordSQL, where), args, func(rows pgx.Rows) error {
 			for rows.Next() {
 				current = true
 				if err := scanRecord(rows, &r); err != nil {
 					return err
 				}
+				r.Metadata = d.view.Hide(r.Metadata)
 			}
 			return rows.Err()
 		})

@@ -47,11 +47,11 @@ ORDER BY p.id`
 func (s *Store) ScrollRecords(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, scroll knowledge.Scroll) (knowledge.Page, error) {
 	var page knowledge.Page
 	err := s.withDefinition(ctx, tenant, collection, func(d definition) (current bool, err error) {
-		if err := scroll.Validate(d.Collection); err != nil {
+		if err := scroll.Validate(d.names().Seen()); err != nil {
 			return false, err
 		}
 		args := d.args(tenant)
-		condition, err := filterSQL(d, scroll.Filter, args)
+		condition, err := d.where(scroll.Filter, args)
 		if err != nil {
 			return false, err
 		}
@@ -62,7 +62,7 @@ func (s *Store) ScrollRecords(ctx context.Context, tenant knowledge.TenantID, co
 		err = pgtx.ReadWith(ctx, s.app, pgtx.SetTenant, fmt.Sprintf(scrollSQL, condition), args, func(rows pgx.Rows) error {
 			for rows.Next() {
 				current = true
-				if err := scanScrolled(rows, scroll, &page); err != nil {
+				if err := scanScrolled(rows, d, scroll, &page); err != nil {
 					return err
 				}
 			}
@@ -80,7 +80,7 @@ func (s *Store) ScrollRecords(ctx context.Context, tenant knowledge.TenantID, co
 }
 
 // scanScrolled adds the record of a row, if it has one, to the page.
-func scanScrolled(rows pgx.Rows, scroll knowledge.Scroll, page *knowledge.Page) error {
+func scanScrolled(rows pgx.Rows, d definition, scroll knowledge.Scroll, page *knowledge.Page) error {
 	var found *int64
 	var id *string
 	var r knowledge.Record
@@ -88,7 +88,7 @@ func scanScrolled(rows pgx.Rows, scroll knowledge.Scroll, page *knowledge.Page) 
 		return err
 	}
 	r.ID = knowledge.RecordID(*id)
-	if !scroll.Metadata {
+	if r.Metadata = d.view.Hide(r.Metadata); !scroll.Metadata {
 		r.Metadata = nil
 	}
 	page.Records = append(page.Records, r)
@@ -124,11 +124,11 @@ WHERE ` + liveSQL + ` AND %s`
 func (s *Store) CountRecords(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, filter knowledge.Filter, exact bool) (knowledge.Count, error) {
 	count := knowledge.Count{Estimate: !exact}
 	err := s.withDefinition(ctx, tenant, collection, func(d definition) (current bool, err error) {
-		if err := filter.Validate(d.Collection); err != nil {
+		if err := filter.Validate(d.names().Seen()); err != nil {
 			return false, knowledge.At("filter", err)
 		}
 		args := d.args(tenant)
-		condition, err := filterSQL(d, filter, args)
+		condition, err := d.where(filter, args)
 		if err != nil {
 			return false, err
 		}

@@ -17,7 +17,8 @@ import (
 func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search knowledge.Search) (knowledge.Found, error) {
 	var found knowledge.Found
 	err := s.withDefinition(ctx, tenant, search.Collection, func(d definition) (current bool, err error) {
-		if err := search.Validate(d.Collection); err != nil {
+		search := search
+		if search.Filter, err = d.narrowed(search); err != nil {
 			return false, err
 		}
 		plan, err := s.plan(ctx, tenant, d, search)
@@ -43,6 +44,15 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		return knowledge.Found{}, fmt.Errorf("search: %w", err)
 	}
 	return found, nil
+}
+
+// narrowed is the filter of a search that is valid for what the caller may see,
+// with the view's own.
+func (d definition) narrowed(search knowledge.Search) (knowledge.Filter, error) {
+	if err := search.Validate(d.names().Seen()); err != nil {
+		return knowledge.Filter{}, err
+	}
+	return d.view.Narrow(search.Filter)
 }
 
 // searchShort goes on where an index found too few: it gave up, or there are no
@@ -152,7 +162,7 @@ func indexOrder(d definition) string {
 	form := func(vector string) string { return fmt.Sprintf("%s::halfvec(%d)", vector, d.Dimension()) }
 	operator := operators[d.Metric]
 	switch {
-	case d.Index.Quantization == knowledge.Binary:
+	case d.mainIndex.Quantization == knowledge.Binary:
 		form = func(vector string) string { return fmt.Sprintf("binary_quantize(%s)::bit(%d)", vector, d.Dimension()) }
 		operator = "<~>" // Hamming
 	case d.Metric == knowledge.Cosine:
@@ -181,13 +191,15 @@ func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d defin
 // readMatches adds the rows of a search to found, and reports whether the
 // collection was current.
 func readMatches(rows pgx.Rows, d definition, found *knowledge.Found, current *bool) error {
+	label := d.names().Label()
 	for rows.Next() {
 		*current = true
-		m := knowledge.Match{Collection: d.Name}
+		m := knowledge.Match{Collection: label}
 		ok, err := scanMatch(rows, d.Metric, &m)
 		if err != nil {
 			return err
 		}
+		m.Metadata = d.view.Hide(m.Metadata)
 		if ok {
 			found.Matches = append(found.Matches, m)
 		}
@@ -199,7 +211,7 @@ func readMatches(rows pgx.Rows, d definition, found *knowledge.Found, current *b
 // relaxed order and less precision may put a near one just behind; as many as it
 // can give where it knows but a bit of each component.
 func candidates(d definition, search knowledge.Search, plan knowledge.Plan) int {
-	if d.Index.Quantization == knowledge.Binary {
+	if d.mainIndex.Quantization == knowledge.Binary {
 		return max(plan.Ef, search.Limit)
 	}
 	return min(search.Limit+search.Limit/4+5, max(plan.Ef, search.Limit))

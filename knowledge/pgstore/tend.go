@@ -132,6 +132,9 @@ func (m *mover) tend(ctx context.Context) error {
 
 // tendOnce decides what is to do, does it, and reports whether that was something.
 func (m *mover) tendOnce(ctx context.Context) (bool, error) {
+	if err := m.refresh(ctx, m.Name); err != nil { // settings may have changed
+		return false, err
+	}
 	written, indexed, err := m.sizes(ctx)
 	if err != nil {
 		return false, err
@@ -143,6 +146,8 @@ func (m *mover) tendOnce(ctx context.Context) (bool, error) {
 		return false, nil
 	case !o.keepsIndex(m.definition, written+indexed):
 		return true, m.dissolve(ctx, indexed)
+	case m.rebuild():
+		return true, m.build(ctx, written+indexed)
 	case written*m.width() < o.MergeFrom:
 		return false, nil
 	case written > indexed/bulkAdvantage:
@@ -211,7 +216,7 @@ func (m *mover) settle(ctx context.Context) error {
 		return pgtx.Kind(ctx, err)
 	}
 	m.store.activity.settled(m.id)
-	m.store.definitions.forget(m.tenant, m.Name)
+	m.store.definitions.forget(m.tenant)
 	return nil
 }
 

@@ -54,7 +54,7 @@ func TestMover(t *testing.T) {
 		if err := s.Tend(ctx, "alice", "c", nil); at != "" && !errors.Is(err, killed) || at == "" && err != nil {
 			t.Fatalf("Tend, killed at %q = %v", at, err)
 		}
-		s.definitions.forget("alice", "c")
+		s.definitions.forget("alice")
 	}
 
 	for _, at := range []string{"copy", "index", "catch up", "switch over"} {

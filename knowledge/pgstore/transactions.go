@@ -22,7 +22,16 @@ func (s *Store) within(tx pgx.Tx) *Store {
 
 // Atomically implements [knowledge.Transactions].
 func (s *Store) Atomically(ctx context.Context, tenant knowledge.TenantID, do func(knowledge.Session) error) error {
-	return pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error { return do(s.within(tx)) })
+	forgot := false
+	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
+		inner := s.within(tx)
+		defer func() { forgot = forgot || inner.definitions.age() > 0 }()
+		return do(inner)
+	})
+	if forgot { // what names stand for was changed
+		s.definitions.forget(tenant)
+	}
+	return err
 }
 
 // The lock of an attempt is held to the end of its transaction, which is before
@@ -50,6 +59,7 @@ func attemptArgs(tenant knowledge.TenantID, a knowledge.Attempt) pgx.NamedArgs {
 func (s *Store) Once(ctx context.Context, tenant knowledge.TenantID, attempt knowledge.Attempt, do func(knowledge.Session) (knowledge.Reply, error)) (knowledge.Reply, bool, error) {
 	var reply knowledge.Reply
 	var replayed bool
+	forgot := false
 	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		args := attemptArgs(tenant, attempt)
 		var locked bool
@@ -63,7 +73,9 @@ func (s *Store) Once(ctx context.Context, tenant knowledge.TenantID, attempt kno
 		if reply, replayed, err = scanReply(tx.QueryRow(ctx, keptReplySQL, args)); replayed || err != nil {
 			return err
 		}
-		if reply, err = do(s.within(tx)); err != nil {
+		inner := s.within(tx)
+		reply, err = do(inner)
+		if forgot = forgot || inner.definitions.age() > 0; err != nil {
 			return err
 		}
 		args["status"], args["header"], args["body"], args["life"] = reply.Status, reply.Header, reply.Body, knowledge.IdempotencyLife
@@ -79,6 +91,9 @@ func (s *Store) Once(ctx context.Context, tenant knowledge.TenantID, attempt kno
 		_, err = tx.Exec(ctx, keepReplySQL, args)
 		return err
 	})
+	if forgot {
+		s.definitions.forget(tenant)
+	}
 	if err != nil {
 		return knowledge.Reply{}, false, fmt.Errorf("attempt: %w", err)
 	}

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type Engine struct {
 type SearchText struct {
 	knowledge.Search
 	Text string // embedded when Vector is empty; just one of the two; up to [MaxQueryText] bytes
+
+	// A Limit of 0 means the default of the collection or view, or else 10.
 }
 
 // Search finds the nearest records of one collection, without plugins. Errors
@@ -45,12 +48,19 @@ func (e *Engine) Search(ctx context.Context, tenant knowledge.TenantID, s Search
 		return knowledge.Found{}, knowledge.Invalid("text", "and vector are both given; need one of them")
 	case checkText(s.Text) != nil:
 		return knowledge.Found{}, knowledge.At("text", checkText(s.Text))
-	case len(s.Vector) == 0:
-		c, err := e.Store.Collection(ctx, tenant, s.Collection)
-		if err != nil {
-			return knowledge.Found{}, fmt.Errorf("search: %w", err)
-		}
-		if s.Vector, err = e.embed(ctx, c, "text", s.Text); err != nil {
+	}
+	if len(s.Vector) > 0 && s.Limit != 0 {
+		return e.Store.Search(ctx, tenant, s.Search)
+	}
+	named, err := e.Store.Resolve(ctx, tenant, s.Collection)
+	if err != nil {
+		return knowledge.Found{}, fmt.Errorf("search: %w", err)
+	}
+	if s.Limit == 0 {
+		s.Limit = cmp.Or(named.Preset().Limit, defaultLimit)
+	}
+	if len(s.Vector) == 0 {
+		if s.Vector, err = e.embed(ctx, named.Collection, "text", s.Text); err != nil {
 			return knowledge.Found{}, err
 		}
 	}
@@ -77,6 +87,9 @@ func (e *Engine) Answer(ctx context.Context, tenant knowledge.TenantID, q Query)
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.Timeout)
 	defer cancel()
+	if q, err = e.withPresets(ctx, tenant, q); err != nil {
+		return Answer{}, err
+	}
 
 	found, plans, err := e.retrieve(ctx, tenant, q)
 	if err != nil {
@@ -128,11 +141,11 @@ func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, q Quer
 func (e *Engine) leg(ctx context.Context, tenant knowledge.TenantID, leg Leg) (knowledge.Found, error) {
 	search := knowledge.Search{Collection: leg.Collection, Vector: leg.Vector, Limit: leg.Candidates, Filter: leg.Filter}
 	if len(search.Vector) == 0 {
-		c, err := e.Store.Collection(ctx, tenant, leg.Collection)
+		named, err := e.Store.Resolve(ctx, tenant, leg.Collection)
 		if err != nil {
 			return knowledge.Found{}, fmt.Errorf("collection %q: %w", leg.Collection, err)
 		}
-		if search.Vector, err = e.embed(ctx, c, "text", leg.Text); err != nil {
+		if search.Vector, err = e.embed(ctx, named.Collection, "text", leg.Text); err != nil {
 			return knowledge.Found{}, err
 		}
 	}

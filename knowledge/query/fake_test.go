@@ -23,6 +23,13 @@ const tenant = knowledge.TenantID("acme")
 type store struct {
 	knowledge.Store // for what no query asks: nil, so that it would panic
 	search          func(ctx context.Context, s knowledge.Search) (knowledge.Found, error)
+	presets         map[knowledge.CollectionName]knowledge.Defaults
+}
+
+func (s *store) Resolve(ctx context.Context, of knowledge.TenantID, name knowledge.CollectionName) (knowledge.Resolved, error) {
+	c, err := s.Collection(ctx, of, name)
+	c.Defaults = s.presets[name]
+	return knowledge.Resolved{Collection: c}, err
 }
 
 func (s *store) Collection(_ context.Context, of knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {

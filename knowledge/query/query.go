@@ -30,8 +30,8 @@ const (
 type Query struct {
 	Text    string        // the question; needed by legs without a vector and by plugins; up to [MaxQueryText] bytes
 	Legs    []Leg         // 1 to [MaxLegs]
-	Plugins []PluginCall  // in order: rank plugins run one after the other, synthesizers side by side
-	Limit   int           // matches in the answer, 1 to 200; 0 means 10
+	Plugins []PluginCall  // in order: rank plugins run one after the other, synthesizers side by side; nil, not empty, means the default that all legs have, if there is a Text
+	Limit   int           // matches in the answer, 1 to 200; 0 means the default that all legs have, or else 10
 	Timeout time.Duration // 0 means the engine's default
 }
 

@@ -25,9 +25,6 @@ func (q Query) withDefaults(timeout time.Duration) (Query, error) {
 	case q.Timeout < 0 || q.Timeout > MaxTimeout:
 		return q, knowledge.Invalid("timeout_ms", "is %d; need 1 to %d", q.Timeout.Milliseconds(), MaxTimeout.Milliseconds())
 	}
-	if q.Limit == 0 {
-		q.Limit = 10
-	}
 	if q.Timeout == 0 {
 		q.Timeout = timeout
 	}

@@ -76,7 +76,7 @@ func (k *Keys) Authenticate(ctx context.Context, token string) (Principal, error
 	k.mu.Lock()
 	k.used[stored.ID] = LastUse{stored.Tenant, stored.ID, now}
 	k.mu.Unlock()
-	return Principal{Tenant: stored.Tenant, KeyID: stored.ID, Scopes: stored.Scopes, Policy: stored.Policy}, nil
+	return Principal{Tenant: stored.Tenant, KeyID: stored.ID, Scopes: stored.Scopes, Views: stored.Views, Policy: stored.Policy}, nil
 }
 
 // FlushUse writes when keys were last used to the directory. Call it about once a
@@ -109,14 +109,24 @@ func (k *Keys) FlushUse(ctx context.Context) error {
 
 // IssueKey makes a key for a tenant and returns it with its token, which is shown
 // this once and cannot be had again. No scopes means all of [TenantScopes]; a
-// zero expires means never. It returns an [knowledge.InvalidError], or an error
-// wrapping [knowledge.ErrNotFound] when there is no such tenant.
-func (k *Keys) IssueKey(ctx context.Context, tenant knowledge.TenantID, name string, scopes []Scope, expires time.Time) (Key, string, error) {
+// zero expires means never. With views the key is limited to these, may have
+// [ViewScopes] alone, and gets [ScopeRead] when it asks for none; without, it is not
+// limited. It returns an [knowledge.InvalidError], or an error wrapping
+// [knowledge.ErrNotFound] when there is no such tenant.
+func (k *Keys) IssueKey(ctx context.Context, tenant knowledge.TenantID, name string, scopes []Scope, expires time.Time, views ...knowledge.CollectionName) (Key, string, error) {
 	if err := checkName(name); err != nil {
 		return Key{}, "", err
 	}
-	if len(scopes) == 0 {
+	switch {
+	case len(scopes) > 0:
+	case len(views) > 0:
+		scopes = []Scope{ScopeRead}
+	default:
 		scopes = TenantScopes()
+	}
+	views, err := checkViews(views, scopes)
+	if err != nil {
+		return Key{}, "", err
 	}
 	scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
 	for _, s := range scopes {
@@ -131,12 +141,33 @@ func (k *Keys) IssueKey(ctx context.Context, tenant knowledge.TenantID, name str
 	token, prefix, secret := newToken()
 	key := Key{
 		ID: "key_" + prefix, Tenant: tenant, Prefix: prefix, Name: name,
-		Scopes: scopes, Created: now, Expires: expires,
+		Scopes: scopes, Views: views, Created: now, Expires: expires,
 	}
 	if err := k.directory.CreateKey(ctx, StoredKey{Key: key, SecretHash: k.ring.hashSecret(secret)}); err != nil {
 		return Key{}, "", fmt.Errorf("issue key: %w", err)
 	}
 	return key, token, nil
+}
+
+// checkViews returns the views of a key in order, nil for none.
+func checkViews(views []knowledge.CollectionName, scopes []Scope) ([]knowledge.CollectionName, error) {
+	if len(views) == 0 {
+		return nil, nil
+	}
+	if len(views) > MaxKeyViews {
+		return nil, knowledge.Invalid("views", "has %d entries; at most %d are allowed", len(views), MaxKeyViews)
+	}
+	for i, v := range views {
+		if _, err := knowledge.ParseCollectionName(string(v)); err != nil {
+			return nil, knowledge.At(fmt.Sprintf("views[%d]", i), err)
+		}
+	}
+	for _, s := range scopes {
+		if !slices.Contains(ViewScopes(), s) {
+			return nil, knowledge.Invalid("scopes", "has one that a key limited to views cannot have; need some of %v", ViewScopes())
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(views))), nil
 }
 
 // CreateTenant makes a tenant. It returns an [knowledge.InvalidError], or an

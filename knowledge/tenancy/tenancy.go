@@ -54,6 +54,14 @@ const (
 // gets that asks for none.
 func TenantScopes() []Scope { return []Scope{ScopeRead, ScopeWrite, ScopePlugins, ScopeInvoke} }
 
+// ViewScopes are the scopes that a key may have which is limited to views: it reads,
+// and may call plugins. To upload one would be to have it called by others, who see
+// more.
+func ViewScopes() []Scope { return []Scope{ScopeRead, ScopeInvoke} }
+
+// MaxKeyViews is how many views a key may be limited to.
+const MaxKeyViews = 64
+
 // Key is an API key without its secret.
 type Key struct {
 	ID       string // "key_" and 16 characters
@@ -61,6 +69,7 @@ type Key struct {
 	Prefix   string // public part of the token: enough to recognise it
 	Name     string // for people; up to 200 bytes
 	Scopes   []Scope
+	Views    []knowledge.CollectionName // that it is limited to; nil: it is not
 	Created  time.Time
 	Expires  time.Time // zero: never
 	Revoked  time.Time // zero: not
@@ -72,6 +81,7 @@ type Principal struct {
 	Tenant knowledge.TenantID // empty for the operator
 	KeyID  string             // "admin" for the operator
 	Scopes []Scope
+	Views  []knowledge.CollectionName // that it is limited to; nil: it is not
 	Policy Policy
 }
 

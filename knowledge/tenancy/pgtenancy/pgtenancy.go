@@ -81,14 +81,14 @@ func scanTenant(row pgx.CollectableRow) (t tenancy.Tenant, err error) {
 }
 
 const insertKey = `
-INSERT INTO api_keys (tenant_id, key_id, prefix, secret_hash, name, scopes, created_at, expires_at)
-VALUES (@tenant, @key, @prefix, @hash, @name, @scopes, @created, @expires)`
+INSERT INTO api_keys (tenant_id, key_id, prefix, secret_hash, name, scopes, views, created_at, expires_at)
+VALUES (@tenant, @key, @prefix, @hash, @name, @scopes, @views, @created, @expires)`
 
 // CreateKey implements [tenancy.Directory].
 func (d *Directory) CreateKey(ctx context.Context, k tenancy.StoredKey) error {
 	_, err := d.jobs.Exec(ctx, insertKey, pgx.NamedArgs{
 		"tenant": string(k.Tenant), "key": k.ID, "prefix": k.Prefix, "hash": k.SecretHash[:], "name": k.Name,
-		"scopes": k.Scopes, "created": k.Created, "expires": orNull(k.Expires),
+		"scopes": k.Scopes, "views": k.Views, "created": k.Created, "expires": orNull(k.Expires),
 	})
 	if err != nil {
 		return fmt.Errorf("create key of tenant %q: %w", k.Tenant, pgtx.Kind(ctx, err))
@@ -97,7 +97,7 @@ func (d *Directory) CreateKey(ctx context.Context, k tenancy.StoredKey) error {
 }
 
 const selectKeys = `
-SELECT key_id, tenant_id, prefix, name, scopes, created_at, expires_at, revoked_at, last_used_at
+SELECT key_id, tenant_id, prefix, name, scopes, views, created_at, expires_at, revoked_at, last_used_at
 FROM api_keys WHERE tenant_id = @tenant AND key_id > @after ORDER BY key_id LIMIT @limit`
 
 // ListKeys implements [tenancy.Directory].
@@ -106,7 +106,7 @@ func (d *Directory) ListKeys(ctx context.Context, tenant knowledge.TenantID, aft
 	err = pgtx.Read(ctx, d.app, tenant, selectKeys, args, func(rows pgx.Rows) (err error) {
 		keys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (k tenancy.Key, err error) {
 			var expires, revoked, used *time.Time
-			err = row.Scan(&k.ID, &k.Tenant, &k.Prefix, &k.Name, &k.Scopes, &k.Created, &expires, &revoked, &used)
+			err = row.Scan(&k.ID, &k.Tenant, &k.Prefix, &k.Name, &k.Scopes, &k.Views, &k.Created, &expires, &revoked, &used)
 			k.Expires, k.Revoked, k.LastUsed = orZero(expires), orZero(revoked), orZero(used)
 			return k, err
 		})
@@ -137,7 +137,7 @@ func (d *Directory) RevokeKey(ctx context.Context, tenant knowledge.TenantID, ke
 }
 
 const findKey = `
-SELECT tenant_id, key_id, secret_hash, scopes, expires_at, revoked_at, policy FROM key_by_prefix(@prefix)`
+SELECT tenant_id, key_id, secret_hash, scopes, views, expires_at, revoked_at, policy FROM key_by_prefix(@prefix)`
 
 // FindKey implements [tenancy.Directory].
 func (d *Directory) FindKey(ctx context.Context, prefix string) (tenancy.StoredKey, error) {
@@ -145,7 +145,7 @@ func (d *Directory) FindKey(ctx context.Context, prefix string) (tenancy.StoredK
 	var hash, policy []byte
 	var expires, revoked *time.Time
 	err := d.app.QueryRow(ctx, findKey, pgx.NamedArgs{"prefix": prefix}).
-		Scan(&k.Tenant, &k.ID, &hash, &k.Scopes, &expires, &revoked, &policy)
+		Scan(&k.Tenant, &k.ID, &hash, &k.Scopes, &k.Views, &expires, &revoked, &policy)
 	if err != nil {
 		return tenancy.StoredKey{}, fmt.Errorf("find key: %w", pgtx.Kind(ctx, err))
 	}

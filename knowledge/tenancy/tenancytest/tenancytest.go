@@ -153,17 +153,27 @@ func testKeys(t *testing.T, d tenancy.Directory) {
 	_, err := d.FindKey(ctx, "aaa")
 	wantKind(t, "FindKey before it is made", err, knowledge.ErrNotFound)
 	want := key(alice, "aaa")
-	want.Expires = now().Add(time.Hour)
+	want.Expires, want.Views = now().Add(time.Hour), []knowledge.CollectionName{"v", "w"}
 	must(t, "CreateKey", d.CreateKey(ctx, want))
 	must(t, "CreateKey", d.CreateKey(ctx, key(bob, "bbb")))
 	got, err := d.FindKey(ctx, "aaa")
 	must(t, "FindKey", err)
 	if got.Tenant != alice || got.ID != want.ID || got.Prefix != "aaa" || got.SecretHash != want.SecretHash ||
-		!reflect.DeepEqual(got.Scopes, want.Scopes) || !got.Expires.Equal(want.Expires) || !got.Revoked.IsZero() {
+		!reflect.DeepEqual(got.Scopes, want.Scopes) || !reflect.DeepEqual(got.Views, want.Views) || !got.Expires.Equal(want.Expires) || !got.Revoked.IsZero() {
 		t.Errorf("FindKey(aaa) = %+v, want %+v", got, want)
 	}
-	if got, err := d.FindKey(ctx, "bbb"); err != nil || got.Tenant != bob || !got.Expires.IsZero() {
-		t.Errorf("FindKey(bbb) = %+v, %v, want bob's, that never expires", got, err)
+	if got, err := d.FindKey(ctx, "bbb"); err != nil || got.Tenant != bob || !got.Expires.IsZero() || got.Views != nil {
+		t.Errorf("FindKey(bbb) = %+v, %v, want bob's, that never expires and is not limited", got, err)
+	}
+	if list, err := d.ListKeys(ctx, alice, "", 10); err != nil || len(list) != 1 || !reflect.DeepEqual(list[0].Views, want.Views) {
+		t.Errorf("ListKeys = %+v, %v, want the one with its views", list, err)
+	}
+	// Limited to nothing is not the same as not limited.
+	none := key(alice, "ccc")
+	none.Views = []knowledge.CollectionName{}
+	must(t, "CreateKey", d.CreateKey(ctx, none))
+	if got, err := d.FindKey(ctx, "ccc"); err != nil || got.Views == nil || len(got.Views) != 0 {
+		t.Errorf("FindKey(ccc) = %+v, %v, want no view, but limited", got, err)
 	}
 	for _, prefix := range []string{"", "a", "aaaa", "AAA", "a%", "' OR 1=1 --"} {
 		_, err := d.FindKey(ctx, prefix)

@@ -1,0 +1,115 @@
+package body
+
+import (
+	"slices"
+
+	"github.com/tars-project/tars/knowledge"
+)
+
+// CollectionAliasTarget is the body of putAlias.
+type CollectionAliasTarget struct{ Collection knowledge.CollectionName }
+
+func (b *CollectionAliasTarget) decode(d *decoder) error {
+	err := d.object(func(name string) (err error) {
+		if name != "collection" {
+			return unknown()
+		}
+		b.Collection, err = parsed(d, knowledge.ParseCollectionName)
+		return err
+	})
+	if err == nil && b.Collection == "" {
+		err = missing("collection")
+	}
+	return err
+}
+
+// AliasActions is the body of changeAliases.
+type AliasActions struct{ Actions []knowledge.AliasAction }
+
+func (b *AliasActions) decode(d *decoder) error {
+	given := false
+	err := d.object(func(name string) error {
+		if name != "actions" {
+			return unknown()
+		}
+		given = true
+		return d.array(1, knowledge.MaxAliasActions, func(int) error {
+			action, err := d.aliasAction()
+			b.Actions = append(b.Actions, action)
+			return err
+		})
+	})
+	if err == nil && !given {
+		err = missing("actions")
+	}
+	return err
+}
+
+func (d *decoder) aliasAction() (a knowledge.AliasAction, err error) {
+	action := ""
+	err = d.object(func(name string) (err error) {
+		switch name {
+		case "action":
+			action, err = word(d, "set", "delete")
+		case "alias":
+			a.Alias, err = parsed(d, knowledge.ParseCollectionName)
+		case "collection":
+			a.Collection, err = parsed(d, knowledge.ParseCollectionName)
+		default:
+			err = unknown()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return a, err
+	case action == "":
+		return a, missing("action")
+	case a.Alias == "":
+		return a, missing("alias")
+	case action == "set" && a.Collection == "":
+		return a, missing("collection")
+	case action == "delete" && a.Collection != "":
+		return a, knowledge.Invalid("collection", "does not go with delete")
+	}
+	return a, nil
+}
+
+// ViewDefinition is the body of putView. Its name is not part of it.
+type ViewDefinition knowledge.View
+
+func (b *ViewDefinition) decode(d *decoder) error {
+	filtered := false
+	err := d.object(func(name string) (err error) {
+		switch name {
+		case "collection":
+			b.Collection, err = parsed(d, knowledge.ParseCollectionName)
+		case "filter":
+			filtered = true
+			b.Filter, err = d.filter()
+		case "hidden":
+			err = d.array(0, knowledge.MaxHidden, func(int) error {
+				field, err := d.text(1, knowledge.MaxFilterField)
+				if slices.Contains(b.Hidden, field) {
+					return knowledge.Invalid("", "comes twice")
+				}
+				b.Hidden = append(b.Hidden, field)
+				return err
+			})
+		case "defaults":
+			b.Defaults, err = d.defaults()
+		default:
+			err = unknown()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case b.Collection == "":
+		return missing("collection")
+	case !filtered:
+		return missing("filter")
+	}
+	return nil
+}

@@ -1,0 +1,32 @@
+package knowledge
+
+import (
+	"context"
+	"slices"
+)
+
+// LimitToViews returns a context in which a tenant has nothing but these views of
+// its own: every other name is one of no collection, to read and to write, in lists
+// and in definitions. No views limit it to nothing. It is set where a request is
+// authenticated, and looked at in the one place of each [Store] where a name becomes
+// a collection.
+func LimitToViews(ctx context.Context, views []CollectionName) context.Context {
+	return context.WithValue(ctx, viewsKey{}, slices.Clone(views))
+}
+
+type viewsKey struct{}
+
+// ViewsOf returns the views that ctx is limited to, and whether it is at all.
+func ViewsOf(ctx context.Context) (views []CollectionName, limited bool) {
+	views, limited = ctx.Value(viewsKey{}).([]CollectionName)
+	return views, limited
+}
+
+// Unlimited returns an error of the kind [ErrForbidden] where ctx is limited to
+// views: what defines collections, aliases and views is for the others.
+func Unlimited(ctx context.Context) error {
+	if _, limited := ViewsOf(ctx); limited {
+		return Forbidden("this key is limited to views, which can only be read")
+	}
+	return nil
+}
