@@ -39,10 +39,10 @@ func admits(f knowledge.Filter, c knowledge.Collection, r knowledge.Record) bool
 	return slices.ContainsFunc(f.Values, func(want any) bool { return compares(f.Op, declared, value, want) })
 }
 
-// typeOf is the type of a declared field; empty for any other.
+// typeOf is the type of a declared field; empty for any other, and while it is filled.
 func typeOf(c knowledge.Collection, field string) knowledge.FieldType {
 	for _, f := range c.Fields {
-		if f.Name == field {
+		if f.Name == field && f.State != knowledge.FieldFilling {
 			return f.Type
 		}
 	}

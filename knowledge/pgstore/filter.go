@@ -128,7 +128,7 @@ func (b *filterBuilder) comparison(f knowledge.Filter) (sql string, served bool,
 		return "r.lexemes @@ " + b.query(f), false, nil
 	}
 	for _, s := range b.slots {
-		if s.Name == f.Field {
+		if s.Name == f.Field && s.State != knowledge.FieldFilling { // else some rows lack it in their column
 			return b.declared(s, f)
 		}
 	}
@@ -290,7 +290,7 @@ func numbersOf(values []any) ([]float64, error) {
 func undeclaredFields(d definition, f knowledge.Filter) []string {
 	seen := map[string]bool{"": true} // the text
 	for _, s := range d.slots {
-		seen[s.Name] = true
+		seen[s.Name] = s.State != knowledge.FieldFilling
 	}
 	var fields []string
 	var walk func(knowledge.Filter)
