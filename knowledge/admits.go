@@ -42,7 +42,7 @@ func (f Filter) Admits(c Collection, r Record) bool {
 // typeOf is the type of a declared field; empty for any other.
 func typeOf(c Collection, field string) FieldType {
 	for _, f := range c.Fields {
-		if f.Name == field {
+		if f.Name == field && f.State != FieldFilling {
 			return f.Type
 		}
 	}

@@ -21,7 +21,8 @@ type Op string
 // of it is true, and so is Ne. Numbers compare with numbers, strings with strings
 // by code point, and true and false are equal to themselves only.
 //
-// With a field that the collection declares, a value must be of the field's type.
+// With a field that the collection declares, a value must be of the field's type;
+// one that was declared later counts as undeclared until all records are filled in.
 // A [Datetime] compares as an instant, with RFC 3339 strings in whatever zone. A
 // comparison with [Keywords] is true when it is for one of the elements.
 const (

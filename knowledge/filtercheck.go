@@ -15,7 +15,9 @@ func (f Filter) Validate(c Collection) error {
 	}
 	check := filterCheck{fields: make(map[string]FieldType, len(c.Fields))}
 	for _, field := range c.Fields {
-		check.fields[field.Name] = field.Type
+		if field.State != FieldFilling { // not yet
+			check.fields[field.Name] = field.Type
+		}
 	}
 	return check.term(f, 1)
 }

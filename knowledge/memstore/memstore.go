@@ -206,7 +206,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	if err != nil {
 		return knowledge.Found{}, err
 	}
-	if err := search.Validate(c.Collection); err != nil {
+	if err := search.Validate(c.names().Seen()); err != nil {
 		return knowledge.Found{}, err
 	}
 	filter, err := c.narrow(search.Filter)

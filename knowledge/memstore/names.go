@@ -17,7 +17,7 @@ type resolved struct {
 // narrow checks a request's filter and adds to it that of the view through which it
 // came.
 func (r resolved) narrow(f knowledge.Filter) (knowledge.Filter, error) {
-	if err := f.Validate(r.Collection); err != nil {
+	if err := f.Validate(r.names().Seen()); err != nil {
 		return f, knowledge.At("filter", err)
 	}
 	return r.view.Narrow(f)

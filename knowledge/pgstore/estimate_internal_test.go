@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tars-project/tars/knowledge"
 )
 
@@ -99,5 +101,44 @@ func TestChoiceByCost(t *testing.T) {
 	d.bytes = 10 << 30
 	if plan := s.choose(d, search, estimate{}, tuning{ef: 1000, exact: true}); plan.Method != methodHNSW || plan.Ef != 1000 {
 		t.Errorf("plan of 10 GiB = %+v, want the index with ef 1000: exact cannot be afforded", plan)
+	}
+}
+
+// TestFieldsBeingFilled: until all records have a field in its column, it is looked
+// up in the metadata, as one that is not declared.
+func TestFieldsBeingFilled(t *testing.T) {
+	f := is("lang", knowledge.OpEq, "go")
+	for state, want := range map[knowledge.FieldState]string{"": "r.s1 = @filter1::text", knowledge.FieldFilling: "(r.metadata -> @filter1::text) = @filter2::text::jsonb"} {
+		d := definition{slots: []slotted{{Name: "lang", Type: knowledge.Keyword, Slot: "s1", State: state}}}
+		d.Fields = []knowledge.Field{{Name: "lang", Type: knowledge.Keyword, State: state}}
+		got, err := filterSQL(d, f, pgx.NamedArgs{})
+		if err != nil || got != want {
+			t.Errorf("state %q: filterSQL = %s, %v, want %s", state, got, err, want)
+		}
+		if n := len(undeclaredFields(d, f)); (n == 1) != (state == knowledge.FieldFilling) {
+			t.Errorf("state %q: %d undeclared fields", state, n)
+		}
+	}
+}
+
+// TestOldFilterOfAView: a view's filter may be older than a field's declaration; what
+// cannot be compared is false, and no fault.
+func TestOldFilterOfAView(t *testing.T) {
+	d := definition{view: &knowledge.View{}, slots: []slotted{{Name: "lang", Type: knowledge.Keyword, Slot: "s1"}, {Name: "n", Type: knowledge.Number, Slot: "n1"}}}
+	d.Fields = []knowledge.Field{{Name: "lang", Type: knowledge.Keyword}, {Name: "n", Type: knowledge.Number}}
+	for _, test := range []struct {
+		filter knowledge.Filter
+		want   string
+	}{
+		{is("lang", knowledge.OpEq, 1.0), "false"},
+		{is("lang", knowledge.OpNe, 1.0), "(false) IS NOT TRUE"},
+		{is("lang", knowledge.OpIn, 1.0, "go"), "r.s1 = ANY (@filter1::text[])"},
+		{is("lang", knowledge.OpContains, "go"), "false"},
+		{is("n", knowledge.OpMatch, "go"), "false"},
+		{is("n", knowledge.OpGt, "go"), "false"},
+	} {
+		if got, err := filterSQL(d, test.filter, pgx.NamedArgs{}); err != nil || got != test.want {
+			t.Errorf("filterSQL(%v) = %s, %v, want %s", test.filter, got, err, test.want)
+		}
 	}
 }

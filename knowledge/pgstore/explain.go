@@ -22,7 +22,11 @@ func (s *Store) explainSearch(ctx context.Context, tenant knowledge.TenantID, d 
 	if err != nil {
 		return nil, err
 	}
-	return readExplained(text, d), nil
+	e := readExplained(text, d)
+	if d.view != nil { // what else is in the collection, and what the view is made of, is not its reader's
+		return &knowledge.Explained{Planning: e.Planning, Execution: e.Execution}, nil
+	}
+	return e, nil
 }
 
 // explainText gives the server's plan of a search, as the role of the application.

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -134,15 +135,12 @@ func (b *filterBuilder) comparison(f knowledge.Filter) (sql string, served bool,
 }
 
 // slot is where the values are that f compares with, unless they have to be looked
-// up in the metadata: not all of them are there yet, or a view's filter was written
-// when the field had another type.
+// up in the metadata, because not all of them are there yet.
 func (b *filterBuilder) slot(f knowledge.Filter) (slotted, bool) {
 	for _, s := range b.slots {
-		if s.Name != f.Field || s.State == knowledge.FieldFilling {
-			continue
+		if s.Name == f.Field && s.State != knowledge.FieldFilling {
+			return s, true
 		}
-		fits := b.view == nil || f.Validate(knowledge.Collection{Fields: []knowledge.Field{{Name: s.Name, Type: s.Type}}}) == nil
-		return s, fits
 	}
 	return slotted{}, false
 }
@@ -150,9 +148,20 @@ func (b *filterBuilder) slot(f knowledge.Filter) (slotted, bool) {
 // declared compares the column of a declared field.
 func (b *filterBuilder) declared(s slotted, f knowledge.Filter) (sql string, served bool, err error) {
 	column := "r." + s.Slot
-	switch {
-	case f.Op == knowledge.OpExists:
+	if f.Op == knowledge.OpExists {
 		return column + " IS NOT NULL", true, nil
+	}
+	values := f.Values
+	// A view's filter may be older than the declaration: what cannot be compared is false.
+	if b.view != nil && f.Validate(b.Collection) != nil {
+		f.Values = slices.DeleteFunc(slices.Clone(values), func(v any) bool {
+			one := knowledge.Filter{Op: f.Op, Field: f.Field, Values: []any{v}}
+			return one.Validate(b.Collection) != nil
+		})
+	}
+	switch {
+	case len(f.Values) == 0 && len(values) > 0:
+		return "false", true, nil
 	case f.Op == knowledge.OpMatch:
 		return b.match(column, f), false, nil
 	case s.Type == knowledge.Keywords:

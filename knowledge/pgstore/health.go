@@ -24,6 +24,9 @@ GROUP BY c.collection_id`
 func (s *Store) Health(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Health, error) {
 	var h knowledge.Health
 	err := s.withDefinition(ctx, tenant, name, func(d definition) (current bool, err error) {
+		if d.view != nil { // what else is in the collection is not its reader's
+			return true, knowledge.NotFound("collection", name)
+		}
 		h = knowledge.Health{Own: d.main != noMain, Target: d.RecallTarget}
 		var written, indexed int64
 		err = pgtx.Read(ctx, s.app, tenant, healthSQL, d.args(tenant), func(rows pgx.Rows) error {

@@ -111,7 +111,7 @@ func (s *Store) own(ctx context.Context, tenant knowledge.TenantID, name knowled
 // came. It returns an [knowledge.InvalidError] for a filter that does not fit the
 // collection and for a field that the view hides.
 func (d definition) narrow(f knowledge.Filter) (knowledge.Filter, error) {
-	if err := f.Validate(d.Collection); err != nil {
+	if err := f.Validate(d.names().Seen()); err != nil {
 		return f, knowledge.At("filter", err)
 	}
 	return d.view.Narrow(f)

@@ -57,7 +57,9 @@ func (s *Store) plan(ctx context.Context, tenant knowledge.TenantID, d definitio
 		}
 	}
 	plan := s.choose(d, search, e, t)
-	err = s.checkUnindexed(&plan, undeclared, e)
+	if d.view == nil { // its maker sees to what it filters by
+		err = s.checkUnindexed(&plan, undeclared, e)
+	}
 	return planned{plan, e, t}, err
 }
 

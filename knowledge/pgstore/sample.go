@@ -201,7 +201,7 @@ WHERE tenant_id = @tenant AND collection_id = @collection AND bucket = @bucket`
 // calls for that. It returns what is known with the sample.
 func (s *Store) keepRecall(ctx context.Context, x sample, recall float64) (measured, error) {
 	var m measured
-	err := pgtx.Write(ctx, s.app, x.tenant, func(tx pgx.Tx) error {
+	err := pgtx.Write(ctx, s.pool, x.tenant, func(tx pgx.Tx) error {
 		m = measured{weight: 1, weightSquare: 1}
 		args := x.d.args(x.tenant)
 		args["bucket"], args["recall"], args["decay"] = string(x.plan.Bucket(x.search.Filter)), recall, decay

@@ -18,7 +18,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 	var found knowledge.Found
 	err := s.withDefinition(ctx, tenant, search.Collection, func(d definition) (current bool, err error) {
 		search := search // narrowed by what its name stands for this time
-		if err := search.Validate(d.Collection); err != nil {
+		if err := search.Validate(d.names().Seen()); err != nil {
 			return false, err
 		}
 		if search.Filter, err = d.narrow(search.Filter); err != nil {
@@ -41,24 +41,12 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 		if search.Explain {
 			found.Plan.Explained, err = s.explainSearch(ctx, tenant, d, search, found.Plan)
 		}
-		if d.view != nil {
-			hideView(&found.Plan)
-		}
 		return current, err
 	})
 	if err != nil {
 		return knowledge.Found{}, fmt.Errorf("search: %w", err)
 	}
 	return found, nil
-}
-
-// hideView leaves out of a plan what tells of the filter of a view, which its readers
-// are not to see.
-func hideView(plan *knowledge.Plan) {
-	plan.Unindexed, plan.Warnings = nil, nil
-	if plan.Explained != nil {
-		plan.Explained.Text = ""
-	}
 }
 
 // searchShort goes on where an index found too few: it gave up, or there are no
