@@ -116,7 +116,7 @@ func (planning) Search(_ context.Context, _ knowledge.TenantID, s query.SearchTe
 		Method: "hnsw-iterative", Ef: s.Ef, MaxScan: s.MaxScan, Estimated: true, Rows: 0, Selectivity: 0.125,
 		Unindexed: []string{"other"}, Warnings: []string{"slow"},
 	}
-	if s.Explain {
+	if s.Stages.Explain {
 		plan.Explained = &knowledge.Explained{Planning: 1500 * time.Microsecond, Execution: time.Second, Rows: 12, Waiting: 3, Text: "Limit"}
 	}
 	return query.Results{Plan: plan, Short: true}, nil

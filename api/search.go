@@ -32,6 +32,9 @@ func (s *Server) SearchRecordsBatch(ctx context.Context, r oapi.SearchRecordsBat
 	if err != nil {
 		return nil, err
 	}
+	if _, err := s.services.Collections.Resolve(ctx, tenantOf(ctx), collection); err != nil {
+		return nil, err // instead of one problem for each
+	}
 	searches := r.Body.Searches
 	for i := range searches {
 		searches[i].Collection = collection

@@ -24,6 +24,10 @@ const (
 	MaxKeywordFields  = 8
 	MaxKeywordsFields = 4
 	MaxNumberFields   = 8 // numbers, booleans and datetimes together
+
+	// MaxKeyword is the longest value of a [Keyword], and of one of [Keywords],
+	// in bytes: an index holds no more than some 2,700 of one entry.
+	MaxKeyword = 1024
 )
 
 // Field is a metadata field that a collection declares: its values are checked
@@ -84,7 +88,10 @@ func (f Field) check(value any) error {
 	ok := false
 	switch f.Type {
 	case Keyword:
-		_, ok = value.(string)
+		var text string
+		if text, ok = value.(string); ok {
+			return checkKeyword(text)
+		}
 	case Keywords:
 		return checkKeywords(value)
 	case Number:
@@ -104,14 +111,25 @@ func (f Field) check(value any) error {
 	return nil
 }
 
+func checkKeyword(text string) error {
+	if len(text) > MaxKeyword {
+		return Invalid("", "has %d bytes; at most %d are allowed in a keyword", len(text), MaxKeyword)
+	}
+	return nil
+}
+
 func checkKeywords(value any) error {
 	list, ok := value.([]any)
 	if !ok {
 		return Invalid("", "is not a list of strings, as the collection declares it")
 	}
 	for i, item := range list {
-		if _, ok := item.(string); !ok {
+		text, ok := item.(string)
+		if !ok {
 			return Invalid("["+itoa(i)+"]", "is not a string, as the collection declares it")
+		}
+		if err := checkKeyword(text); err != nil {
+			return At("["+itoa(i)+"]", err)
 		}
 	}
 	return nil

@@ -22,6 +22,14 @@ DROP POLICY migration ON records;
 
 DROP POLICY mover ON collections;
 DROP POLICY mover ON records;
+DO $$
+DECLARE
+	place int;
+BEGIN
+	FOR place IN SELECT p.placement FROM places p LOOP
+		EXECUTE format('REVOKE ALL ON %I FROM tars_app', 'records_' || place);
+	END LOOP;
+END $$;
 REVOKE ALL ON collections FROM tars_jobs;
 REVOKE ALL ON records FROM tars_jobs;
 DROP TABLE record_changes;

@@ -56,10 +56,10 @@ func TestRolesAreBound(t *testing.T) {
 		{"relations that tars_app or tars_jobs own", `
 			SELECT relname FROM pg_class
 			WHERE pg_has_role('tars_app', relowner, 'MEMBER') OR pg_has_role('tars_jobs', relowner, 'MEMBER')`},
-		{"leaves that tars_app or tars_jobs may use", `
+		{"leaves that tars_app may write to, or tars_jobs use", `
 			SELECT relname FROM pg_class
 			WHERE relname ~ '^records_\d+$'
-			  AND (has_table_privilege('tars_app', oid, 'SELECT, INSERT, UPDATE, DELETE') OR has_table_privilege('tars_jobs', oid, 'SELECT, INSERT, UPDATE, DELETE'))`},
+			  AND (has_table_privilege('tars_app', oid, 'INSERT, UPDATE, DELETE') OR has_table_privilege('tars_jobs', oid, 'SELECT, INSERT, UPDATE, DELETE'))`},
 		{"relations of River that tars_app may use", `
 			SELECT oid::regclass::text FROM pg_class
 			WHERE relnamespace = 'tars_river'::regnamespace AND relkind = 'r' AND has_table_privilege('tars_app', oid, 'SELECT, INSERT, UPDATE, DELETE')

@@ -33,6 +33,9 @@ type serverConfig struct {
 	UnindexedRows int64         `env:"TARS_UNINDEXED_ROWS" default:"100000" placeholder:"N" help:"How many records are many."`
 	RecallSample  float64       `env:"TARS_RECALL_SAMPLE" default:"0.01" placeholder:"SHARE" help:"Share of searches by an index that are carried out once more exactly, in the background, to measure recall; 0 for none."`
 	RecallBudget  time.Duration `env:"TARS_RECALL_BUDGET" default:"50ms" help:"Time of the database that measuring recall may take in a second."`
+	IndexFrom     int64         `env:"TARS_INDEX_FROM" default:"4194304" placeholder:"BYTES" help:"Vectors of a collection from which it gets an index, if its definition leaves that to us."`
+	IndexMemory   int64         `env:"TARS_INDEX_MEMORY" default:"0" placeholder:"BYTES" help:"The largest vector index of one collection, by estimate; 0 for no bound."`
+	BuildMemory   int64         `env:"TARS_BUILD_MEMORY" default:"536870912" placeholder:"BYTES" help:"Memory of the database server for one index build."`
 	JobWorkers    int           `env:"TARS_JOB_WORKERS" default:"4" placeholder:"N" help:"Background jobs at once on this node."`
 	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM, and background jobs half of it; these go on elsewhere."`
 

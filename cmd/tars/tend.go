@@ -12,7 +12,8 @@ import (
 	"github.com/tars-project/tars/knowledge/pgstore"
 )
 
-// kindIndex are the jobs that carry a collection's records to its index.
+// kindIndex are the jobs that carry a collection's records to its index, and give
+// newly declared fields their values.
 const kindIndex jobs.Kind = "index"
 
 type indexArgs struct {
@@ -38,11 +39,19 @@ func (srv *server) index(ctx context.Context, tenant knowledge.TenantID, args js
 	if err := json.Unmarshal(args, &a); err != nil {
 		return err
 	}
-	err := srv.store.Tend(ctx, tenant, a.Collection, func(t pgstore.Tending) {
-		if detail, err := json.Marshal(indexDetail{a.Collection, t.Phase}); err == nil {
-			progress.Report(t.Done, t.Total, detail)
+	report := func(phase string, done, total int64) {
+		if detail, err := json.Marshal(indexDetail{a.Collection, phase}); err == nil {
+			progress.Report(done, total, detail)
 		}
-	})
+	}
+	err := srv.store.FillFields(ctx, tenant, a.Collection, func(done, total int64) { report("filling", done, total) })
+	var wrong *knowledge.FieldTypeError
+	if errors.As(err, &wrong) {
+		return knowledge.Invalid("fields", "%s", wrong)
+	}
+	if err == nil {
+		err = srv.store.Tend(ctx, tenant, a.Collection, func(t pgstore.Tending) { report(t.Phase, t.Done, t.Total) })
+	}
 	if errors.Is(err, knowledge.ErrNotFound) { // it was deleted meanwhile
 		return nil
 	}

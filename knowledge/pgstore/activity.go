@@ -47,6 +47,15 @@ func (a *activity) wrote(tenant knowledge.TenantID, d definition, rows int64) {
 	a.written[d.id] = w
 }
 
+// changed has the collection looked at soon.
+func (a *activity) changed(tenant knowledge.TenantID, d definition) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := a.written[d.id]
+	w.ref, w.told = CollectionRef{tenant, d.Name}, w.rows-touchedRows
+	a.written[d.id] = w
+}
+
 // rows is how many were written since the collection was last tended.
 func (a *activity) rows(collection int64) int64 {
 	a.mu.Lock()
@@ -84,7 +93,8 @@ FROM collections c
 WHERE tenant_id = @tenant AND name = @name`
 
 // Touched names the collections to which this process has written so much since the
-// last call that [Store.Tend] has work there. It costs nothing when there was
+// last call that there is work for [Store.Tend] or
+// [Store.FillFields]. It costs nothing when there was
 // little, and may be called often.
 func (s *Store) Touched(ctx context.Context) ([]CollectionRef, error) {
 	var due []CollectionRef
@@ -117,9 +127,10 @@ LEFT JOIN (
 	WHERE placement IN (SELECT placement FROM places WHERE shared)
 	GROUP BY placement, collection_id
 ) r USING (placement, collection_id)
-WHERE n IS NOT NULL OR building IS NOT NULL OR main IS NOT NULL`
+WHERE n IS NOT NULL OR building IS NOT NULL OR main IS NOT NULL OR fields @> '[{"state": "filling"}]'`
 
-// Untended names the collections, of all tenants, where [Store.Tend] has work. It
+// Untended names the collections, of all tenants, where there is work for
+// [Store.Tend] or [Store.FillFields]. It
 // reads the index of all shared places: some 0.1 s for a million rows.
 func (s *Store) Untended(ctx context.Context) ([]CollectionRef, error) {
 	rows, err := s.jobs.Query(ctx, untendedSQL)
@@ -147,11 +158,11 @@ func (s *Store) Untended(ctx context.Context) ([]CollectionRef, error) {
 	return refs, nil
 }
 
-// hasWork says that [Store.Tend] would do something. indexed is negative when it
+// hasWork says that [Store.Tend] or [Store.FillFields] would do something. indexed is negative when it
 // is not known.
 func (o Options) hasWork(d definition, written, indexed int64) bool {
 	switch {
-	case d.building != noMain:
+	case d.building != noMain, len(d.Filling()) > 0:
 		return true
 	case d.main == noMain:
 		return o.wantsIndex(d, written)

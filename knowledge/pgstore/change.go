@@ -47,9 +47,9 @@ func (s *Store) ChangeCollection(ctx context.Context, tenant knowledge.TenantID,
 	if _, limited := knowledge.ViewsOf(ctx); limited {
 		return knowledge.Collection{}, knowledge.NotFound("collection", name)
 	}
-	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
-		d, err := lockDefinition(ctx, tx, tenant, name)
-		if err != nil {
+	var d definition
+	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) (err error) {
+		if d, err = lockDefinition(ctx, tx, tenant, name); err != nil {
 			return err
 		}
 		if ifVersion != 0 && ifVersion != d.Version {
@@ -75,6 +75,7 @@ func (s *Store) ChangeCollection(ctx context.Context, tenant knowledge.TenantID,
 	if err != nil {
 		return knowledge.Collection{}, fmt.Errorf("change collection: %w", err)
 	}
+	s.activity.changed(tenant, d)
 	return s.Collection(ctx, tenant, name)
 }
 

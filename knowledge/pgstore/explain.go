@@ -37,7 +37,7 @@ func (s *Store) explainText(ctx context.Context, tenant knowledge.TenantID, d de
 		return "", err
 	}
 	var lines []string
-	err = pgtx.ReadWith(ctx, s.app, setSQL(plan), explain+sql, args, func(rows pgx.Rows) (err error) {
+	err = pgtx.ReadWith(ctx, s.app, setSQL(d, plan, search.Filter), explain+sql, args, func(rows pgx.Rows) (err error) {
 		lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})

@@ -130,6 +130,8 @@ func (s *Store) measure(ctx context.Context, x sample) error {
 // setMeasureSQL takes back what the plan of an index set, and bounds the scan.
 const setMeasureSQL = `
 SELECT set_config('enable_sort', 'on', true),
+	set_config('enable_seqscan', 'on', true),
+	set_config('plan_cache_mode', 'force_custom_plan', true),
 	set_config('statement_timeout', '10s', true)`
 
 // recallOf is the share of the exact answer that the search's plan finds, both in
@@ -150,7 +152,7 @@ func (s *Store) recallOf(ctx context.Context, x sample) (recall float64, ok bool
 			batch.Queue(sql, args).Query(func(rows pgx.Rows) error { return readMatches(rows, x.d, into, &current) })
 			return current, tx.SendBatch(ctx, batch).Close()
 		}
-		current, err := run(setSQL(x.plan), x.plan, &found)
+		current, err := run(setSQL(x.d, x.plan, x.search.Filter), x.plan, &found)
 		if err != nil || !current {
 			return err
 		}

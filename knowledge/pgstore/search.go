@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
@@ -74,7 +75,18 @@ SELECT set_config('tars.tenant', @tenant, true),
 	set_config('hnsw.iterative_scan', 'relaxed_order', true),
 	set_config('hnsw.max_scan_tuples', @max_scan, true),
 	set_config('hnsw.scan_mem_multiplier', '8', true),
-	set_config('enable_sort', 'off', true)`
+	set_config('enable_sort', 'off', true),
+	set_config('enable_seqscan', 'off', true),
+	set_config('plan_cache_mode', 'force_generic_plan', true)`
+
+// setGenericSQL has the server plan a statement once a connection: it names the
+// leaf that it looks at, so that there is nothing to prune for each call, and there
+// is one good plan whatever its parameters are. That one must not be a scan of the
+// leaf, which was best when it was small and belongs to other collections too.
+const setGenericSQL = `
+SELECT set_config('tars.tenant', @tenant, true),
+	set_config('enable_seqscan', 'off', true),
+	set_config('plan_cache_mode', 'force_generic_plan', true)`
 
 // setFilteredSQL makes the server find rows by the index of a declared field: that
 // it is cheaper was seen already.
@@ -82,16 +94,18 @@ const setFilteredSQL = `
 SELECT set_config('tars.tenant', @tenant, true),
 	set_config('enable_seqscan', 'off', true)`
 
-// setSQL makes the settings of a plan. One that is exact needs none: its ORDER BY
-// is one that no index serves.
-func setSQL(plan knowledge.Plan) string {
-	switch plan.Method {
-	case methodExact:
-		return pgtx.SetTenant
-	case methodFiltered:
+// setSQL makes the settings of a plan. One that is exact needs few: its ORDER BY
+// is one that no index serves; but what is best for a filter depends on its values.
+func setSQL(d definition, plan knowledge.Plan, filter knowledge.Filter) string {
+	switch {
+	case plan.Method == methodFiltered:
 		return setFilteredSQL
+	case plan.Method != methodExact:
+		return setHNSWSQL
+	case !filter.IsZero() || d.main != noMain:
+		return pgtx.SetTenant
 	}
-	return setHNSWSQL
+	return setGenericSQL
 }
 
 // searchSQL frames a plan's SQL. The collection's row is part of the statement,
@@ -104,37 +118,34 @@ LEFT JOIN (%s) m ON true
 WHERE ` + currentSQL + `
 ORDER BY m.distance, m.id`
 
-// exactSQL takes the distance, the vector if it is wanted, and the filter. It
-// compares at the precision that is kept.
-const exactSQL = `
-	SELECT r.id, r.text, r.metadata, r.version, %[1]s AS distance, %[2]s AS vector
-	FROM records r
-	WHERE ` + liveSQL + `
-	  AND %[3]s
+// compareSQL compares the rows of a leaf one by one. It takes the distance, the
+// vector if it is wanted, the leaf, what makes its rows the collection's, and the
+// filter. It compares at the precision that is kept.
+const compareSQL = `
+	(SELECT r.id, r.text, r.metadata, r.version, %[1]s AS distance, %[2]s AS vector
+	FROM %[3]s r
+	WHERE %[4]s
+	  AND %[5]s
 	ORDER BY distance, r.id
-	LIMIT @limit`
+	LIMIT @limit)`
 
-// hnswSQL takes besides the order of the index: the distance between the forms
+// indexSQL takes the order of the index besides: the distance between the forms
 // of both vectors that are as in tars.build_vector_index. That form may be of
 // less precision; what it found is compared again, so that scores are the same
-// as those of an exact search. What is not indexed yet is compared one by one.
-const hnswSQL = `
+// as those of an exact search.
+const indexSQL = `
+	(SELECT r.id, r.text, r.metadata, r.version, %[1]s AS distance, %[2]s AS vector
+	FROM %[3]s r
+	WHERE %[4]s
+	  AND %[5]s
+	ORDER BY %[6]s
+	LIMIT @candidates)`
+
+// bothSQL takes what was found in each place.
+const bothSQL = `
 	SELECT n.id, n.text, n.metadata, n.version, n.distance, n.vector
-	FROM (
-		(SELECT r.id, r.text, r.metadata, r.version, %[1]s AS distance, %[2]s AS vector
-		FROM records r
-		WHERE ` + writeLiveSQL + `
-		  AND %[3]s
-		ORDER BY distance, r.id
-		LIMIT @limit)
-		UNION ALL
-		(SELECT r.id, r.text, r.metadata, r.version, %[1]s AS distance, %[2]s AS vector
-		FROM records r
-		WHERE ` + mainLiveSQL + `
-		  AND %[3]s
-		ORDER BY %[4]s
-		LIMIT @candidates)
-	) n
+	FROM (%s
+	UNION ALL%s) n
 	ORDER BY n.distance, n.id
 	LIMIT @limit`
 
@@ -175,10 +186,13 @@ func (s *Store) searchAs(ctx context.Context, tenant knowledge.TenantID, d defin
 		return found, false, err
 	}
 	found.Plan = plan
-	err = pgtx.ReadWith(ctx, s.app, setSQL(plan), sql, args, func(rows pgx.Rows) error {
+	err = pgtx.ReadWith(ctx, s.app, setSQL(d, plan, search.Filter), sql, args, func(rows pgx.Rows) error {
 		found.Matches = make([]knowledge.Match, 0, search.Limit)
 		return readMatches(rows, d, &found, &current)
 	})
+	if pgtx.Code(err) == pgerrcode.UndefinedTable { // its main is gone, for another
+		return found, false, nil
+	}
 	return found, current, err
 }
 
@@ -225,14 +239,19 @@ func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan,
 	if search.Vectors {
 		vector = d.vector() + "::float4[]"
 	}
-	inner := ""
-	if isExact(plan.Method) {
-		inner = fmt.Sprintf(exactSQL, distance, vector, where)
-	} else {
-		inner = fmt.Sprintf(hnswSQL, distance, vector, where, indexOrder(d))
+	inner := fmt.Sprintf(compareSQL, distance, vector, leaf(d.placement), writeLiveSQL, where)
+	switch {
+	case d.main == noMain:
+	case isExact(plan.Method):
+		inner = fmt.Sprintf(bothSQL, inner, fmt.Sprintf(compareSQL, distance, vector, leaf(d.main), mainLiveSQL, where))
+	default:
+		inner = fmt.Sprintf(bothSQL, inner, fmt.Sprintf(indexSQL, distance, vector, leaf(d.main), mainLiveSQL, where, indexOrder(d)))
 	}
 	return fmt.Sprintf(searchSQL, inner), nil
 }
+
+// leaf is the table of a place.
+func leaf(place int32) string { return fmt.Sprintf("records_%d", place) }
 
 // scanMatch reports whether the row has a match.
 func scanMatch(row pgx.Row, metric knowledge.Metric, m *knowledge.Match) (bool, error) {

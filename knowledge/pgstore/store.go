@@ -52,6 +52,7 @@ type Options struct {
 	MergeFrom    int64 // bytes of vectors that are written before they are carried over to the index; default 1 MiB
 	MaxPending   int64 // bytes of vectors that may wait for that until writes are refused; default 4 GiB
 	BuildMemory  int64 // bytes of the server's memory for one index build; default 512 MiB
+	IndexMemory  int64 // bytes that the vector index of one collection may have, by estimate; a larger one is not built; default: no bound
 	BuildWorkers int   // processes of the server that help with one; default 0
 }
 

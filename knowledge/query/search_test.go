@@ -188,7 +188,6 @@ func TestSearchRefuses(t *testing.T) {
 		{"text", func(s *query.SearchText) { s.Mode = query.Hybrid }},
 		{"text", func(s *query.SearchText) { s.Text = "t" }},
 		{"text", func(s *query.SearchText) { s.Vector, s.Text = nil, "\x00" }},
-		{"limit", func(s *query.SearchText) { s.Limit = 0 }},
 		{"limit", func(s *query.SearchText) { s.Limit = 1001 }},
 		{"offset", func(s *query.SearchText) { s.Offset = -1 }},
 		{"offset", func(s *query.SearchText) { s.Offset = 991 }},

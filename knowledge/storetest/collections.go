@@ -160,6 +160,8 @@ func everyCall(ctx context.Context, s suite, tenant knowledge.TenantID, name kno
 	_, outcomes["Record"] = s.Store.Record(ctx, tenant, name, "1")
 	outcomes["DeleteRecord"] = s.Store.DeleteRecord(ctx, tenant, name, "1")
 	_, outcomes["Search"] = s.Store.Search(ctx, tenant, knowledge.Search{Collection: name, Vector: []float32{1, 0}, Limit: 10})
+	_, outcomes["SearchText"] = s.Store.SearchText(ctx, tenant, knowledge.TextSearch{Collection: name, Text: "foreign", Limit: 10})
+	_, outcomes["Facets"] = s.Store.Facets(ctx, tenant, knowledge.FacetSearch{Collection: name, Facets: []knowledge.Facet{{Field: "a", Limit: 10}}})
 	_, outcomes["ChangeCollection"] = s.Store.ChangeCollection(ctx, tenant, name, 0, func(c knowledge.Collection) (knowledge.Collection, error) {
 		c.TTL = time.Hour
 		return c, nil
