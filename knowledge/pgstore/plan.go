@@ -91,22 +91,17 @@ func (s *Store) choose(d definition, search knowledge.Search, e estimate, t tuni
 	if filtered && e.known && d.main != noMain {
 		plan.Estimated, plan.Rows, plan.Selectivity = true, e.rows, e.selectivity()
 	}
-	exact, exactCost := exactMethod(d, e, filtered)
+	exact, exactCost := exactMethod(d, e)
 	if d.main == noMain {
 		return plan
 	}
 	asked := search.Ef > 0 || search.MaxScan > 0
-	if search.Exact || d.Index.Kind == knowledge.IndexNone || !asked && d.bytes <= s.options.ExactBelow { // none: the index goes as soon as the mover comes
+	if search.Exact || d.Index.Kind == knowledge.IndexNone || !asked && d.bytes <= s.options.ExactBelow {
 		plan.Method = exact
 		return plan
 	}
 	ann := s.annPlan(search, e, t)
 	ann.Estimated, ann.Rows, ann.Selectivity = plan.Estimated, plan.Rows, plan.Selectivity
-	if search.MaxScan == 0 && exactCost <= affordable {
-		// What comes short is done again exactly: whatever the filter lets
-		// through, both together cost at most twice what one would.
-		ann.MaxScan = min(ann.MaxScan, max(4*ann.Ef, int(exactCost/entryCost(d))))
-	}
 	cheaper := s.options.ExactBelow >= 0 && exactCost <= annCost(d, search, ann, e)
 	if !asked && (cheaper || t.exact && exactCost <= affordable) {
 		plan.Method = exact
@@ -116,9 +111,9 @@ func (s *Store) choose(d definition, search knowledge.Search, e estimate, t tuni
 }
 
 // exactMethod is the cheapest that compares all, and its cost.
-func exactMethod(d definition, e estimate, filtered bool) (method string, cost microseconds) {
+func exactMethod(d definition, e estimate) (method string, cost microseconds) {
 	method, cost = methodExact, scanCost(d)
-	if filtered && e.known && e.served {
+	if e.known && e.served {
 		if c := filteredCost(d, e.rows); c < cost {
 			return methodFiltered, c
 		}
@@ -148,5 +143,5 @@ func (s *Store) annPlan(search knowledge.Search, e estimate, t tuning) knowledge
 }
 
 // minScan is how many entries of an index a search may look at however few it
-// needs, unless it can be exact in the end: expired ones are among them.
+// needs: expired ones are among them.
 const minScan = 50_000

@@ -54,7 +54,7 @@ func (s *Store) Search(ctx context.Context, tenant knowledge.TenantID, search kn
 // more. Where comparing all is affordable that tells which; otherwise, or when the
 // caller bounded the scan, found is short.
 func (s *Store) searchShort(ctx context.Context, tenant knowledge.TenantID, d definition, search knowledge.Search, by planned, found knowledge.Found) (knowledge.Found, bool, error) {
-	method, cost := exactMethod(d, by.estimate, !search.Filter.IsZero())
+	method, cost := exactMethod(d, by.estimate)
 	if search.MaxScan > 0 || cost > affordable {
 		found.Short = true
 		return found, true, nil
