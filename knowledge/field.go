@@ -146,7 +146,7 @@ func ParseDatetime(s string) (time.Time, error) {
 		return time.Time{}, Invalid("", "is not a date and time; need RFC 3339, such as 2026-11-25T08:00:00Z")
 	}
 	_, offset := t.Zone()
-	if year := t.UTC().Year(); year < 1 || year > 9999 || t.Year() < 1 || time.Duration(offset).Abs()*time.Second > maxOffset {
+	if year := t.UTC().Year(); year < 1 || year > 9999 || t.Year() < 1 || (time.Duration(offset)*time.Second).Abs() > maxOffset {
 		return time.Time{}, Invalid("", "is out of range; need the years 1 to 9999 and at most 15:59 from UTC")
 	}
 	return t.UTC().Round(time.Microsecond), nil

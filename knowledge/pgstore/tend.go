@@ -63,7 +63,7 @@ WHERE tenant_id = @tenant AND name = @name`
 
 // refresh reads the definition again.
 func (m *mover) refresh(ctx context.Context, name knowledge.CollectionName) error {
-	err := m.definition.scan(m.conn.QueryRow(ctx, tendedSQL, pgx.NamedArgs{"tenant": string(m.tenant), "name": string(name)}))
+	err := m.scan(m.conn.QueryRow(ctx, tendedSQL, pgx.NamedArgs{"tenant": string(m.tenant), "name": string(name)}))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return knowledge.NotFound("collection", name)
 	}
@@ -235,7 +235,7 @@ FOR UPDATE`
 // alone runs do while nobody writes to the collection. It must be short.
 func (m *mover) alone(ctx context.Context, do func(pgx.Tx) error) error {
 	err := pgx.BeginFunc(ctx, m.conn, func(tx pgx.Tx) error {
-		err := m.definition.scan(tx.QueryRow(ctx, lockedSQL, m.args(m.tenant)))
+		err := m.scan(tx.QueryRow(ctx, lockedSQL, m.args(m.tenant)))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return knowledge.NotFound("collection", m.Name)
 		}
