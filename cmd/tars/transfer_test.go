@@ -101,10 +101,10 @@ func oddExport() []byte {
 	line(`{"id":"a","vector_f16":"%s",`+times, halfA, 7)
 	line(`{"id":"b","vector_f16":"%s",`+times, halfB, 1)
 	line(`{"collection":{"name":"odd","embedder":{"id":"none"},"dimension":3,"metric":"l2","precision":"float32","index":{"kind":"none","quantization":"none"},"fields":[{"name":"n","type":"number"},{"name":"k","type":"keyword"}],"language":"english","recall_target":0.95}}`)
-	line(`{"id":"Z","text":"naïve \u003cb\u003e \u2028","vector_f32":"%s","metadata":{"k":"x","n":1e-7,"neg":-0.1,"top":9007199254740991,"wide":1e+300},"expires_at":"2999-01-02T03:04:05.678901Z",`+times,
+	line(`{"id":"Z","text":"naïve \u003cb\u003e \u2028","vector":"%s","metadata":{"k":"x","n":1e-7,"neg":-0.1,"top":9007199254740991,"wide":1e+300},"expires_at":"2999-01-02T03:04:05.678901Z",`+times,
 		f32(float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, -1e15), int64(1)<<40)
 	for i := range 2100 {
-		line(`{"id":"r%05d","vector_f32":"%s","metadata":{"n":%d},`+times, i, f32(1, float32(i), 0.1), i, 1+i)
+		line(`{"id":"r%05d","vector":"%s","metadata":{"n":%d},`+times, i, f32(1, float32(i), 0.1), i, 1+i)
 	}
 	line(`{"end":true,"count":2103}`)
 	return b.Bytes()

@@ -98,5 +98,5 @@ func writeNumbers(to *bytes.Buffer, v []float32) {
 }
 
 func writeBase64(to *bytes.Buffer, v []float32) {
-	to.WriteString(`"vector_f32":"` + base64.StdEncoding.EncodeToString(body.PackF32(v)) + `"`)
+	to.WriteString(`"vector":"` + base64.StdEncoding.EncodeToString(body.PackF32(v)) + `"`)
 }
