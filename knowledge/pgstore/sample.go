@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-project/tars/knowledge"
@@ -159,6 +160,9 @@ func (s *Store) recallOf(ctx context.Context, x sample) (recall float64, ok bool
 		_, err = run(setMeasureSQL, knowledge.Plan{Method: methodExact}, &exact)
 		return err
 	})
+	if pgtx.Code(err) == pgerrcode.UndefinedTable { // its main is gone
+		return 0, false, nil
+	}
 	if err != nil || len(exact.Matches) == 0 {
 		return 0, false, pgtx.Kind(ctx, err)
 	}

@@ -37,7 +37,15 @@ func (s *Store) Tend(ctx context.Context, tenant knowledge.TenantID, name knowle
 	}
 	err := s.whileTending(ctx, tenant, name, func(m *mover) error {
 		m.report = report
-		return m.tend(ctx)
+		err := m.tend(ctx)
+		if err != nil && ctx.Err() == nil {
+			// A collection that was deleted meanwhile took its places along,
+			// which a step may notice in many ways.
+			if gone := m.refresh(ctx, name); errors.Is(gone, knowledge.ErrNotFound) {
+				return gone
+			}
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("tend collection %q: %w", name, err)
