@@ -37,12 +37,16 @@ func (s *Store) Tend(ctx context.Context, tenant knowledge.TenantID, name knowle
 	}
 	err := s.whileTending(ctx, tenant, name, func(m *mover) error {
 		m.report = report
+		id := m.id
 		err := m.tend(ctx)
 		if err != nil && ctx.Err() == nil {
 			// A collection that was deleted meanwhile took its places along,
 			// which a step may notice in many ways.
-			if gone := m.refresh(ctx, name); errors.Is(gone, knowledge.ErrNotFound) {
+			switch gone := m.refresh(ctx, name); {
+			case errors.Is(gone, knowledge.ErrNotFound):
 				return gone
+			case gone == nil && m.id != id:
+				return fmt.Errorf("it was made anew: %w", knowledge.ErrUnavailable)
 			}
 		}
 		return err
