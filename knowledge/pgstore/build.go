@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/pgtx"
 )
 
@@ -28,9 +27,6 @@ import (
 // there are.
 func (m *mover) build(ctx context.Context, total int64) error {
 	if m.building == noMain {
-		if err := m.fits(total); err != nil {
-			return err
-		}
 		if err := m.begin(ctx); err != nil {
 			return fmt.Errorf("begin: %w", err)
 		}
@@ -47,19 +43,6 @@ func (m *mover) build(ctx context.Context, total int64) error {
 		if err := step.do(ctx, total); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
-	}
-	return nil
-}
-
-// fits refuses an index that is larger than the server may keep in memory: searches
-// by it would be slower than without.
-func (m *mover) fits(rows int64) error {
-	e, err := m.Estimate(knowledge.Sizing{Rows: max(rows, 1)})
-	if err != nil {
-		return err
-	}
-	if most := m.store.options.IndexMemory; most > 0 && e.VectorIndex > most {
-		return knowledge.Limit(fmt.Sprintf("the index would take about %d MiB, and this server allows %d; need a quantization, fewer dimensions, or more memory", e.VectorIndex>>20, most>>20))
 	}
 	return nil
 }

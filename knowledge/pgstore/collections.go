@@ -245,8 +245,8 @@ func (s *Store) count(ctx context.Context, tenant knowledge.TenantID, found []de
 	placements, ids, index := []int32{}, make([]int64, len(found)), make(map[int64]int, len(found))
 	for i, d := range found {
 		ids[i], index[d.id] = d.id, i
-		for _, place := range []int32{d.placement, d.main} {
-			if place != noMain && !slices.Contains(placements, place) {
+		for _, place := range d.places() {
+			if !slices.Contains(placements, place) {
 				placements = append(placements, place)
 			}
 		}

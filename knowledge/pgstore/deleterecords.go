@@ -126,14 +126,12 @@ func (x *deletion) take(ctx context.Context, tx pgx.Tx, condition string, args p
 	return doomed, nil
 }
 
-// deleteAll deletes the records @ids, from the write place first; see deleteOne.
+// deleteAll deletes the records @ids from the write place first, then from main, in
+// statements of their own: a row that is carried over between the two is seen by the
+// second. It returns how many there were that had not expired.
 func deleteAll(ctx context.Context, tx pgx.Tx, d definition, condition string, args pgx.NamedArgs) (int64, error) {
 	gone := map[string]bool{}
-	for _, place := range []int32{d.placement, d.main} {
-		if place == noMain {
-			continue
-		}
-		args["place"] = place
+	for _, args["place"] = range d.places() {
 		rows, err := tx.Query(ctx, fmt.Sprintf(deleteDoomedSQL, condition), args)
 		if err != nil {
 			return 0, err

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -141,12 +140,9 @@ func (n explainedNode) served() bool {
 	return false
 }
 
-// Bounds of what is remembered. An estimate that is a minute old may make a
-// search slower than it need be, never wrong.
-const (
-	maxEstimates = 10_000
-	estimateLife = time.Minute
-)
+// estimateLife is how long an estimate is remembered. One that is a minute old may
+// make a search slower than it need be, never wrong.
+const estimateLife = time.Minute
 
 // estimateKey is a digest of the collection, where it is, and the filter.
 type estimateKey [sha256.Size]byte
@@ -162,37 +158,4 @@ func estimateKeyOf(d definition, filter knowledge.Filter) (estimateKey, error) {
 		return estimateKey{}, fmt.Errorf("encode filter: %w", err)
 	}
 	return sha256.Sum256(text), nil
-}
-
-// estimates remembers the last ones. It is safe for concurrent use.
-type estimates struct {
-	now func() time.Time
-
-	mu    sync.Mutex
-	known map[estimateKey]knownEstimate
-}
-
-type knownEstimate struct {
-	estimate
-	until time.Time
-}
-
-func newEstimates(now func() time.Time) *estimates {
-	return &estimates{now: now, known: map[estimateKey]knownEstimate{}}
-}
-
-func (x *estimates) recall(key estimateKey) (estimate, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	k, ok := x.known[key]
-	return k.estimate, ok && x.now().Before(k.until)
-}
-
-func (x *estimates) remember(key estimateKey, e estimate) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.known) >= maxEstimates {
-		clear(x.known) // each is a millisecond's work
-	}
-	x.known[key] = knownEstimate{estimate: e, until: x.now().Add(estimateLife)}
 }

@@ -13,7 +13,7 @@ import (
 // and so many at most.
 func TestEstimatesAreRemembered(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	x := newEstimates(func() time.Time { return now })
+	x := newRemembered[estimateKey, estimate](estimateLife, func() time.Time { return now })
 	d := definition{id: 1, generation: 1}
 	moved := definition{id: 1, generation: 2}
 	key := func(d definition, f knowledge.Filter) estimateKey {
@@ -40,11 +40,11 @@ func TestEstimatesAreRemembered(t *testing.T) {
 	if got, ok := x.recall(key(d, f)); ok {
 		t.Errorf("recall after a minute = %+v, want none", got)
 	}
-	for i := range maxEstimates + 10 {
+	for i := range maxRemembered + 10 {
 		x.remember(key(definition{id: int64(i)}, f), want)
 	}
-	if len(x.known) > maxEstimates {
-		t.Errorf("remembers %d, want at most %d", len(x.known), maxEstimates)
+	if len(x.known) > maxRemembered {
+		t.Errorf("remembers %d, want at most %d", len(x.known), maxRemembered)
 	}
 }
 

@@ -74,10 +74,11 @@ ORDER BY r.id
 LIMIT @limit`
 
 // fillSQL takes the assignments, and the comparisons that say that one of them
-// changes something.
+// changes something. It is for the write place first, then for main: a row that is
+// carried over between the two is seen by the second.
 const fillSQL = `
 UPDATE records r SET %s
-WHERE r.placement = ANY (@places::int[])
+WHERE r.placement = @place
   AND r.tenant_id = @tenant
   AND r.collection_id = @collection
   AND r.id = ANY (@ids::text[])
@@ -156,10 +157,18 @@ func (f *filling) fill(ctx context.Context, tx pgx.Tx, d definition, ids []strin
 	if set == "" {
 		return nil
 	}
-	tag, err := tx.Exec(ctx, fmt.Sprintf(fillSQL, set, differs), args)
-	if err == nil && tag.RowsAffected() > 0 && d.building != noMain {
-		_, err = tx.Exec(ctx, logChangesSQL, args)
+	filled := int64(0)
+	for _, args["place"] = range d.places() {
+		tag, err := tx.Exec(ctx, fmt.Sprintf(fillSQL, set, differs), args)
+		if err != nil {
+			return err
+		}
+		filled += tag.RowsAffected()
 	}
+	if filled == 0 || d.building == noMain {
+		return nil
+	}
+	_, err := tx.Exec(ctx, logChangesSQL, args)
 	return err
 }
 

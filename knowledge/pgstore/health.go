@@ -48,6 +48,9 @@ func (s *Store) Health(ctx context.Context, tenant knowledge.TenantID, name know
 		if err != nil {
 			return false, err
 		}
+		if d.Index.Kind != knowledge.IndexNone && !h.Own && !s.options.fits(d, h.Records) {
+			h.Warnings = append(h.Warnings, "searches compare all records: the index would be larger than this server allows; a quantization makes it smaller")
+		}
 		s.addRecall(&h, all)
 		return true, nil
 	})

@@ -40,32 +40,40 @@ const (
 // where its definition says, in the snapshot of the statement.
 const currentSQL = `c.tenant_id = @tenant AND c.collection_id = @collection AND c.generation = @generation`
 
+// places are where rows of the collection may be, the write place first.
+func (d definition) places() []int32 {
+	if d.main == noMain {
+		return []int32{d.placement}
+	}
+	return []int32{d.placement, d.main}
+}
+
 // args are the parameters by which statements find the collection's records.
 func (d definition) args(tenant knowledge.TenantID) pgx.NamedArgs {
-	places := []int32{d.placement}
-	if d.main != noMain {
-		places = append(places, d.main)
-	}
 	return pgx.NamedArgs{
 		"tenant": string(tenant), "collection": d.id, "generation": d.generation,
-		"placement": d.placement, "main": d.main, "places": places, "live_epoch": d.liveEpoch,
+		"placement": d.placement, "main": d.main, "places": d.places(), "live_epoch": d.liveEpoch,
 	}
 }
 
-// vector is the column of row r that keeps the collection's vectors.
-func (d definition) vector() string {
+// vectorColumn is the column of the collection's vectors, and its type.
+func (d definition) vectorColumn() (name, kind string) {
 	if d.Precision == knowledge.Float16 {
-		return "r.half"
+		return "half", "halfvec"
 	}
-	return "r.embedding"
+	return "embedding", "vector"
+}
+
+// vector is that column of row r.
+func (d definition) vector() string {
+	name, _ := d.vectorColumn()
+	return "r." + name
 }
 
 // queryVector is the parameter @vector in the type of that column.
 func (d definition) queryVector() string {
-	if d.Precision == knowledge.Float16 {
-		return "@vector::float4[]::halfvec"
-	}
-	return "@vector::float4[]::vector"
+	_, kind := d.vectorColumn()
+	return "@vector::float4[]::" + kind
 }
 
 // rowColumns are the columns of records but placement and epoch: all that a move

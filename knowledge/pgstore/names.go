@@ -118,7 +118,7 @@ func (d definition) narrow(f knowledge.Filter) (knowledge.Filter, error) {
 }
 
 // where gives the SQL of the condition that a request makes on records, together
-// with that of the view which it came through. It returns an [knowledge.InvalidError] for a field that the view hides.
+// with that of the view which it came through. Errors are those of narrow.
 func (d definition) where(f knowledge.Filter, args pgx.NamedArgs) (string, error) {
 	f, err := d.narrow(f)
 	if err != nil {

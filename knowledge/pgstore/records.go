@@ -175,14 +175,6 @@ func takeRows(put putRow) func(pgx.Rows) error {
 	}
 }
 
-// vectorColumn is the column of the collection's vectors, and its type.
-func (d definition) vectorColumn() (name, kind string) {
-	if d.Precision == knowledge.Float16 {
-		return "half", "halfvec"
-	}
-	return "embedding", "vector"
-}
-
 func putArgs(tenant knowledge.TenantID, d definition, ttl time.Duration, records []knowledge.Record) (pgx.NamedArgs, error) {
 	var (
 		ids      = make([]string, len(records))
@@ -273,58 +265,26 @@ func scanRecord(row pgx.Row, r *knowledge.Record) error {
 	return err
 }
 
-const deleteRecordSQL = `
-DELETE FROM records
-WHERE placement = @place AND tenant_id = @tenant AND collection_id = @collection AND id = @id
-RETURNING expires_at <= now()`
-
 // DeleteRecord implements [knowledge.Records].
 func (s *Store) DeleteRecord(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, id knowledge.RecordID) error {
-	var gone bool
+	var gone int64
 	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
 		d, err := lockCollection(ctx, tx, tenant, collection)
 		if err != nil {
 			return err
 		}
-		gone, err = deleteOne(ctx, tx, tenant, d, id)
+		args := d.args(tenant)
+		args["ids"] = []string{string(id)}
+		gone, err = deleteAll(ctx, tx, d, "true", args)
 		return err
 	})
-	if err == nil && !gone { // an expired one is swept away, and was gone before
+	if err == nil && gone == 0 { // an expired one is swept away, and was gone before
 		err = knowledge.NotFound("record", id)
 	}
 	if err != nil {
 		return fmt.Errorf("delete record: %w", err)
 	}
 	return nil
-}
-
-// deleteOne deletes from the write place first, then from main, in statements of
-// their own: a row that is carried over between the two is seen by the second. It
-// reports whether there was a record that had not expired.
-func deleteOne(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, d definition, id knowledge.RecordID) (bool, error) {
-	args := d.args(tenant)
-	args["id"], args["ids"] = string(id), []string{string(id)}
-	gone := false
-	for _, place := range []int32{d.placement, d.main} {
-		if place == noMain {
-			continue
-		}
-		args["place"] = place
-		var expired *bool
-		switch err := tx.QueryRow(ctx, deleteRecordSQL, args).Scan(&expired); {
-		case errors.Is(err, pgx.ErrNoRows):
-		case err != nil:
-			return false, err
-		default:
-			gone = gone || expired == nil || !*expired
-		}
-	}
-	if gone && d.building != noMain {
-		if _, err := tx.Exec(ctx, logChangesSQL, args); err != nil {
-			return false, err
-		}
-	}
-	return gone, nil
 }
 
 // encodeMetadata gives the JSON text of checked metadata; of none, an empty object.

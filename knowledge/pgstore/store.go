@@ -52,7 +52,7 @@ type Options struct {
 	MergeFrom    int64 // bytes of vectors that are written before they are carried over to the index; default 1 MiB
 	MaxPending   int64 // bytes of vectors that may wait for that until writes are refused; default 4 GiB
 	BuildMemory  int64 // bytes of the server's memory for one index build; default 512 MiB
-	IndexMemory  int64 // bytes that the vector index of one collection may have, by estimate; a larger one is not built; default: no bound
+	IndexMemory  int64 // bytes that the vector index of one collection may have, by estimate; a collection does not get a larger one, and Health warns; default: no bound
 	BuildWorkers int   // processes of the server that help with one; default 0
 }
 
@@ -104,8 +104,8 @@ type Store struct {
 	options     Options
 	definitions *definitions
 	activity    *activity
-	estimates   *estimates
-	tunings     *tunings
+	estimates   *remembered[estimateKey, estimate]
+	tunings     *remembered[int64, map[knowledge.Bucket]tuning] // by collection
 	samples     *samples
 	step        func(name string) error // called between the steps of a mover; tests end it there
 }
@@ -119,7 +119,8 @@ func New(app, jobs *pgxpool.Pool, options Options) *Store {
 	return &Store{
 		app: app, pool: app, jobs: jobs, options: options.withDefaults(),
 		definitions: newDefinitions(time.Now), activity: newActivity(),
-		estimates: newEstimates(time.Now), tunings: newTunings(time.Now), samples: newSamples(),
+		estimates: newRemembered[estimateKey, estimate](estimateLife, time.Now),
+		tunings:   newRemembered[int64, map[knowledge.Bucket]tuning](tuningLife, time.Now), samples: newSamples(),
 		step: func(string) error { return nil },
 	}
 }

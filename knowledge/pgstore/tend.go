@@ -183,8 +183,21 @@ func (d definition) width() int64 {
 	return 4*int64(d.Dimension()) + 64
 }
 
+// fits says that the index of so many rows may be kept in the server's memory:
+// searches by a larger one are slower than without.
+func (o Options) fits(d definition, rows int64) bool {
+	if o.IndexMemory == 0 || rows == 0 {
+		return true
+	}
+	e, err := d.Estimate(knowledge.Sizing{Rows: rows})
+	return err == nil && e.VectorIndex <= o.IndexMemory
+}
+
 // wantsIndex says that a collection of that many rows should get a place of its own.
 func (o Options) wantsIndex(d definition, rows int64) bool {
+	if !o.fits(d, rows) {
+		return false
+	}
 	switch d.Index.Kind {
 	case knowledge.IndexAuto:
 		return rows*d.width() >= o.IndexFrom

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -309,4 +310,94 @@ func (s *Store) writeAndCheck(ctx context.Context, writer, own, rounds, dim int)
 		}
 	}
 	return nil
+}
+
+// An index that would be larger than the server allows is not built, and no job
+// comes back for it.
+func TestIndexMemory(t *testing.T) {
+	s, _ := newStore(t, Options{IndexMemory: 1 << 20})
+	fill(t, s, "alice", indexedCollection("small"), randomRecords(rand.New(rand.NewPCG(1, 1)), 10, 2))
+	wide := indexedCollection("large")
+	wide.Embedder.Dimension = 500
+	fill(t, s, "alice", wide, randomRecords(rand.New(rand.NewPCG(1, 1)), 1000, 500))
+	for name, want := range map[knowledge.CollectionName]bool{"small": true, "large": false} {
+		if d := promote(t, s, name); (d.main != noMain) != want {
+			t.Errorf("%s: main %d, want one %v", name, d.main, want)
+		}
+		h, err := s.Health(t.Context(), "alice", name)
+		if warned := len(h.Warnings) > 0 && strings.Contains(h.Warnings[0], "larger than this server allows"); err != nil || warned == want {
+			t.Errorf("%s: Health = %+v, %v, want a warning %v", name, h, err, !want)
+		}
+	}
+	if refs, err := s.Untended(t.Context()); err != nil || len(refs) != 0 {
+		t.Errorf("Untended = %v, %v, want none", refs, err)
+	}
+}
+
+// Writes are refused while too many rows wait to be indexed, and taken again when
+// they have been carried over.
+func TestMaxPending(t *testing.T) {
+	s, _ := newStore(t, Options{IndexFrom: 1, MergeFrom: 1, MaxPending: 100 * 72}) // 100 rows of 2 dimensions
+	records := randomRecords(rand.New(rand.NewPCG(1, 1)), 300, 2)
+	fill(t, s, "alice", indexedCollection("c"), records[:10])
+	promote(t, s, "c")
+	put := func() error {
+		_, err := s.PutRecords(t.Context(), "alice", "c", knowledge.Write{Records: records[:101]})
+		return err
+	}
+	if err := put(); err != nil {
+		t.Fatalf("PutRecords = %v, want nil: nothing waits", err)
+	}
+	wantKind(t, "PutRecords while 101 rows wait", put(), knowledge.ErrLimit)
+	if err := s.DeleteRecord(t.Context(), "alice", "c", "0"); err != nil {
+		t.Errorf("DeleteRecord = %v, want nil: it adds no row", err)
+	}
+	promote(t, s, "c")
+	if err := put(); err != nil {
+		t.Errorf("PutRecords after merging = %v, want nil", err)
+	}
+}
+
+// Touched and Untended name collections where there is work, once.
+func TestFindingWork(t *testing.T) {
+	s, _ := newStore(t, Options{IndexFrom: 400 * 72, MergeFrom: 1})
+	records := randomRecords(rand.New(rand.NewPCG(1, 1)), 1200, 2)
+	auto := indexedCollection("c")
+	auto.Index.Kind = knowledge.IndexAuto
+	touched := func() []CollectionRef {
+		t.Helper()
+		refs, err := s.Touched(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return refs
+	}
+	fill(t, s, "alice", auto, records[:300])
+	if refs := touched(); len(refs) != 0 {
+		t.Errorf("Touched after 300 rows = %v, want none", refs)
+	}
+	fill(t, s, "alice", auto, records[300:900])
+	if refs := touched(); len(refs) != 1 || refs[0] != (CollectionRef{"alice", "c"}) {
+		t.Errorf("Touched after 900 rows = %v, want the collection", refs)
+	}
+	if refs := touched(); len(refs) != 0 {
+		t.Errorf("Touched again = %v, want none", refs)
+	}
+	if refs, err := s.Untended(t.Context()); err != nil || len(refs) != 1 {
+		t.Errorf("Untended = %v, %v, want the collection", refs, err)
+	}
+	promote(t, s, "c")
+	if refs, err := s.Untended(t.Context()); err != nil || len(refs) != 0 {
+		t.Errorf("Untended after Tend = %v, %v, want none", refs, err)
+	}
+	_, err := s.ChangeCollection(t.Context(), "alice", "c", 0, func(c knowledge.Collection) (knowledge.Collection, error) {
+		c.Fields = append(c.Fields, knowledge.Field{Name: "n", Type: knowledge.Number})
+		return c, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refs := touched(); len(refs) != 1 {
+		t.Errorf("Touched after a field was declared = %v, want the collection", refs)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -133,47 +132,6 @@ func (s *Store) tuningOf(ctx context.Context, tenant knowledge.TenantID, d defin
 	return known[bucket], nil
 }
 
-// Bounds of what is remembered. What another node measured is seen when it is over.
-const (
-	maxTunings = 10_000
-	tuningLife = 10 * time.Second
-)
-
-// tunings remembers those last read, by collection. It is safe for concurrent use.
-type tunings struct {
-	now func() time.Time
-
-	mu    sync.Mutex
-	known map[int64]knownTunings
-}
-
-type knownTunings struct {
-	byBucket map[knowledge.Bucket]tuning // never changed
-	until    time.Time
-}
-
-func newTunings(now func() time.Time) *tunings {
-	return &tunings{now: now, known: map[int64]knownTunings{}}
-}
-
-func (x *tunings) recall(collection int64) (map[knowledge.Bucket]tuning, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	k, ok := x.known[collection]
-	return k.byBucket, ok && x.now().Before(k.until)
-}
-
-func (x *tunings) remember(collection int64, byBucket map[knowledge.Bucket]tuning) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.known) >= maxTunings {
-		clear(x.known)
-	}
-	x.known[collection] = knownTunings{byBucket, x.now().Add(tuningLife)}
-}
-
-func (x *tunings) forget(collection int64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.known, collection)
-}
+// tuningLife is how long tunings are remembered: what another node measured is seen
+// when it is over.
+const tuningLife = 10 * time.Second
