@@ -145,6 +145,7 @@ type exportedCollection struct {
 	Language     string           `json:"language,omitempty"`
 	TTL          int64            `json:"ttl_seconds,omitempty"`
 	RecallTarget float64          `json:"recall_target,omitempty"`
+	Defaults     *oapi.Defaults   `json:"defaults,omitempty"`
 }
 
 type exportedEmbedder struct {
@@ -170,6 +171,10 @@ func exportedOf(c knowledge.Collection) exportedCollection {
 		Metric: c.Metric, Precision: string(c.Precision),
 		Index:    exportedIndex{string(c.Index.Kind), c.Index.M, c.Index.EfConstruction, string(c.Index.Quantization)},
 		Language: string(c.Language), TTL: int64(c.TTL / time.Second), RecallTarget: c.RecallTarget,
+	}
+	if !c.Defaults.IsZero() {
+		defaults := defaultsOut(c.Defaults)
+		out.Defaults = &defaults
 	}
 	for _, f := range c.Fields {
 		out.Fields = append(out.Fields, exportedField{f.Name, string(f.Type)})

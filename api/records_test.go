@@ -482,7 +482,8 @@ func TestExportRestores(t *testing.T) {
 	w.wantStatus("PUT", w.call("PUT", "/v1/collections/texts", token, `{"embedder":"local"}`), 201)
 	w.wantStatus("texts", w.call("POST", "/v1/collections/texts/records", token, `{"records":[{"id":"t","text":"<b>naïve</b> \u2028"}]}`), 200)
 	const odd = `{"records":[{"id":"é/1","vector":[-0.0,1e-45],"text":"x"},{"id":"b","vector":[1,-1e15],"metadata":{"z":1e-7,"a":9007199254740992,"m":[null,0.1,{"k":"\u0001"}]},"expires_at":"2999-01-02T03:04:05.678901Z"}]}`
-	w.wantStatus("PUT", w.call("PUT", "/v1/collections/odd", token, `{"dimension":2,"metric":"l2","index":{"kind":"hnsw","m":8}}`), 201)
+	w.wantStatus("PUT", w.call("PUT", "/v1/collections/odd", token, `{"dimension":2,"metric":"l2","index":{"kind":"hnsw","m":8},"fields":[{"name":"z","type":"number"}],"language":"german","recall_target":0.9,
+		"defaults":{"limit":7,"mode":"lexical","plugins":[{"name":"p","capability":"rank","config":{"k":1}}]}}`), 201)
 	for range 3 {
 		w.wantStatus("odd", w.call("POST", "/v1/collections/odd/records", token, odd), 200)
 	}
@@ -499,6 +500,9 @@ func TestExportRestores(t *testing.T) {
 	}
 	if n := strings.Count(first, "\n"); n != 1+3+2300+1+2+1 || !strings.HasSuffix(first, "{\"end\":true,\"count\":2303}\n") {
 		t.Errorf("the export has %d lines and ends with %.50q", n, first[len(first)-50:])
+	}
+	if !strings.Contains(first, `"defaults":{"limit":7,"mode":"lexical","plugins":[{`) {
+		t.Errorf("the export begins with %.900q, want the collection's defaults in it", first)
 	}
 	rival := w.tenant("rival")
 	got := w.importing("/v1/import", rival, "", strings.NewReader(first))

@@ -22,33 +22,42 @@ type CollectionDefinition struct {
 
 func (b *CollectionDefinition) decode(d *decoder) error {
 	return d.object(func(name string) (err error) {
-		c := &b.Settings
 		switch name {
 		case "embedder":
 			b.Embedder, err = d.text(1, 63)
 		case "dimension":
 			b.Dimension, err = count(d, 1, knowledge.MaxDimension)
-		case "metric":
-			c.Metric, err = d.metric()
-		case "index":
-			err = d.index(&c.Index)
-		case "precision":
-			c.Precision, err = d.precision()
-		case "fields":
-			c.Fields, err = d.fields()
-		case "language":
-			c.Language, err = d.language()
-		case "ttl_seconds":
-			c.TTL, err = d.ttl()
-		case "recall_target":
-			c.RecallTarget, err = d.recallTarget()
-		case "defaults":
-			c.Defaults, err = d.defaults()
 		default:
-			err = unknown()
+			err = d.setting(name, &b.Settings)
 		}
 		return err
 	})
+}
+
+// setting reads the value of a member that says how a collection is kept and
+// searched, wherever a definition stands.
+func (d *decoder) setting(name string, c *knowledge.Collection) (err error) {
+	switch name {
+	case "metric":
+		c.Metric, err = d.metric()
+	case "index":
+		err = d.index(&c.Index)
+	case "precision":
+		c.Precision, err = d.precision()
+	case "fields":
+		c.Fields, err = d.fields()
+	case "language":
+		c.Language, err = d.language()
+	case "ttl_seconds":
+		c.TTL, err = d.ttl()
+	case "recall_target":
+		c.RecallTarget, err = d.recallTarget()
+	case "defaults":
+		c.Defaults, err = d.defaults()
+	default:
+		err = unknown()
+	}
+	return err
 }
 
 func (d *decoder) metric() (knowledge.Metric, error) {

@@ -1,10 +1,6 @@
 package body
 
-import (
-	"time"
-
-	"github.com/tars-project/tars/knowledge"
-)
+import "github.com/tars-project/tars/knowledge"
 
 // ImportLine is one line of an import: a record, or in that of a whole tenant its
 // first line, a definition, or the last line.
@@ -89,30 +85,8 @@ func (d *decoder) exported(c *knowledge.Collection) error {
 			err = d.pinned(&c.Embedder)
 		case "dimension":
 			c.Embedder.Dimension, err = count(d, 1, knowledge.MaxDimension)
-		case "metric":
-			c.Metric, err = word(d, knowledge.Cosine, knowledge.L2, knowledge.IP)
-		case "precision":
-			c.Precision, err = word(d, knowledge.Float32, knowledge.Float16)
-		case "index":
-			err = d.exportedIndex(&c.Index)
-		case "fields":
-			err = d.array(0, 64, func(int) error {
-				f, err := d.exportedField()
-				c.Fields = append(c.Fields, f)
-				return err
-			})
-		case "language":
-			var text string
-			text, err = d.text(1, 63)
-			c.Language = knowledge.Language(text)
-		case "ttl_seconds":
-			var seconds int64
-			seconds, err = d.integer(0, int64(knowledge.MaxTTL/time.Second))
-			c.TTL = time.Duration(seconds) * time.Second
-		case "recall_target":
-			c.RecallTarget, err = d.number()
 		default:
-			err = unknown()
+			err = d.setting(name, c)
 		}
 		return err
 	})
@@ -137,37 +111,4 @@ func (d *decoder) pinned(e *knowledge.EmbedderInfo) error {
 		}
 		return err
 	})
-}
-
-func (d *decoder) exportedIndex(x *knowledge.Index) error {
-	return d.object(func(name string) (err error) {
-		switch name {
-		case "kind":
-			x.Kind, err = word(d, knowledge.IndexAuto, knowledge.IndexNone, knowledge.IndexHNSW)
-		case "m":
-			x.M, err = count(d, 2, 100)
-		case "ef_construction":
-			x.EfConstruction, err = count(d, 4, 1000)
-		case "quantization":
-			x.Quantization, err = word(d, knowledge.NoQuantization, knowledge.Binary)
-		default:
-			err = unknown()
-		}
-		return err
-	})
-}
-
-func (d *decoder) exportedField() (f knowledge.Field, err error) {
-	err = d.object(func(name string) (err error) {
-		switch name {
-		case "name":
-			f.Name, err = d.text(1, knowledge.MaxFilterField)
-		case "type":
-			f.Type, err = word(d, knowledge.Keyword, knowledge.Keywords, knowledge.Number, knowledge.Boolean, knowledge.Datetime)
-		default:
-			err = unknown()
-		}
-		return err
-	})
-	return f, err
 }
