@@ -93,7 +93,7 @@ func ingest(ctx context.Context, b bench, collection string, d *dataset, code co
 	if first != nil {
 		i.Errors, i.First = failed, first.Error()
 	}
-	if err := waitReady(ctx, c, collection, written); err != nil {
+	if err := waitReady(ctx, c, collection, index, written); err != nil {
 		return i, err
 	}
 	i.Ready = round(time.Since(start).Seconds())
@@ -110,17 +110,24 @@ func ingest(ctx context.Context, b bench, collection string, d *dataset, code co
 }
 
 // waitReady waits until a collection has all rows and serves them as it is defined
-// to. An HNSW index takes rows as they are written, so the rows are all there is to
-// wait for.
-func waitReady(ctx context.Context, c *rest.Client, collection string, rows int) error {
+// to: with an index, until they are carried over to it and no job is under way.
+func waitReady(ctx context.Context, c *rest.Client, collection, index string, rows int) error {
 	for {
 		var is struct {
-			Records int `json:"records"`
+			Tier    string `json:"tier"`
+			Records int    `json:"records"`
+			Waiting int    `json:"waiting"`
 		}
-		if _, err := c.Do(ctx, http.MethodGet, "/v1/collections/"+collection, nil, &is); err != nil {
+		if _, err := c.Do(ctx, http.MethodGet, "/v1/collections/"+collection+"/health", nil, &is); err != nil {
 			return err
 		}
-		if is.Records >= rows {
+		var jobs struct {
+			Jobs []any `json:"jobs"`
+		}
+		if _, err := c.Do(ctx, http.MethodGet, "/v1/jobs?kind=index&state=running", nil, &jobs); err != nil {
+			return err
+		}
+		if is.Records >= rows && (index == indexNone || is.Tier == "own" && is.Waiting < max(rows/50, 1) && len(jobs.Jobs) == 0) {
 			return nil
 		}
 		select {
@@ -134,10 +141,9 @@ func waitReady(ctx context.Context, c *rest.Client, collection string, rows int)
 // bytesOf is the size of a collection's own place.
 func (db *database) bytesOf(ctx context.Context, collection string) (table, index int64, err error) {
 	const sql = `
-SELECT coalesce(sum(pg_table_size(to_regclass('tars.records_' || c.placement))), 0), coalesce(sum(pg_indexes_size(to_regclass('tars.records_' || c.placement))), 0)
+SELECT coalesce(sum(pg_table_size(to_regclass('tars.records_' || c.main))), 0), coalesce(sum(pg_indexes_size(to_regclass('tars.records_' || c.main))), 0)
 FROM tars.collections c
-JOIN tars.places p USING (placement)
-WHERE c.name = $1 AND NOT p.shared`
+WHERE c.name = $1`
 	err = db.super.QueryRow(ctx, sql, collection).Scan(&table, &index)
 	return table, index, err
 }

@@ -112,8 +112,8 @@ func (b bench) rest(name string, d *dataset, code coding, s scope, exact bool, c
 	}
 	for n := range requests {
 		ef := d.ef
-		if exact {
-			ef = 0
+		if exact || s != everything {
+			ef = 0 // what a filter needs is for the server to see
 		}
 		requests[n] = newRequest(b.server.addr(), "/v1/collections/"+d.name+"/search", b.client.Token, code.search(d, n, ef, s, exact), wants)
 	}
