@@ -36,6 +36,7 @@ type serverConfig struct {
 	IndexFrom     int64         `env:"TARS_INDEX_FROM" default:"4194304" placeholder:"BYTES" help:"Vectors of a collection from which it gets an index, if its definition leaves that to us."`
 	IndexMemory   int64         `env:"TARS_INDEX_MEMORY" default:"0" placeholder:"BYTES" help:"The largest vector index of one collection, by estimate; 0 for no bound."`
 	BuildMemory   int64         `env:"TARS_BUILD_MEMORY" default:"536870912" placeholder:"BYTES" help:"Memory of the database server for one index build."`
+	BuildWorkers  int           `env:"TARS_BUILD_WORKERS" default:"1" placeholder:"N" help:"Processes of the database server that help with one index build; -1 for none."`
 	JobWorkers    int           `env:"TARS_JOB_WORKERS" default:"4" placeholder:"N" help:"Background jobs at once on this node."`
 	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM, and background jobs half of it; these go on elsewhere."`
 

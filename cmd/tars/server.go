@@ -126,7 +126,7 @@ func storeOptions(c *serverConfig) pgstore.Options {
 	return pgstore.Options{
 		Unindexed: pgstore.UnindexedPolicy(c.Unindexed), UnindexedRows: rows,
 		RecallShare: c.RecallSample, RecallBudget: c.RecallBudget,
-		IndexFrom: c.IndexFrom, IndexMemory: c.IndexMemory, BuildMemory: c.BuildMemory,
+		IndexFrom: c.IndexFrom, IndexMemory: c.IndexMemory, BuildMemory: c.BuildMemory, BuildWorkers: c.BuildWorkers,
 	}
 }
 

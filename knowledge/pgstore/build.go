@@ -122,9 +122,13 @@ func (m *mover) copyRows(ctx context.Context, total int64) error {
 	}
 }
 
-// settingsSQL gives the build its memory and its helpers, for one transaction.
+// settingsSQL gives the build its memory and its helpers, for one transaction. Before
+// 0.8.2 pgvector could write beyond the end of memory when it built with helpers.
 const settingsSQL = `
-SELECT set_config('maintenance_work_mem', @memory, true), set_config('max_parallel_maintenance_workers', @workers, true)`
+SELECT set_config('maintenance_work_mem', @memory, true),
+	set_config('max_parallel_maintenance_workers', CASE WHEN string_to_array(extversion, '.')::int[] >= '{0,8,2}' THEN @workers::text ELSE '0' END, true)
+FROM pg_extension
+WHERE extname = 'vector'`
 
 const vectorIndexSQL = `
 SELECT tars.build_vector_index(@building, @metric, @dimension, @precision, @quantization, @m, @ef_construction)`
@@ -136,7 +140,7 @@ const wordsIndexSQL = `SELECT tars.build_words_index(@building)`
 // index builds what the place lacks of its indexes.
 func (m *mover) index(ctx context.Context, total int64) error {
 	args := pgx.NamedArgs{
-		"memory": strconv.FormatInt(m.store.options.BuildMemory>>10, 10) + "kB", "workers": strconv.Itoa(m.store.options.BuildWorkers),
+		"memory": strconv.FormatInt(m.store.options.BuildMemory>>10, 10) + "kB", "workers": strconv.Itoa(max(0, m.store.options.BuildWorkers)),
 		"building": m.building, "metric": string(m.Metric), "dimension": m.Dimension(), "precision": string(m.Precision),
 		"quantization": string(m.Index.Quantization), "m": m.Index.M, "ef_construction": m.Index.EfConstruction, "slots": indexedSlots(m.slots),
 	}

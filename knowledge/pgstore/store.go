@@ -53,7 +53,7 @@ type Options struct {
 	MaxPending   int64 // bytes of vectors that may wait for that until writes are refused; default 4 GiB
 	BuildMemory  int64 // bytes of the server's memory for one index build; default 512 MiB
 	IndexMemory  int64 // bytes that the vector index of one collection may have, by estimate; a collection does not get a larger one, and Health warns; default: no bound
-	BuildWorkers int   // processes of the server that help with one; default 0
+	BuildWorkers int   // processes of the server that help with one; default 1, negative: none
 }
 
 func (o Options) withDefaults() Options {
@@ -84,6 +84,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxFacetRecords == 0 {
 		o.MaxFacetRecords = knowledge.MaxFacetRecords
+	}
+	if o.BuildWorkers == 0 {
+		o.BuildWorkers = 1
 	}
 	for _, v := range []struct {
 		value    *int64
