@@ -66,10 +66,37 @@ func (s *Server) ExportTenant(ctx context.Context, _ oapi.ExportTenantRequestObj
 				}
 			}
 			if len(list) < page {
-				return nil
+				return s.exportNames(ctx, reader, to)
 			}
 		}
 	}), nil
+}
+
+// exportNames writes the aliases and then the views, which may stand on them.
+func (s *Server) exportNames(ctx context.Context, reader knowledge.Reader, to *exportWriter) error {
+	aliases, err := reader.ListAliases(ctx, tenantOf(ctx), "", knowledge.MaxNames)
+	if err != nil {
+		return err
+	}
+	for _, a := range aliases {
+		if err := to.line(struct {
+			Alias exportedAlias `json:"alias"`
+		}{exportedAlias{string(a.Name), string(a.Collection)}}); err != nil {
+			return err
+		}
+	}
+	views, err := reader.ListViews(ctx, tenantOf(ctx), "", knowledge.MaxNames)
+	if err != nil {
+		return err
+	}
+	for _, v := range views {
+		if err := to.line(struct {
+			View exportedView `json:"view"`
+		}{exportedView{string(v.Name), string(v.Collection), filterOut(v.Filter), v.Hidden, defaultsOrNil(v.Defaults)}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // export returns the answer that write gives of a snapshot.
@@ -148,6 +175,28 @@ type exportedCollection struct {
 	Defaults     *oapi.Defaults   `json:"defaults,omitempty"`
 }
 
+// exportedAlias and exportedView follow all collections.
+type exportedAlias struct {
+	Name       string `json:"name"`
+	Collection string `json:"collection"`
+}
+
+type exportedView struct {
+	Name       string         `json:"name"`
+	Collection string         `json:"collection"`
+	Filter     map[string]any `json:"filter"`
+	Hidden     []string       `json:"hidden,omitempty"`
+	Defaults   *oapi.Defaults `json:"defaults,omitempty"`
+}
+
+func defaultsOrNil(d knowledge.Defaults) *oapi.Defaults {
+	if d.IsZero() {
+		return nil
+	}
+	out := defaultsOut(d)
+	return &out
+}
+
 type exportedEmbedder struct {
 	ID      string `json:"id"`
 	Version string `json:"version,omitempty"`
@@ -172,10 +221,7 @@ func exportedOf(c knowledge.Collection) exportedCollection {
 		Index:    exportedIndex{string(c.Index.Kind), c.Index.M, c.Index.EfConstruction, string(c.Index.Quantization)},
 		Language: string(c.Language), TTL: int64(c.TTL / time.Second), RecallTarget: c.RecallTarget,
 	}
-	if !c.Defaults.IsZero() {
-		defaults := defaultsOut(c.Defaults)
-		out.Defaults = &defaults
-	}
+	out.Defaults = defaultsOrNil(c.Defaults)
 	for _, f := range c.Fields {
 		out.Fields = append(out.Fields, exportedField{f.Name, string(f.Type)})
 	}

@@ -110,6 +110,7 @@ func (l *lineReader) decode(text []byte, line *ingest.Line) {
 	case !l.whole && given.Format != 0:
 		line.Err = knowledge.Invalid("", "begins the export of a whole tenant; need that of a collection")
 	default:
-		line.Record, line.Collection, line.Last, line.Records = given.Record, given.Collection, given.End, given.Count
+		line.Record, line.Collection, line.Alias, line.View = given.Record, given.Collection, given.Alias, given.View
+		line.Last, line.Records = given.End, given.Count
 	}
 }

@@ -493,12 +493,15 @@ func TestExportRestores(t *testing.T) {
 	}
 	w.wantStatus("import", w.importing("/v1/collections/c/import", token, "", strings.NewReader(lines.String())), 200)
 
+	w.wantStatus("alias", w.call("PUT", "/v1/aliases/now", token, `{"collection":"odd"}`), 201)
+	w.wantStatus("view", w.call("PUT", "/v1/views/seen", token, `{"collection":"now","filter":{"not":{"field":"z","in":[]}},"hidden":["m"],"defaults":{"limit":3}}`), 201)
+
 	first, header := w.export("/v1/export", token, "")
 	packed, packedHeader := w.export("/v1/export", token, "br, gzip;q=0.5")
 	if packedHeader.Get("Content-Encoding") != "gzip" || header.Get("Content-Encoding") != "" || packed != first {
 		t.Errorf("exports of %d and %d bytes, encodings %q and %q, want the same, the second in gzip", len(first), len(packed), header.Get("Content-Encoding"), packedHeader.Get("Content-Encoding"))
 	}
-	if n := strings.Count(first, "\n"); n != 1+3+2300+1+2+1 || !strings.HasSuffix(first, "{\"end\":true,\"count\":2303}\n") {
+	if n := strings.Count(first, "\n"); n != 1+3+2300+1+2+2+1 || !strings.HasSuffix(first, "{\"end\":true,\"count\":2303}\n") {
 		t.Errorf("the export has %d lines and ends with %.50q", n, first[len(first)-50:])
 	}
 	if !strings.Contains(first, `"defaults":{"limit":7,"mode":"lexical","plugins":[{`) {

@@ -23,6 +23,8 @@ type Session interface {
 type Reader interface {
 	Collection(ctx context.Context, tenant TenantID, name CollectionName) (Collection, error)
 	ListCollections(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]Collection, error)
+	ListAliases(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]Alias, error)
+	ListViews(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]View, error)
 	ScrollRecords(ctx context.Context, tenant TenantID, collection CollectionName, scroll Scroll) (Page, error)
 }
 

@@ -3,10 +3,12 @@ package body
 import "github.com/tars-project/tars/knowledge"
 
 // ImportLine is one line of an import: a record, or in that of a whole tenant its
-// first line, a definition, or the last line.
+// first line, a definition, an alias, a view, or the last line.
 type ImportLine struct {
 	Record     *knowledge.Record
 	Collection *knowledge.Collection
+	Alias      *knowledge.AliasAction
+	View       *knowledge.View
 	Format     int64 // of the first line: the version of the format; else 0
 	End        bool
 	Count      int64 // of the last line: how many records there were
@@ -31,6 +33,12 @@ func (b *ImportLine) decode(d *decoder) error {
 		case "collection":
 			b.Collection = new(knowledge.Collection)
 			return d.exported(b.Collection)
+		case "alias":
+			b.Alias = new(knowledge.AliasAction)
+			return d.exportedAlias(b.Alias)
+		case "view":
+			b.View = new(knowledge.View)
+			return d.exportedView(b.View)
 		case "tars_export":
 			b.Format, err = d.integer(1, 1)
 		case "end":
@@ -48,7 +56,7 @@ func (b *ImportLine) decode(d *decoder) error {
 	switch {
 	case err != nil:
 		return err
-	case b.Record != nil && (b.Collection != nil || b.Format != 0 || b.End || counted),
+	case b.Record != nil && (b.Collection != nil || b.Alias != nil || b.View != nil || b.Format != 0 || b.End || counted),
 		b.Record == nil && b.End != counted, b.Record == nil && !b.End && members != 1:
 		return knowledge.Invalid("", "mixes members of a record, a collection, the first and the last line, or is none of these")
 	case b.Record != nil && !r.hasID:
@@ -77,10 +85,7 @@ func (d *decoder) exported(c *knowledge.Collection) error {
 	err := d.object(func(name string) (err error) {
 		switch name {
 		case "name":
-			var text string
-			if text, err = d.text(1, 63); err == nil {
-				c.Name, err = knowledge.ParseCollectionName(text)
-			}
+			c.Name, err = parsed(d, knowledge.ParseCollectionName)
 		case "embedder":
 			err = d.pinned(&c.Embedder)
 		case "dimension":
@@ -95,6 +100,46 @@ func (d *decoder) exported(c *knowledge.Collection) error {
 	}
 	if err == nil {
 		*c, err = c.Validate()
+	}
+	return err
+}
+
+// exportedAlias reads an alias as exports have it.
+func (d *decoder) exportedAlias(a *knowledge.AliasAction) error {
+	err := d.object(func(name string) (err error) {
+		switch name {
+		case "name":
+			a.Alias, err = parsed(d, knowledge.ParseCollectionName)
+		case "collection":
+			a.Collection, err = parsed(d, knowledge.ParseCollectionName)
+		default:
+			err = unknown()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case a.Alias == "":
+		return missing("name")
+	case a.Collection == "":
+		return missing("collection")
+	}
+	return nil
+}
+
+// exportedView reads a view as exports have it: with its name.
+func (d *decoder) exportedView(v *knowledge.View) error {
+	err := d.view(v, func(name string) (bool, error) {
+		if name != "name" {
+			return false, nil
+		}
+		var err error
+		v.Name, err = parsed(d, knowledge.ParseCollectionName)
+		return true, err
+	})
+	if err == nil && v.Name == "" {
+		err = missing("name")
 	}
 	return err
 }

@@ -79,37 +79,50 @@ func (d *decoder) aliasAction() (a knowledge.AliasAction, err error) {
 type ViewDefinition knowledge.View
 
 func (b *ViewDefinition) decode(d *decoder) error {
+	return d.view((*knowledge.View)(b), func(string) (bool, error) { return false, nil })
+}
+
+// view reads a view. other is asked first about each of its members, and says
+// whether it has read that.
+func (d *decoder) view(v *knowledge.View, other func(name string) (bool, error)) error {
 	filtered := false
-	err := d.object(func(name string) (err error) {
-		switch name {
-		case "collection":
-			b.Collection, err = parsed(d, knowledge.ParseCollectionName)
-		case "filter":
-			filtered = true
-			b.Filter, err = d.filter()
-		case "hidden":
-			err = d.array(0, knowledge.MaxHidden, func(int) error {
-				field, err := d.text(1, knowledge.MaxFilterField)
-				if slices.Contains(b.Hidden, field) {
-					return knowledge.Invalid("", "comes twice")
-				}
-				b.Hidden = append(b.Hidden, field)
-				return err
-			})
-		case "defaults":
-			b.Defaults, err = d.defaults()
-		default:
-			err = unknown()
+	err := d.object(func(name string) error {
+		if known, err := other(name); known || err != nil {
+			return err
 		}
-		return err
+		filtered = filtered || name == "filter"
+		return d.viewMember(name, v)
 	})
 	switch {
 	case err != nil:
 		return err
-	case b.Collection == "":
+	case v.Collection == "":
 		return missing("collection")
 	case !filtered:
 		return missing("filter")
 	}
 	return nil
+}
+
+func (d *decoder) viewMember(name string, v *knowledge.View) (err error) {
+	switch name {
+	case "collection":
+		v.Collection, err = parsed(d, knowledge.ParseCollectionName)
+	case "filter":
+		v.Filter, err = d.filter()
+	case "hidden":
+		err = d.array(0, knowledge.MaxHidden, func(int) error {
+			field, err := d.text(1, knowledge.MaxFilterField)
+			if slices.Contains(v.Hidden, field) {
+				return knowledge.Invalid("", "comes twice")
+			}
+			v.Hidden = append(v.Hidden, field)
+			return err
+		})
+	case "defaults":
+		v.Defaults, err = d.defaults()
+	default:
+		err = unknown()
+	}
+	return err
 }

@@ -15,8 +15,10 @@ import (
 // Line is one line of an import, and how far the body has come with it.
 type Line struct {
 	Record     *knowledge.Record
-	Collection *knowledge.Collection // of a whole tenant: a definition, whose records follow
-	Last       bool                  // the last line, which says in Records how many records there were
+	Collection *knowledge.Collection  // of a whole tenant: a definition, whose records follow
+	Alias      *knowledge.AliasAction // of a whole tenant: one that is set
+	View       *knowledge.View        // of a whole tenant
+	Last       bool                   // the last line, which says in Records how many records there were
 	Records    int64
 	Err        error // an [knowledge.InvalidError]: the line is bad, and has nothing else
 
@@ -132,7 +134,7 @@ func (r *importRun) take(ctx context.Context, line Line) error {
 		}
 		r.ended, r.last = true, &line
 		return nil
-	case line.Collection != nil:
+	case line.Collection != nil || line.Alias != nil || line.View != nil:
 		return r.define(ctx, line)
 	case line.Record == nil: // the first line of an export
 		r.last = &line
@@ -266,10 +268,10 @@ func (r *importRun) flush(ctx context.Context) error {
 	return nil
 }
 
-// define makes a collection, with the checkpoint after it.
+// define makes what a line defines, with the checkpoint after it.
 func (r *importRun) define(ctx context.Context, line Line) error {
 	if r.x.Collection != "" {
-		return r.refuse(ctx, line, knowledge.Invalid("collection", "is a definition, which belongs to the import of a whole tenant"))
+		return r.refuse(ctx, line, knowledge.Invalid("", "is a definition, which belongs to the import of a whole tenant"))
 	}
 	if err := r.flush(ctx); err != nil {
 		return err
@@ -277,15 +279,13 @@ func (r *importRun) define(ctx context.Context, line Line) error {
 	r.last = &line
 	var x knowledge.Import
 	err := r.Store.Atomically(ctx, r.tenant, func(session knowledge.Session) error {
-		_, created, err := session.PutCollection(ctx, r.tenant, *line.Collection)
-		if errors.Is(err, knowledge.ErrConflict) || err == nil && !created {
-			return atLine(line.Number, knowledge.Conflict("collection.name", "is that of a collection that is there already"))
-		}
-		if err != nil {
-			return err
+		if err := r.make(ctx, session, line); err != nil {
+			return atLine(line.Number, err)
 		}
 		x = r.checkpoint(0)
-		x.Into = line.Collection.Name
+		if line.Collection != nil {
+			x.Into = line.Collection.Name
+		}
 		return session.PutImport(ctx, r.tenant, x)
 	})
 	if err != nil {
@@ -293,6 +293,30 @@ func (r *importRun) define(ctx context.Context, line Line) error {
 	}
 	r.settle(x)
 	return nil
+}
+
+// make makes what a line defines, and refuses a name that is taken: an import adds,
+// and changes nothing that is there.
+func (r *importRun) make(ctx context.Context, session knowledge.Session, line Line) error {
+	var err error
+	made, field := false, "collection.name"
+	switch {
+	case line.Collection != nil:
+		_, made, err = session.PutCollection(ctx, r.tenant, *line.Collection)
+	case line.View != nil:
+		field = "view.name"
+		_, made, err = session.PutView(ctx, r.tenant, *line.View)
+	default:
+		field = "alias.name"
+		if _, err = session.Alias(ctx, r.tenant, line.Alias.Alias); errors.Is(err, knowledge.ErrNotFound) {
+			_, err = session.ChangeAliases(ctx, r.tenant, []knowledge.AliasAction{*line.Alias})
+			made = err == nil
+		}
+	}
+	if errors.Is(err, knowledge.ErrConflict) || err == nil && !made {
+		return knowledge.Conflict(field, "is a name that is taken already")
+	}
+	return err
 }
 
 // lineOf turns an error about records[i] into one about the record's line.

@@ -27,6 +27,9 @@ import (
 // there are.
 func (m *mover) build(ctx context.Context, total int64) error {
 	if m.building == noMain {
+		if err := m.calm(ctx, total); err != nil {
+			return err
+		}
 		if err := m.begin(ctx); err != nil {
 			return fmt.Errorf("begin: %w", err)
 		}
@@ -43,6 +46,29 @@ func (m *mover) build(ctx context.Context, total int64) error {
 		if err := step.do(ctx, total); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
+	}
+	return nil
+}
+
+// A collection of that many rows takes longer to build than to wait for.
+const (
+	worthWaiting = 20_000
+	longestWait  = 2 * time.Minute
+)
+
+// calm waits while a bulk load goes on: what is built in the midst of one has to be
+// built again after it. A collection that always grows is not waited for long.
+func (m *mover) calm(ctx context.Context, rows int64) error {
+	for start := time.Now(); rows >= worthWaiting && time.Since(start) < longestWait; {
+		m.report(Tending{Phase: "waiting", Total: rows})
+		if err := pgtx.Pause(ctx, time.Second); err != nil {
+			return err
+		}
+		written, indexed, err := m.sizes(ctx)
+		if err != nil || written+indexed <= rows+rows/50 {
+			return err
+		}
+		rows = written + indexed
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 
 // Tending says how far [Store.Tend] is, and what it did.
 type Tending struct {
-	Phase       string // "copying", "indexing", "merging", "dissolving", "cleaning"; empty when there was nothing to do
+	Phase       string // "waiting" for the end of a bulk load, "copying", "indexing", "merging", "dissolving", "cleaning"; empty when there was nothing to do
 	Done, Total int64  // rows of the phase
 }
 
