@@ -137,8 +137,10 @@ func (s *server) makeTenant(ctx context.Context, id string) (*rest.Client, error
 
 // makeCollection makes a collection of a dataset's form.
 func makeCollection(ctx context.Context, c *rest.Client, name string, d *dataset, index string) error {
-	definition := map[string]any{"dimension": d.dim, "metric": "cosine", "index": map[string]any{"kind": index},
-		"fields": []any{map[string]any{"name": "bucket", "type": "number"}}}
+	definition := map[string]any{
+		"dimension": d.dim, "metric": "cosine", "index": map[string]any{"kind": index},
+		"fields": []any{map[string]any{"name": "bucket", "type": "number"}},
+	}
 	if index == indexHNSW {
 		definition["index"] = map[string]any{"kind": index, "m": hnswM, "ef_construction": hnswEfConstruction}
 	}
