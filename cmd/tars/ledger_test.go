@@ -29,13 +29,16 @@ import (
 // TestLedger kills the server and PostgreSQL, as the kernel would, in the midst of
 // batch writes and of an import. Afterwards each record is as one order of all
 // writes makes it, in which those that were acknowledged are there with their
-// versions; and the import has written each of its lines once.
+// versions; and the import has written each of its lines once. Collections are large
+// from some 260 records on, so that jobs carry them to an index all the while, and
+// are killed at it too.
 func TestLedger(t *testing.T) {
 	t.Parallel()
 	const kills, lines = 4, 60_000
+	const early = "TARS_INDEX_FROM=20000"
 	pg := startDurable(t)
 	d := pg.database(t)
-	s := start(t, d)
+	s := start(t, d, early)
 	client := s.tenant(t, "ledger")
 	for _, name := range []string{"c", "imported"} {
 		do(t, client, http.MethodPut, "/v1/collections/"+name, map[string]any{"dimension": 3}, nil)
@@ -62,7 +65,7 @@ func TestLedger(t *testing.T) {
 		cancel()
 		wg.Wait()
 		pg.restart(t)
-		s = start(t, d)
+		s = start(t, d, early)
 		client = rest.New(s.url, client.Token)
 		if id := pg.importID(t); id != "" {
 			query = "?resume=" + id
@@ -76,6 +79,13 @@ func TestLedger(t *testing.T) {
 	}
 	if err := importOnce(t.Context(), client, query, bytes.NewReader(body), &x); err != nil && !rest.IsStatus(err, http.StatusConflict) {
 		t.Errorf("the import does not come to its end: %v", err)
+	}
+	checkImported(t, client, lines)
+	afterIndexing(t, client, 1)
+	var health struct{ Tier string }
+	do(t, client, http.MethodGet, "/v1/collections/imported/health", nil, &health)
+	if health.Tier != "own" {
+		t.Errorf("the imported records are in a place that is %s, want their own", health.Tier)
 	}
 	checkImported(t, client, lines)
 	l.readAll(t, client)

@@ -235,7 +235,7 @@ WITH logged AS (
 	RETURNING id
 ), stale AS (
 	DELETE FROM records
-	WHERE placement = @building AND tenant_id = @tenant AND collection_id = @collection AND id IN (SELECT id FROM changed)
+	WHERE placement = @building AND tenant_id = @tenant AND collection_id = @collection AND id = ANY (ARRAY(SELECT id FROM changed))
 )
 SELECT count(*) FROM changed`
 

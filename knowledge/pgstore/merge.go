@@ -26,8 +26,7 @@ WITH picked AS (
 	FOR UPDATE SKIP LOCKED
 ), moved AS (
 	DELETE FROM records r
-	USING picked
-	WHERE ` + writeLiveSQL + ` AND r.id = picked.id
+	WHERE ` + writeLiveSQL + ` AND r.id = ANY (ARRAY(SELECT id FROM picked))
 	RETURNING r.*
 )
 INSERT INTO records (placement, epoch, ` + rowColumns + `)
@@ -68,8 +67,7 @@ WITH picked AS (
 	LIMIT @rows
 ), moved AS (
 	DELETE FROM records r
-	USING picked
-	WHERE r.placement = @main AND r.tenant_id = @tenant AND r.collection_id = @collection AND r.id = picked.id
+	WHERE r.placement = @main AND r.tenant_id = @tenant AND r.collection_id = @collection AND r.id = ANY (ARRAY(SELECT id FROM picked))
 	RETURNING r.*
 )
 INSERT INTO records (placement, epoch, ` + rowColumns + `)

@@ -272,6 +272,9 @@ func (m *mover) alone(ctx context.Context, do func(pgx.Tx) error) error {
 	return pgtx.Kind(ctx, err)
 }
 
+// cleanSQL names the rows by an array, and so do the other moves: without statistics,
+// which a place that has just been filled does not have, a join of as many rows takes
+// time that grows with the square of their number.
 const cleanSQL = `
 WITH old AS (
 	SELECT r.id
@@ -282,9 +285,8 @@ WITH old AS (
 	LIMIT @rows
 ), gone AS (
 	DELETE FROM records r
-	USING old
 	WHERE r.placement = @placement AND r.tenant_id = @tenant AND r.collection_id = @collection
-	  AND r.epoch < @live_epoch AND r.id = old.id
+	  AND r.epoch < @live_epoch AND r.id = ANY (ARRAY(SELECT id FROM old))
 )
 SELECT max(id) FROM old`
 
