@@ -97,17 +97,22 @@ func (c *httpClient) Rows(n int) ([]int32, error) {
 	if err := c.Ask(n); err != nil && !errors.Is(err, errAnswer) {
 		return nil, err
 	}
+	return rowsOf(c.body)
+}
+
+// rowsOf are the rows that the answer to a search names.
+func rowsOf(body []byte) ([]int32, error) {
 	var answer struct {
 		Matches []struct {
 			ID string `json:"id"`
 		} `json:"matches"`
 		Title string `json:"title"`
 	}
-	if err := json.Unmarshal(c.body, &answer); err != nil {
-		return nil, fmt.Errorf("answer: %w: %.300s", err, c.body)
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("answer: %w: %.300s", err, body)
 	}
 	if answer.Title != "" {
-		return nil, fmt.Errorf("%w: %.300s", errAnswer, c.body)
+		return nil, fmt.Errorf("%w: %.300s", errAnswer, body)
 	}
 	rows := make([]int32, len(answer.Matches))
 	for i, m := range answer.Matches {

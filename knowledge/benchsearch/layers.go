@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tars-project/tars/cmd/tars/rest"
@@ -19,6 +22,8 @@ const (
 	layerREST      = "REST"
 	layerRESTBytes = "REST, base64"
 	layerExact     = "REST, exact"
+	layerHybrid    = "REST, hybrid"
+	layerBatch     = "REST, batches of 10"
 	layerTenants   = "REST, 100 tenants"
 )
 
@@ -92,13 +97,15 @@ func (b bench) layers(ctx context.Context, d *dataset, t table, right truth, cli
 	for _, below := range selectivities {
 		all = append(all, b.rest(layerFiltered(below), d, asNumbers, scope{below: below}, false, oneSize))
 	}
-	// Hybrid and batch searches come here when the server has them.
+	all = append(all, b.hybrid(d), b.batch(d))
 	for _, l := range all {
 		l.data = d
 		if l.scopes == nil {
 			l.scopes = []scope{everything}
 		}
-		l.right = right[l.scopes[0]]
+		if l.right == nil {
+			l.right = right[l.scopes[0]]
+		}
 	}
 	return all, nil
 }
@@ -121,6 +128,68 @@ func (b bench) rest(name string, d *dataset, code coding, s scope, exact bool, c
 		name: name, clients: clients, scopes: []scope{s}, slow: exact || s != everything,
 		connect: func(ctx context.Context) (searcher, error) { return dialHTTP(ctx, b.server.addr(), requests) },
 	}
+}
+
+// hybrid is a layer of searches by vector and by words: one that is in every text, and
+// one that is in a single one. What is right is not known: nothing is compared.
+func (b bench) hybrid(d *dataset) *layer {
+	requests := make([]request, d.count())
+	for n := range requests {
+		body := asNumbers.search(d, n, d.ef, everything, false)
+		body = append(body[:len(body)-1], `,"mode":"hybrid","text":"row `...)
+		body = strconv.AppendInt(body, int64(n*7919%d.len()), 10)
+		body = append(body, `"}`...)
+		requests[n] = newRequest(b.server.addr(), "/v1/collections/"+d.name+"/search", b.client.Token, body, topK)
+	}
+	return &layer{
+		name: layerHybrid, clients: oneSize, slow: true, right: make([][]neighbour, d.count()),
+		connect: func(ctx context.Context) (searcher, error) { return dialHTTP(ctx, b.server.addr(), requests) },
+	}
+}
+
+// perBatch is how many searches a batch has.
+const perBatch = 10
+
+// batch is a layer of batches: the n-th has the n-th query and those after it. Its rate
+// is that of batches.
+func (b bench) batch(d *dataset) *layer {
+	requests := make([]request, d.count())
+	for n := range requests {
+		body := []byte(`{"searches":[`)
+		for i := range perBatch {
+			if i > 0 {
+				body = append(body, ',')
+			}
+			body = append(body, asNumbers.search(d, (n+i)%d.count(), d.ef, everything, false)...)
+		}
+		requests[n] = newRequest(b.server.addr(), "/v1/collections/"+d.name+"/search/batch", b.client.Token, append(body, "]}"...), perBatch*topK)
+	}
+	return &layer{
+		name: layerBatch, clients: oneSize, slow: true,
+		connect: func(ctx context.Context) (searcher, error) {
+			c, err := dialHTTP(ctx, b.server.addr(), requests)
+			return &batchClient{c}, err
+		},
+	}
+}
+
+// batchClient sends batches; its rows are those of the first search of each.
+type batchClient struct{ *httpClient }
+
+// Rows implements searcher.
+func (c *batchClient) Rows(n int) ([]int32, error) {
+	if err := c.Ask(n); err != nil && !errors.Is(err, errAnswer) {
+		return nil, err
+	}
+	var answer struct {
+		Results []struct {
+			Result json.RawMessage `json:"result"`
+		} `json:"results"`
+	}
+	if err := json.Unmarshal(c.body, &answer); err != nil || len(answer.Results) != perBatch {
+		return nil, fmt.Errorf("answer: %d results, %w: %.300s", len(answer.Results), err, c.body)
+	}
+	return rowsOf(answer.Results[0].Result)
 }
 
 // bruteClient compares all rows, on one core. It implements searcher.
