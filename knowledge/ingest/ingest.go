@@ -70,6 +70,7 @@ func (w *Writer) Prepare(ctx context.Context, tenant knowledge.TenantID, collect
 		return Prepared{}, err
 	}
 	if embedded {
+		p.write.Embedder = &c.Embedder
 		err = w.embed(ctx, c, &p)
 	}
 	p.leaveOut()

@@ -166,6 +166,7 @@ func everyCall(ctx context.Context, s suite, tenant knowledge.TenantID, name kno
 		c.TTL = time.Hour
 		return c, nil
 	})
+	outcomes["Exclusively"] = s.Store.Exclusively(ctx, tenant, name, func(knowledge.Session) error { return nil })
 	outcomes["FillFields"] = s.Store.FillFields(ctx, tenant, name, nil)
 	outcomes["DeleteCollection"] = s.Store.DeleteCollection(ctx, tenant, name)
 	outcomes["DeleteCollectionAndAliases"] = s.Store.DeleteCollectionAndAliases(ctx, tenant, name)
