@@ -48,6 +48,7 @@ func readWords(ctx context.Context, file string) (v *wordVectors, err error) {
 	}
 	return v, err
 }
+
 // decode reads the package's one JSON object, 307 MB, as a stream:
 //
 //	{…, "words": [word, …], "vectors": {word: [100 components, norm, index], …}, …}
