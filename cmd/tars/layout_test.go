@@ -39,9 +39,10 @@ var homes = map[string][]string{
 	"github.com/oapi-codegen/":          {"api"},
 	"github.com/prometheus/":            {"api"},
 	"github.com/landlock-lsm/":          {"vmhost/cell"},
-	"golang.org/x/sys/":                 {"vmhost/cell", "vmhost/wazerovm", "migrations/pglocal", "migrations/pgtest"},
+	"golang.org/x/sys/":                 {"vmhost/cell", "vmhost/wazerovm", "migrations/pglocal", "migrations/pgtest", "knowledge/embed/local/internal/gemm"},
 	"github.com/go-json-experiment/":    {"api", "plugins"},
 	"github.com/kljensen/snowball":      {"knowledge/embed/local"},
+	"gonum.org/v1/gonum":                {"knowledge/embed/local/internal/fit"}, // what makes data, and is not shipped
 	"github.com/swaggest/swgui":         {"api"},
 	"github.com/klauspost/compress/":    {"api"},
 	"golang.org/x/net/html":             {"cmd/tars/demo/corpus"},
