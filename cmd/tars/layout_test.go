@@ -45,7 +45,10 @@ var homes = map[string][]string{
 	"gonum.org/v1/gonum":                {"knowledge/embed/local/internal/fit"}, // what makes data, and is not shipped
 	"github.com/swaggest/swgui":         {"api"},
 	"github.com/klauspost/compress/":    {"api"},
-	"golang.org/x/net/html":             {"cmd/tars/demo/corpus"},
+	"golang.org/x/net/html":             {"cmd/tars/demo/corpus", "knowledge/document"},
+	"github.com/yuin/goldmark":          {"knowledge/document"},
+	"github.com/ledongthuc/pdf":         {"knowledge/document"},
+	"github.com/clipperhouse/uax29":     {"knowledge/document"},
 	"github.com/docker/":                {"migrations"},
 	"github.com/jackc/puddle/":          {},
 	"github.com/spf13/cobra":            {},
