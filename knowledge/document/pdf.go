@@ -27,24 +27,30 @@ func (b *builder) readPDF(source []byte) error {
 		}
 		return broken(PDF, err.Error())
 	}
-	n := r.NumPage()
-	if n > b.limits.Pages {
-		return knowledge.Invalid("", "has %d pages; at most %d are read", n, b.limits.Pages)
+	file, torn := &pdfFile{builder: b, fonts: map[string]*pdfFont{}}, 0
+	file.walk(r.Trailer().Key("Root").Key("Pages"), pdf.Value{}, 0)
+	if n := len(file.pages); n > b.limits.Pages {
+		return knowledge.Invalid("", "has more than %d pages, which is the most", b.limits.Pages)
 	}
 	b.title = r.Trailer().Key("Info").Key("Title").Text()
 	var pages [][]line
 	sizes := map[float64]int{} // letters of each size
-	for i := 1; i <= n && b.ok(); i++ {
-		page := r.Page(i)
-		if page.V.IsNull() {
-			pages = append(pages, nil)
-			continue
+	for _, page := range file.pages {
+		if !b.ok() {
+			return nil
 		}
-		lines := linesOf(page.Content().Text)
+		letters, err := file.of(page)
+		if err != nil {
+			torn++
+		}
+		lines := linesOf(letters)
 		for _, l := range lines {
 			sizes[l.size] += len(l.text)
 		}
 		pages = append(pages, lines)
+	}
+	if b.err == nil && torn > 0 && torn == len(file.pages) {
+		return broken(PDF, "none of its pages can")
 	}
 	body := 0.0 // the size of most letters
 	for size, letters := range sizes {
