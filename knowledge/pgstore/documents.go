@@ -49,7 +49,7 @@ INSERT INTO documents AS d (tenant_id, collection_id, id, title, media_type, chu
 	version, expires_at, created_at, updated_at)
 VALUES (@tenant, @collection, @id, @title, @media_type, @chunker, @metadata::jsonb, @size, @hash, @passages, @source, @text,
 	@version, coalesce(@expires, now() + nullif(@ttl::float8, 0) * interval '1 second'), coalesce(@created, now()), coalesce(@updated, now()))
-ON CONFLICT (collection_id, id) DO UPDATE SET
+ON CONFLICT (tenant_id, collection_id, id) DO UPDATE SET
 	title = excluded.title,
 	media_type = excluded.media_type,
 	chunker = excluded.chunker,
@@ -63,7 +63,7 @@ ON CONFLICT (collection_id, id) DO UPDATE SET
 	expires_at = excluded.expires_at,
 	created_at = excluded.created_at,
 	updated_at = excluded.updated_at
-WHERE d.tenant_id = @tenant AND @found
+WHERE @found
 RETURNING ` + documentColumns
 
 // PutDocument implements [knowledge.Documents].
@@ -90,7 +90,7 @@ func (s *Store) PutDocument(ctx context.Context, tenant knowledge.TenantID, coll
 			return err
 		}
 		args["title"], args["media_type"], args["chunker"], args["metadata"] = w.Title, w.MediaType, w.Chunker, metadata
-		args["size"], args["hash"], args["passages"], args["source"], args["text"] = w.Size, w.Hash[:], w.Passages, w.Source, w.Text
+		args["size"], args["hash"], args["passages"], args["source"], args["text"] = w.Size, w.Hash[:], w.Passages, orEmpty(w.Source), orEmpty(w.Text)
 		args["version"], args["created"], args["updated"], args["found"] = before.Version+1, timeOrNil(before.Created), nil, found
 		args["expires"], args["ttl"] = timeOrNil(w.Expires), d.TTL.Seconds()
 		if w.Mode == knowledge.Restore {
@@ -106,6 +106,14 @@ func (s *Store) PutDocument(ctx context.Context, tenant knowledge.TenantID, coll
 		return knowledge.Document{}, knowledge.Document{}, fmt.Errorf("put document: %w", err)
 	}
 	return stored, before, nil
+}
+
+// orEmpty is never nil, which would be null.
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // timeOrNil is nil for the zero time, which SQL makes up for.
