@@ -79,9 +79,19 @@ func newDocument(ctx context.Context, id knowledge.DocumentID, r oapi.PutDocumen
 			return n, knowledge.At("expires_at", err)
 		}
 	}
-	n.MediaType, _, _ = mime.ParseMediaType(sentBy(ctx).header.Get("Content-Type")) // the guard has checked it
+	n.MediaType = mediaTypeOf(sentBy(ctx).header)
 	n.Source, err = io.ReadAll(r.Body)
 	return n, err
+}
+
+// mediaTypeOf is the type of a body, which the guard has checked, without parameters
+// but for a charset that is not UTF-8.
+func mediaTypeOf(h http.Header) string {
+	mediaType, parameters, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return mime.FormatMediaType(mediaType, map[string]string{"charset": strings.ToLower(charset)})
+	}
+	return mediaType
 }
 
 // putDocument is the answer to the writing of a document.
@@ -111,7 +121,9 @@ func (s *Server) GetDocument(ctx context.Context, r oapi.GetDocumentRequestObjec
 }
 
 // gotDocument is what is known of a document, with its ETag.
-type gotDocument struct{ oapi.GetDocument200JSONResponse }
+type gotDocument struct {
+	oapi.GetDocument200JSONResponse
+}
 
 // VisitGetDocumentResponse implements [oapi.GetDocumentResponseObject].
 func (r gotDocument) VisitGetDocumentResponse(w http.ResponseWriter) error {

@@ -103,7 +103,7 @@ func boundBody(c echo.Context, op *operation) error {
 	if len(op.mediaTypes) == 0 {
 		return nil
 	}
-	if err := checkMediaType(r.Header, op.mediaTypes, op.stream); err != nil {
+	if err := checkMediaType(r.Header, op); err != nil {
 		return &mediaTypeError{op.mediaTypes}
 	}
 	if op.stream {
@@ -118,12 +118,13 @@ func boundBody(c echo.Context, op *operation) error {
 	return nil
 }
 
-// checkMediaType refuses a body of another type than some, in another encoding than UTF-8,
-// or compressed, unless it is a stream, whose handler unpacks it: a compressed
-// body has no size that could be checked before it is unpacked.
-func checkMediaType(h http.Header, some []string, stream bool) error {
+// checkMediaType refuses a body of another type than the operation's, in another
+// encoding than UTF-8 unless its handler converts it, or compressed, unless it is a
+// stream, whose handler unpacks it: a compressed body has no size that could be
+// checked before it is unpacked.
+func checkMediaType(h http.Header, op *operation) error {
 	switch encoding := strings.ToLower(strings.Join(h.Values("Content-Encoding"), ",")); {
-	case encoding == "", encoding == "identity", stream && (encoding == "gzip" || encoding == "zstd"):
+	case encoding == "", encoding == "identity", op.stream && (encoding == "gzip" || encoding == "zstd"):
 	default:
 		return errMediaType
 	}
@@ -132,10 +133,10 @@ func checkMediaType(h http.Header, some []string, stream bool) error {
 		return errMediaType
 	}
 	got, parameters, err := mime.ParseMediaType(types[0])
-	if err != nil || !slices.Contains(some, got) {
+	if err != nil || !slices.Contains(op.mediaTypes, got) {
 		return errMediaType
 	}
-	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") && !op.charsets {
 		return errMediaType
 	}
 	if strings.HasPrefix(got, "multipart/") && parameters["boundary"] == "" {
@@ -148,7 +149,7 @@ func checkMediaType(h http.Header, some []string, stream bool) error {
 type mediaTypeError struct{ some []string }
 
 func (e *mediaTypeError) Error() string {
-	return "Content-Type: need one of " + strings.Join(e.some, ", ") + ", in UTF-8 and not compressed"
+	return "Content-Type: need one of " + strings.Join(e.some, ", ") + ", and a body in UTF-8, not compressed"
 }
 
 // Is implements the interface of [errors.Is].

@@ -86,8 +86,8 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 		Keys: w.keys, Tenants: w.keys, Collections: w.store, Names: w.store, Health: w.store, Records: w.store,
 		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: set,
 		Documents: &ingest.Documents{Store: w.store, Writer: writer, Extractor: reading{}},
-		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
-		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
+		Engine:    &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
+		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services

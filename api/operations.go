@@ -31,6 +31,8 @@ type bounds struct {
 	read   time.Duration // for the body to arrive
 	total  time.Duration // from the end of the header to the end of the handler
 	stream bool          // body and answer may be of any size; read is for some more of it
+	// charsets: a text may be in another encoding than UTF-8, which its type names.
+	charsets bool
 }
 
 // multipartOverhead is allowed beyond the parts of an upload, for the lines
@@ -44,7 +46,7 @@ func boundsOf(operationID string, maxModule int64) bounds {
 	case "putRecords":
 		return bounds{body: 64 << 20, read: time.Minute, total: 3 * time.Minute}
 	case "putDocument": // embedding 10,000 passages takes minutes
-		return bounds{body: knowledge.MaxSource, read: 2 * time.Minute, total: 15 * time.Minute}
+		return bounds{body: knowledge.MaxSource, read: 2 * time.Minute, total: 15 * time.Minute, charsets: true}
 	case "getDocumentSource", "getDocumentText":
 		return bounds{total: 3 * time.Minute}
 	case "deleteRecords":

@@ -45,6 +45,8 @@ var homes = map[string][]string{
 	"github.com/swaggest/swgui":         {"api"},
 	"github.com/klauspost/compress/":    {"api"},
 	"golang.org/x/net/html":             {"cmd/tars/demo/corpus"},
+	"golang.org/x/term":                 {"cmd/tars"},
+	"github.com/schollz/progressbar/":   {"cmd/tars/files"},
 	"github.com/docker/":                {"migrations"},
 	"github.com/jackc/puddle/":          {},
 	"github.com/spf13/cobra":            {},

@@ -78,7 +78,7 @@ func (r *importRun) wholeDocument(ctx context.Context, last Line) error {
 	if int64(len(content.Source)) < x.SourceBytes || int64(len(content.Text)) < x.TextBytes {
 		return nil
 	}
-	if _, err := document.Decode(content.Text); err != nil {
+	if _, err := document.Decode(content.Text, document.Limits{}); err != nil {
 		return r.refuseDocument(ctx, last, knowledge.Invalid("document_text", "is not what an export gives"))
 	}
 	if err := r.flush(ctx); err != nil {

@@ -15,9 +15,9 @@ import (
 // Line is one line of an import, and how far the body has come with it.
 type Line struct {
 	Record     *knowledge.Record
-	Document   *DocumentLine           // whose content follows in parts
-	Source     []byte                  // a part of the last document's source
-	Text       []byte                  // a part of its text
+	Document   *DocumentLine          // whose content follows in parts
+	Source     []byte                 // a part of the last document's source
+	Text       []byte                 // a part of its text
 	Collection *knowledge.Collection  // of a whole tenant: a definition, whose records follow
 	Alias      *knowledge.AliasAction // of a whole tenant: one that is set
 	View       *knowledge.View        // of a whole tenant

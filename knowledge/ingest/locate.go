@@ -82,7 +82,7 @@ func Locate(ctx context.Context, store quoted, tenant knowledge.TenantID, collec
 
 // TextOf is the text that was read of a document.
 func TextOf(content knowledge.DocumentContent) (document.Text, error) {
-	text, err := document.Decode(content.Text)
+	text, err := document.Decode(content.Text, document.Limits{})
 	if err != nil {
 		return document.Text{}, fmt.Errorf("the stored text of a document: %v", err) // not the caller's fault, whatever kind it is
 	}
