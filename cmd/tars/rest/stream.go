@@ -19,20 +19,20 @@ func (c *Client) Get(ctx context.Context, path string) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-// Put sends a body of bytes, with the header, and decodes the answer into out. ctx
-// bounds the whole of it; there is no other time-out.
+// Put is Stream by PUT.
 func (c *Client) Put(ctx context.Context, path string, header http.Header, body []byte, out any) error {
-	response, err := c.stream(ctx, http.MethodPut, path, header, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	return answer(response, out)
+	return c.Stream(ctx, http.MethodPut, path, header, bytes.NewReader(body), out)
 }
 
-// Send sends a body of any size, with the header, and decodes the answer into out.
-// ctx bounds the whole of it; there is no other time-out.
+// Send is Stream by POST.
 func (c *Client) Send(ctx context.Context, path string, header http.Header, body io.Reader, out any) error {
-	response, err := c.stream(ctx, http.MethodPost, path, header, body)
+	return c.Stream(ctx, http.MethodPost, path, header, body, out)
+}
+
+// Stream sends a body of any size, with the header, and decodes the answer into out.
+// ctx bounds the whole of it; there is no other time-out.
+func (c *Client) Stream(ctx context.Context, method, path string, header http.Header, body io.Reader, out any) error {
+	response, err := c.stream(ctx, method, path, header, body)
 	if err != nil {
 		return err
 	}
