@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -8,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/ingest"
 )
 
 const (
@@ -253,5 +256,36 @@ func TestDocumentsAreBounded(t *testing.T) {
 	got := w.putDocument(guide, token, "text/plain", "x")
 	if w.wantStatus("a document too many", got, http.StatusTooManyRequests); got.header.Get("Retry-After") == "" {
 		t.Error("a document too many has no Retry-After")
+	}
+}
+
+// waiting is a service of documents that waits for the end of its context.
+type waiting struct{ entered, left chan error }
+
+func (w waiting) Prepare(ctx context.Context, _ knowledge.TenantID, _ knowledge.CollectionName, _ ingest.NewDocument) (ingest.PreparedDocument, error) {
+	w.entered <- nil
+	<-ctx.Done()
+	w.left <- ctx.Err()
+	return ingest.PreparedDocument{}, ctx.Err()
+}
+
+// A client that goes away while its document is read ends the work on it.
+func TestDocumentClientGone(t *testing.T) {
+	service := waiting{make(chan error, 1), make(chan error, 1)}
+	w := newWorld(t, func(s *Services, _ *Options) { s.Documents = service })
+	token := w.tenant("acme")
+	ctx, cancel := context.WithCancel(t.Context())
+	r := w.request("PUT", guide, token, strings.NewReader(pumps)).WithContext(ctx)
+	r.Header.Set("Content-Type", "text/markdown")
+	go func() {
+		<-service.entered
+		cancel()
+	}()
+	if response, err := http.DefaultClient.Do(r); err == nil {
+		_ = response.Body.Close()
+		t.Errorf("a request that was given up was answered with %d, want none", response.StatusCode)
+	}
+	if err := <-service.left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the work ended with %v, want canceled", err)
 	}
 }

@@ -23,14 +23,13 @@ CREATE TABLE documents (
 	expires_at    timestamptz,
 	created_at    timestamptz NOT NULL DEFAULT now(),
 	updated_at    timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (tenant_id, collection_id, id)
+	PRIMARY KEY (collection_id, id)
 );
-CREATE INDEX documents_by_collection ON documents (collection_id); -- for the end of a collection
 CREATE INDEX documents_by_expiry ON documents (expires_at) WHERE expires_at IS NOT NULL;
 SELECT tars.protect('documents');
 GRANT SELECT, INSERT, UPDATE, DELETE ON documents TO tars_app;
 CREATE POLICY all_rows ON documents TO tars_jobs USING (true) WITH CHECK (true);
-GRANT SELECT, DELETE ON documents TO tars_jobs;
+GRANT SELECT, DELETE, UPDATE (expires_at) ON documents TO tars_jobs; -- UPDATE, so that a sweep may hold rows
 
 COMMENT ON SCHEMA tars IS 'version 9';
 

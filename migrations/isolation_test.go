@@ -92,6 +92,8 @@ func seed(t *testing.T, db *pgtest.Database) {
 		SELECT t, 'c', 'l2', 2, 'none', '', 'none', 0 FROM unnest(ARRAY['alice', 'bob']) AS t;
 		INSERT INTO tars.records (placement, tenant_id, collection_id, id, text, embedding)
 		SELECT 0, tenant_id, collection_id, tenant_id, 'of ' || tenant_id, '[1,2]' FROM tars.collections;
+		INSERT INTO tars.documents (tenant_id, collection_id, id, title, media_type, chunker, size, hash, passages, source, text)
+		SELECT tenant_id, collection_id, 'd', '', 'text/plain', 'c', 0, sha256(''), 1, '', '' FROM tars.collections;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON tars.records_0 TO tars_app -- by mistake: the leaf has its own lock`)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +137,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			wantDenied(t, "SELECT with an empty tenant from "+table, err)
 		})
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "documents"} {
 		inTransaction("alice", func(tx pgx.Tx) {
 			rows, err := tx.Query(t.Context(), "SELECT tenant_id FROM tars."+table)
 			if err != nil {

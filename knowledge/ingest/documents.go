@@ -110,7 +110,7 @@ func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, collecti
 	case errors.Is(err, knowledge.ErrNotFound):
 	case err != nil:
 		return PreparedDocument{}, err
-	case c.TTL == 0 && w.Document.Unchanged(before): // else its time is to begin anew
+	case c.TTL == 0 && w.Unchanged(before): // else its time is to begin anew
 		return PreparedDocument{unchanged: before}, w.Admit(before.Version)
 	}
 	passages := document.Chunk(text, document.Options{})

@@ -31,7 +31,7 @@ func (r *importRun) takeDocument(ctx context.Context, line Line) (taken bool, er
 		}
 	}
 	switch {
-	case line.Err != nil || r.ended:
+	case r.ended || line.Document == nil && !part:
 		return false, nil
 	case line.Document != nil && r.target() == "":
 		return true, r.refuse(ctx, line, knowledge.Invalid("", "is a document before any collection"))
@@ -42,7 +42,7 @@ func (r *importRun) takeDocument(ctx context.Context, line Line) (taken bool, er
 		return true, nil
 	case part && r.document.line.Document == nil:
 		return true, r.refuse(ctx, line, knowledge.Invalid("", "is a part of no document"))
-	case part:
+	default:
 		x, c := r.document.line.Document, &r.document.content
 		if int64(len(c.Source)+len(line.Source)) > x.SourceBytes || int64(len(c.Text)+len(line.Text)) > x.TextBytes {
 			return true, r.refuseDocument(ctx, line, knowledge.Invalid("document", "has more bytes than it says"))
@@ -50,7 +50,6 @@ func (r *importRun) takeDocument(ctx context.Context, line Line) (taken bool, er
 		c.Source, c.Text = append(c.Source, line.Source...), append(c.Text, line.Text...)
 		return true, r.wholeDocument(ctx, line)
 	}
-	return false, nil
 }
 
 // endDocument refuses a document whose parts end before it is whole.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -84,7 +85,7 @@ func Locate(ctx context.Context, store quoted, tenant knowledge.TenantID, collec
 func TextOf(content knowledge.DocumentContent) (document.Text, error) {
 	text, err := document.Decode(content.Text, document.Limits{})
 	if err != nil {
-		return document.Text{}, fmt.Errorf("the stored text of a document: %v", err) // not the caller's fault, whatever kind it is
+		return document.Text{}, errors.New("the stored text of a document: " + err.Error()) // not the caller's fault, whatever kind it is
 	}
 	return text, nil
 }

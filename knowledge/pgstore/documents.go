@@ -49,7 +49,7 @@ INSERT INTO documents AS d (tenant_id, collection_id, id, title, media_type, chu
 	version, expires_at, created_at, updated_at)
 VALUES (@tenant, @collection, @id, @title, @media_type, @chunker, @metadata::jsonb, @size, @hash, @passages, @source, @text,
 	@version, coalesce(@expires, now() + nullif(@ttl::float8, 0) * interval '1 second'), coalesce(@created, now()), coalesce(@updated, now()))
-ON CONFLICT (tenant_id, collection_id, id) DO UPDATE SET
+ON CONFLICT (collection_id, id) DO UPDATE SET
 	title = excluded.title,
 	media_type = excluded.media_type,
 	chunker = excluded.chunker,
@@ -63,7 +63,7 @@ ON CONFLICT (tenant_id, collection_id, id) DO UPDATE SET
 	expires_at = excluded.expires_at,
 	created_at = excluded.created_at,
 	updated_at = excluded.updated_at
-WHERE @found
+WHERE d.tenant_id = @tenant AND @found
 RETURNING ` + documentColumns
 
 // PutDocument implements [knowledge.Documents].

@@ -88,8 +88,7 @@ func (f *finder) root(root string) error {
 	return filepath.WalkDir(real, func(at string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			f.found.Faults = append(f.found.Faults, Failure{at, err})
-			return nil
+			return f.fault(at, err)
 		case at == real:
 			return nil
 		case strings.HasPrefix(entry.Name(), "."):
@@ -106,8 +105,7 @@ func (f *finder) root(root string) error {
 		}
 		info, err := entry.Info()
 		if err != nil {
-			f.found.Faults = append(f.found.Faults, Failure{at, err})
-			return nil
+			return f.fault(at, err)
 		}
 		return f.take(at, filepath.ToSlash(below), info.Size(), false)
 	})
@@ -121,14 +119,12 @@ func (f *finder) take(at, below string, size int64, named bool) error {
 	}
 	id := f.Prefix + below
 	if _, err := knowledge.ParseDocumentID(id); err != nil {
-		f.found.Faults = append(f.found.Faults, Failure{at, fmt.Errorf("its id %w", err)})
-		return nil
+		return f.fault(at, fmt.Errorf("its id %w", err))
 	}
 	mediaType, err := f.typeOf(at)
 	switch {
 	case err != nil:
-		f.found.Faults = append(f.found.Faults, Failure{at, err})
-		return nil
+		return f.fault(at, err)
 	case mediaType == "" && named:
 		return fmt.Errorf("%s: is of no type that is known; need --type", at)
 	case mediaType == "":
@@ -140,6 +136,12 @@ func (f *finder) take(at, below string, size int64, named bool) error {
 	}
 	f.taken[id] = at
 	f.found.Files = append(f.found.Files, File{ID: id, Path: at, MediaType: mediaType, Size: size})
+	return nil
+}
+
+// fault notes what could not be looked at; the others can.
+func (f *finder) fault(at string, err error) error {
+	f.found.Faults = append(f.found.Faults, Failure{at, err})
 	return nil
 }
 
