@@ -4,7 +4,7 @@
 export CGO_ENABLED ?= 0
 BIN := bin
 TOOLS := $(BIN)/tools
-GUESTS := cited echo flood hog liar loop state trap
+GUESTS := cited echo flood hog liar loop paragraphs state trap
 GUEST_FILES := $(GUESTS:%=$(BIN)/guests/%.wasm)
 LANGUAGES := assemblyscript c go micropython micropython-exceptions quickjs rust zig
 LANGUAGE_FILES := $(LANGUAGES:%=$(BIN)/guests/languages/%.wasm)

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	pumps = "# Pumps\n\nThe first pump is serviced in spring.\n\n## Rest\n\nThe second was replaced.\n"
+	pumps = "---\ntitle: Pumps\n---\n# Care\n\nThe first pump is serviced in spring.\n\n## Rest\n\nThe second was replaced.\n"
 	guide = "/v1/collections/files/documents/guide%2Fa%20b%231.md"
 )
 

@@ -48,6 +48,10 @@ func (f failingStore) Atomically(context.Context, knowledge.TenantID, func(knowl
 	return f.get()
 }
 
+func (f failingStore) Exclusively(context.Context, knowledge.TenantID, knowledge.CollectionName, func(knowledge.Session) error) error {
+	return f.get()
+}
+
 func (f failingStore) Once(context.Context, knowledge.TenantID, knowledge.Attempt, func(knowledge.Session) (knowledge.Reply, error)) (knowledge.Reply, bool, error) {
 	return knowledge.Reply{}, false, f.get()
 }

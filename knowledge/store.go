@@ -39,6 +39,11 @@ type Transactions interface {
 	// session ends with do, is not safe for concurrent use, and must not
 	// wait for anything but the store.
 	Atomically(ctx context.Context, tenant TenantID, do func(Session) error) error
+	// Exclusively is Atomically while nobody else writes to the collection, given
+	// by its own name: writers wait for its end, and find then where their
+	// aliases stand. It returns an error wrapping [ErrNotFound] when it is not
+	// there, [ErrConflict] under another name.
+	Exclusively(ctx context.Context, tenant TenantID, collection CollectionName, do func(Session) error) error
 	// Once is Atomically for a request that may be sent several times: the
 	// reply that do returns is kept in the same transaction, for
 	// [IdempotencyLife], and given to every later attempt with the same key

@@ -35,6 +35,19 @@ type Write struct {
 	// IfVersion has, by its index, the version that a record must have now
 	// to be written; 0: it must not be there. Others may have any.
 	IfVersion map[int]int64
+	// Embedder made the vectors; nil: they are from elsewhere. A collection that
+	// is of another one, because an alias moved since it was asked for, takes
+	// none of them: see [Write.CheckEmbedder].
+	Embedder *EmbedderInfo
+}
+
+// CheckEmbedder returns an [UnavailableError] when the vectors are of another space
+// than those of c: the same request succeeds when they are made anew.
+func (w Write) CheckEmbedder(c Collection) error {
+	if w.Embedder == nil || *w.Embedder == c.Embedder {
+		return nil
+	}
+	return Unavailable("the name stands for a collection of another embedder since a moment ago")
 }
 
 // WriteResult is what became of one record of a write.

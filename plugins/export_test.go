@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/document"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/vmhost"
@@ -22,6 +23,11 @@ func Encode(document any, most int64) ([]byte, error) { return encode(document, 
 
 // DecodeRank is decodeRank.
 func DecodeRank(data []byte, n int) (map[int]float64, error) { return decodeRank(data, n) }
+
+// DecodeChunk is decodeChunk.
+func DecodeChunk(data []byte, t document.Text) ([]document.Passage, error) {
+	return decodeChunk(data, t)
+}
 
 // DecodeSynthesize is decodeSynthesize.
 func DecodeSynthesize(data []byte, passages []query.Candidate) (query.Draft, error) {

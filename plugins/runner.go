@@ -100,13 +100,9 @@ func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Nam
 
 // call runs the plugin that a query asks for on a document.
 func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, document any) ([]byte, query.Receipt, error) {
-	name, err := ParseName(call.Name)
+	name, ref, err := parseCall(call)
 	if err != nil {
-		return nil, query.Receipt{}, knowledge.At("name", err)
-	}
-	ref, err := ParseRef(call.Version)
-	if err != nil {
-		return nil, query.Receipt{}, knowledge.At("version", err)
+		return nil, query.Receipt{}, err
 	}
 	if config := jsontext.Value(call.Config); len(config) > 0 && (config.Kind() != '{' || !config.IsValid()) {
 		return nil, query.Receipt{}, knowledge.Invalid("config", "is not a JSON object without repeated members")
@@ -122,6 +118,19 @@ func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query
 		err = timedOut(call, err)
 	}
 	return output, receipt, err
+}
+
+// parseCall reads which version of which plugin a call is for.
+func parseCall(call query.PluginCall) (Name, Ref, error) {
+	name, err := ParseName(call.Name)
+	if err != nil {
+		return "", Ref{}, knowledge.At("name", err)
+	}
+	ref, err := ParseRef(call.Version)
+	if err != nil {
+		return "", Ref{}, knowledge.At("version", err)
+	}
+	return name, ref, nil
 }
 
 // timedOut is the error of a call that took longer than the query gives it: it

@@ -944,8 +944,9 @@ type DefaultPlugin struct {
 type Defaults struct {
 	Limit *int `json:"limit,omitempty"`
 
-	// Mode How to look for records: by the nearest vectors, by words, or by both. Where a request with a `text` alone does not
-	// say, the default of the collection or view counts, or else `vector`.
+	// Mode How to look for records: by the nearest vectors, by words, or by both. Where a request does not say: a `text` alone
+	// is looked for as the default of the collection or view says, or else `hybrid`, in a collection without an embedder
+	// `lexical`; a `text` and a `vector` are `hybrid`, a vector alone is `vector`.
 	Mode    *SearchMode      `json:"mode,omitempty"`
 	Plugins *[]DefaultPlugin `json:"plugins,omitempty"`
 }
@@ -1989,11 +1990,12 @@ type SearchGroup struct {
 	Value AnyJSON `json:"value"`
 }
 
-// SearchMode How to look for records: by the nearest vectors, by words, or by both. Where a request with a `text` alone does not
-// say, the default of the collection or view counts, or else `vector`.
+// SearchMode How to look for records: by the nearest vectors, by words, or by both. Where a request does not say: a `text` alone
+// is looked for as the default of the collection or view says, or else `hybrid`, in a collection without an embedder
+// `lexical`; a `text` and a `vector` are `hybrid`, a vector alone is `vector`.
 type SearchMode string
 
-// SearchRequest Just one of `text`, `vector` and `recommend`; with mode `hybrid` a text, and perhaps a vector.
+// SearchRequest A `text`, or a `vector`, or both (mode `hybrid`, the vector in place of that of the text), or `recommend`.
 type SearchRequest = body.SearchRequest
 
 // SearchResult defines model for SearchResult.

@@ -24,7 +24,7 @@ type ingestCommand struct {
 	Embedder      string            `default:"local" help:"Embedder of a collection that is made."`
 	Prefix        string            `help:"Put before each id, which is the path below the folder, with slashes."`
 	Metadata      map[string]string `placeholder:"KEY=VALUE" mapsep:"none" help:"Metadata of each document; a value is JSON, or else a text. Again for more."`
-	Type          string            `placeholder:"TYPE" help:"Media type of all files, instead of that which each file's name and beginning tell."`
+	Type          string            `placeholder:"TYPE" help:"Media type of all files, instead of that which each file's name tells."`
 	Include       []string          `sep:"none" placeholder:"PATTERN" help:"Only files whose path below the folder, or whose name, matches, such as *.md. Again for more."`
 	Exclude       []string          `sep:"none" placeholder:"PATTERN" help:"Not these. Again for more."`
 	Parallel      int               `default:"4" help:"Documents under way at once."`

@@ -177,18 +177,22 @@ func moduleLimits(c *serverConfig) wasm.Limits {
 
 // openEmbedders makes the embedders that this server offers.
 func openEmbedders(ctx context.Context, s settings) (*embed.Set, error) {
-	builtIn, err := local.New()
+	fast, err := local.NewFast()
+	if err != nil {
+		return nil, err
+	}
+	full, err := local.New(fast)
 	if err != nil {
 		return nil, err
 	}
 	if s.openai == nil {
-		return embed.NewSet(builtIn)
+		return embed.NewSet(full, fast)
 	}
 	remote, err := openai.New(ctx, *s.openai)
 	if err != nil {
 		return nil, fmt.Errorf("embedding server: %w", err)
 	}
-	return embed.NewSet(builtIn, remote)
+	return embed.NewSet(full, fast, remote)
 }
 
 // readiness are the checks of /readyz.

@@ -6,6 +6,11 @@
 // their passages, is knowledge/ingest.
 package document
 
+import (
+	"cmp"
+	"slices"
+)
+
 // Text is what a document says, in reading order. What [Parse] returns has passed
 // [Text.Check].
 type Text struct {
@@ -59,17 +64,20 @@ type Passage struct {
 // Source returns the range of the document's bytes that the range of the text is
 // from, and false when no byte of it has a segment.
 func (t Text) Source(start, end int) (from, to int, ok bool) {
-	for _, s := range t.Segments {
-		if s.Text >= end || s.Text+s.Length <= start {
-			continue
+	first, _ := slices.BinarySearchFunc(t.Segments, start, func(s Segment, at int) int {
+		return cmp.Compare(s.Text+s.Length, at+1) // the first that ends after start
+	})
+	for _, s := range t.Segments[first:] {
+		if s.Text >= end {
+			break
 		}
-		first, last := s.Source, s.Source+s.SourceLength
+		begin, last := s.Source, s.Source+s.SourceLength
 		if !s.Converted {
-			first += max(0, start-s.Text)
+			begin += max(0, start-s.Text)
 			last -= max(0, s.Text+s.Length-end)
 		}
 		if !ok {
-			from, ok = first, true
+			from, ok = begin, true
 		}
 		to = max(to, last)
 	}

@@ -13,11 +13,6 @@ import (
 	"github.com/tars-project/tars/knowledge/document"
 )
 
-// chunker names how documents are cut into passages and what of each is embedded. A
-// change of either needs another name: documents that are sent again are then cut
-// anew.
-const chunker = "passages-1"
-
 // extractor reads the text of a document. Formats whose parsers are not to be trusted
 // with hostile bytes it reads in a process of their own; the tenant is who that
 // process works for. It returns an [knowledge.InvalidError] for what it cannot read.
@@ -82,7 +77,7 @@ func (d *Documents) Prepare(ctx context.Context, tenant knowledge.TenantID, coll
 	}
 	w := knowledge.DocumentWrite{
 		Document: knowledge.Document{
-			ID: n.ID, Title: n.Title, MediaType: n.MediaType, Chunker: chunker, Metadata: n.Metadata, Expires: n.Expires, Passages: 1,
+			ID: n.ID, Title: n.Title, MediaType: n.MediaType, Chunker: document.Chunker, Metadata: n.Metadata, Expires: n.Expires, Passages: 1,
 		},
 		DocumentContent: knowledge.DocumentContent{Source: n.Source},
 		IfVersion:       n.IfVersion,
@@ -95,17 +90,18 @@ func (d *Documents) Prepare(ctx context.Context, tenant knowledge.TenantID, coll
 	}
 	text, err := d.Extractor.Extract(ctx, tenant, n.MediaType, n.Source)
 	if err != nil {
-		return PreparedDocument{}, err
+		return PreparedDocument{}, knowledge.At("source", err)
 	}
 	if w.Title == "" {
 		w.Title = clip(text.Title, knowledge.MaxTitle)
 	}
-	return d.cut(ctx, tenant, collection, c, w, text)
+	return d.cut(ctx, tenant, c, w, text)
 }
 
-// cut makes passages of a text, and embeds them unless they are there.
-func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, c knowledge.Collection, w knowledge.DocumentWrite, text document.Text) (PreparedDocument, error) {
-	before, err := d.Store.Document(ctx, tenant, collection, w.ID)
+// cut makes passages of a text, and embeds them unless they are there. It asks for the
+// collection by its own name, for an alias may move meanwhile.
+func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, w knowledge.DocumentWrite, text document.Text) (PreparedDocument, error) {
+	before, err := d.Store.Document(ctx, tenant, c.Name, w.ID)
 	switch {
 	case errors.Is(err, knowledge.ErrNotFound):
 	case err != nil:
@@ -124,7 +120,7 @@ func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, collecti
 	if w, err = w.Check(); err != nil {
 		return PreparedDocument{}, err
 	}
-	known, err := d.vectors(ctx, tenant, collection, before)
+	known, err := d.vectors(ctx, tenant, c.Name, before)
 	if err != nil {
 		return PreparedDocument{}, err
 	}

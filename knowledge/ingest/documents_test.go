@@ -82,7 +82,7 @@ func (d *desk) records() map[knowledge.RecordID]knowledge.Record {
 // sections is a document in Markdown with a section for each text, which is a passage.
 func sections(id knowledge.DocumentID, texts ...string) ingest.NewDocument {
 	var b strings.Builder
-	b.WriteString("# Pumps\n")
+	b.WriteString("---\ntitle: Pumps\n---\n# All pumps\n")
 	for i, text := range texts {
 		fmt.Fprintf(&b, "\n## Part %d\n\n%s\n", i, text)
 	}
@@ -122,7 +122,7 @@ func TestPutDocument(t *testing.T) {
 		}
 		seen += fmt.Sprint(r.Text, m["headings"], "\n")
 	}
-	for _, want := range []string{"spring", "larger one", "Part 1", "Pumps"} {
+	for _, want := range []string{"spring", "larger one", "Part 1", "Pumps", "All pumps"} {
 		if !strings.Contains(seen, want) {
 			t.Errorf("the passages are %q, want %q in them", seen, want)
 		}

@@ -85,6 +85,7 @@ func (w *Writer) prepare(ctx context.Context, c knowledge.Collection, write know
 		return Prepared{}, err
 	}
 	if embedded {
+		p.write.Embedder = &c.Embedder
 		err = w.embed(ctx, c, &p, known)
 	}
 	p.leaveOut()

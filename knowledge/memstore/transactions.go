@@ -38,6 +38,16 @@ func (s *Store) Atomically(ctx context.Context, tenant knowledge.TenantID, do fu
 	return nil
 }
 
+// Exclusively implements [knowledge.Transactions].
+func (s *Store) Exclusively(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName, do func(knowledge.Session) error) error {
+	return s.Atomically(ctx, tenant, func(session knowledge.Session) error {
+		if _, err := session.(*Store).own(ctx, tenant, name); err != nil {
+			return err
+		}
+		return do(session)
+	})
+}
+
 // replace puts what a draft has in the place of what the tenant had.
 func replace[T any](all, draft map[collectionKey]T, tenant knowledge.TenantID) {
 	maps.DeleteFunc(all, func(key collectionKey, _ T) bool { return key.tenant == tenant })

@@ -18,6 +18,9 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, name 
 	if err != nil {
 		return nil, err
 	}
+	if err := w.CheckEmbedder(c.Collection); err != nil {
+		return nil, err
+	}
 	results, err := w.Check(func(r knowledge.Record) error { return r.Validate(c.Collection) })
 	if err != nil {
 		return nil, err

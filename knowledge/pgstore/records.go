@@ -30,11 +30,21 @@ func lockCollection(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, n
 	if _, limited := knowledge.ViewsOf(ctx); limited {
 		return d, notWritten(ctx, tx, tenant, name)
 	}
-	err := d.scan(tx.QueryRow(ctx, lockCollectionSQL, pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}))
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = notWritten(ctx, tx, tenant, name)
+	args := pgx.NamedArgs{"tenant": string(tenant), "name": string(name)}
+	for {
+		err := d.scan(tx.QueryRow(ctx, lockCollectionSQL, args))
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = notWritten(ctx, tx, tenant, name)
+		}
+		if err != nil || d.Name == name {
+			return d, err
+		}
+		// The alias may have moved while this waited for the row of where it stood.
+		var now knowledge.CollectionName
+		if err := tx.QueryRow(ctx, `SELECT `+writtenSQL, args).Scan(&now); err != nil || now == d.Name {
+			return d, err
+		}
 	}
-	return d, err
 }
 
 // lockForWrite is lockCollection for what adds rows. It refuses while more of them

@@ -22,8 +22,31 @@ func (s *Store) within(tx pgx.Tx) *Store {
 
 // Atomically implements [knowledge.Transactions].
 func (s *Store) Atomically(ctx context.Context, tenant knowledge.TenantID, do func(knowledge.Session) error) error {
+	return s.atomically(ctx, tenant, func(pgx.Tx) error { return nil }, do)
+}
+
+// Exclusively implements [knowledge.Transactions]. The locks come in the order in
+// which changes of names take them.
+func (s *Store) Exclusively(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, do func(knowledge.Session) error) error {
+	if _, limited := knowledge.ViewsOf(ctx); limited {
+		return knowledge.NotFound("collection", collection)
+	}
+	return s.atomically(ctx, tenant, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockTenantSQL, pgx.NamedArgs{"tenant": string(tenant)}); err != nil {
+			return err
+		}
+		_, err := lockDefinition(ctx, tx, tenant, collection)
+		return err
+	}, do)
+}
+
+// atomically calls do in a transaction, after what must come first in it.
+func (s *Store) atomically(ctx context.Context, tenant knowledge.TenantID, first func(pgx.Tx) error, do func(knowledge.Session) error) error {
 	forgot := false
 	err := pgtx.Write(ctx, s.app, tenant, func(tx pgx.Tx) error {
+		if err := first(tx); err != nil {
+			return err
+		}
 		inner := s.within(tx)
 		defer func() { forgot = forgot || inner.definitions.age() > 0 }()
 		return do(inner)

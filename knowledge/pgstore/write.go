@@ -45,6 +45,9 @@ func (s *Store) PutRecords(ctx context.Context, tenant knowledge.TenantID, colle
 		if d, err = s.lockForWrite(ctx, tx, tenant, collection); err != nil {
 			return err
 		}
+		if err = w.CheckEmbedder(d.Collection); err != nil {
+			return err
+		}
 		if results, err = w.Check(func(r knowledge.Record) error { return r.Validate(d.Collection) }); err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ type store struct {
 	knowledge.Store // for what no query asks: nil, so that it would panic
 	search          func(ctx context.Context, s knowledge.Search) (knowledge.Found, error)
 	presets         map[knowledge.CollectionName]knowledge.Defaults
-	words           func(ctx context.Context, s knowledge.TextSearch) (knowledge.Found, error)
+	words           func(ctx context.Context, s knowledge.TextSearch) (knowledge.Found, error) // nil finds nothing
 }
 
 func (s *store) Resolve(ctx context.Context, of knowledge.TenantID, name knowledge.CollectionName) (knowledge.Resolved, error) {
@@ -34,6 +34,9 @@ func (s *store) Resolve(ctx context.Context, of knowledge.TenantID, name knowled
 }
 
 func (s *store) SearchText(ctx context.Context, _ knowledge.TenantID, search knowledge.TextSearch) (knowledge.Found, error) {
+	if s.words == nil {
+		return knowledge.Found{}, nil
+	}
 	return s.words(ctx, search)
 }
 

@@ -13,22 +13,33 @@ import (
 // defaultLimit is how many matches there are where nothing says how many.
 const defaultLimit = 10
 
-// presetMode is how a leg or a search looks for records that does not say: as its
-// collection or view prefers, if it has a text alone, which every mode can look for.
-func presetMode(mode Mode, preset knowledge.Defaults, textAlone bool) Mode {
-	switch {
+// question is what a leg or a search asks with.
+type question struct{ text, vector bool }
+
+// presetMode is how a leg or a search looks for records that does not say. A text
+// alone, which every mode can look for, goes by what the collection or view prefers,
+// else by meaning and by words; by words alone where there is no embedder.
+func presetMode(mode Mode, named knowledge.Resolved, q question) Mode {
+	switch preset := named.Preset(); {
 	case mode != "":
 		return mode
-	case textAlone && preset.Mode != "":
+	case !q.text:
+		return Vector
+	case q.vector:
+		return Hybrid
+	case preset.Mode != "":
 		return preset.Mode
+	case named.Embedder.ID == knowledge.NoEmbedder:
+		return Lexical
+	default:
+		return Hybrid
 	}
-	return Vector
 }
 
 // withPreset puts the defaults of the collection or view where a search gives nothing.
 func (e *Engine) withPreset(ctx context.Context, tenant knowledge.TenantID, s SearchText) (SearchText, error) {
-	textAlone := s.Text != "" && len(s.Vector) == 0 && s.Recommend == nil
-	if s.Limit != 0 && (s.Mode != "" || !textAlone) {
+	q := question{text: s.Text != "", vector: len(s.Vector) > 0}
+	if s.Limit != 0 && (s.Mode != "" || !q.text) {
 		s.Mode = cmp.Or(s.Mode, Vector)
 		return s, nil
 	}
@@ -37,7 +48,7 @@ func (e *Engine) withPreset(ctx context.Context, tenant knowledge.TenantID, s Se
 		return s, fmt.Errorf("search: %w", err)
 	}
 	preset := named.Preset()
-	s.Mode = presetMode(s.Mode, preset, textAlone)
+	s.Mode = presetMode(s.Mode, named, q)
 	if s.Limit == 0 && s.GroupBy == nil {
 		s.Limit = cmp.Or(preset.Limit, defaultLimit)
 	}
@@ -60,7 +71,7 @@ func (e *Engine) withPresets(ctx context.Context, tenant knowledge.TenantID, q Q
 			return q, fmt.Errorf("collection %q: %w", leg.Collection, err)
 		}
 		preset := named.Preset()
-		q.Legs[i].Mode = presetMode(leg.Mode, preset, leg.Text != "" && len(leg.Vector) == 0)
+		q.Legs[i].Mode = presetMode(leg.Mode, named, question{text: leg.Text != "", vector: len(leg.Vector) > 0})
 		if i == 0 {
 			common = preset
 			continue

@@ -3,6 +3,7 @@ package query_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/tars-project/tars/knowledge"
@@ -13,6 +14,8 @@ import (
 var presets = map[knowledge.CollectionName]knowledge.Defaults{
 	"three":  {Limit: 3, Plugins: []knowledge.DefaultPlugin{{Name: "p", Capability: "rank", Config: `{"a":1}`}}},
 	"three2": {Limit: 3, Plugins: []knowledge.DefaultPlugin{{Name: "p", Capability: "rank", Config: `{"a":1}`}}},
+	"words":  {Mode: knowledge.ModeLexical},
+	"bare-v": {Mode: knowledge.ModeVector},
 	"four":   {Limit: 4, Plugins: []knowledge.DefaultPlugin{{Name: "p", Capability: "rank"}}},
 	"quiet":  {Plugins: []knowledge.DefaultPlugin{}},
 }
@@ -26,6 +29,49 @@ type heard struct {
 func (h heard) Rank(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
 	*h.called += call.Name + string(call.Config)
 	return h.Plugins.Rank(ctx, tenant, call, text, candidates)
+}
+
+// TestPresetModes: how a search and a leg look that do not say.
+func TestPresetModes(t *testing.T) {
+	e := engine(func(context.Context, knowledge.Search) (knowledge.Found, error) { return knowledge.Found{}, nil }, nil)
+	e.Store.(*store).presets = presets
+	vector := []float32{1, 0}
+	for _, tc := range []struct {
+		name       string
+		collection knowledge.CollectionName
+		text       string
+		vector     []float32
+		want       []query.Mode // one for each retrieval; nil: refused
+	}{
+		{"text", "plain", "t", nil, []query.Mode{query.Vector, query.Lexical}},
+		{"vector", "plain", "", vector, []query.Mode{query.Vector}},
+		{"text and vector", "plain", "t", vector, []query.Mode{query.Vector, query.Lexical}},
+		{"text without an embedder", "bare", "t", nil, []query.Mode{query.Lexical}},
+		{"text and vector without an embedder", "bare", "t", vector, []query.Mode{query.Vector, query.Lexical}},
+		{"text, as preferred", "words", "t", nil, []query.Mode{query.Lexical}},
+		{"vector, whatever is preferred", "words", "", vector, []query.Mode{query.Vector}},
+		{"text and vector, whatever is preferred", "words", "t", vector, []query.Mode{query.Vector, query.Lexical}},
+		{"what is preferred cannot be done", "bare-v", "t", nil, nil},
+	} {
+		modes := func(plans []query.LegPlan) (all []query.Mode) {
+			for _, p := range plans {
+				all = append(all, p.Mode)
+			}
+			return all
+		}
+		for _, limit := range []int{0, 5} {
+			s := query.SearchText{Search: knowledge.Search{Collection: tc.collection, Vector: tc.vector, Limit: limit}, Text: tc.text}
+			found, err := e.Search(t.Context(), tenant, s)
+			if !slices.Equal(modes(found.Retrievals), tc.want) || (err == nil) != (tc.want != nil) {
+				t.Errorf("%s: Search with limit %d by %v, %v, want %v", tc.name, limit, modes(found.Retrievals), err, tc.want)
+			}
+			q := query.Query{Limit: limit, Legs: []query.Leg{{Collection: tc.collection, Text: tc.text, Vector: tc.vector}}}
+			a, err := e.Answer(t.Context(), tenant, q)
+			if !slices.Equal(modes(a.Plans), tc.want) || (err == nil) != (tc.want != nil) {
+				t.Errorf("%s: Answer with limit %d by %v, %v, want %v", tc.name, limit, modes(a.Plans), err, tc.want)
+			}
+		}
+	}
 }
 
 func TestPresets(t *testing.T) {

@@ -15,10 +15,11 @@ import (
 	"github.com/tars-project/tars/knowledge/query"
 )
 
+// legs searches each collection by vector.
 func legs(names ...knowledge.CollectionName) []query.Leg {
 	var legs []query.Leg
 	for _, name := range names {
-		legs = append(legs, query.Leg{Collection: name})
+		legs = append(legs, query.Leg{Collection: name, Mode: query.Vector})
 	}
 	return legs
 }
@@ -103,7 +104,7 @@ func TestSingleLegKeepsScores(t *testing.T) {
 	e := engine(fixed(map[knowledge.CollectionName]knowledge.Found{
 		"docs": found("docs", match("a", 0.9), match("b", -0.5)),
 	}), nil)
-	a, err := e.Answer(t.Context(), tenant, query.Query{Text: "q", Legs: []query.Leg{{Collection: "docs", Weight: 50}}})
+	a, err := e.Answer(t.Context(), tenant, query.Query{Text: "q", Legs: []query.Leg{{Collection: "docs", Mode: query.Vector, Weight: 50}}})
 	if err != nil || order(a.Matches) != "a b" || a.Matches[0].Score != 0.9 || a.Matches[1].Score != -0.5 {
 		t.Errorf("Answer = %+v, %v, want a 0.9 and b -0.5", a.Matches, err)
 	}
@@ -254,7 +255,7 @@ func TestSearch(t *testing.T) {
 		asked = s
 		return found(s.Collection, match("a", 1)), nil
 	}, nil)
-	got, err := e.Search(t.Context(), tenant, query.SearchText{Search: knowledge.Search{Collection: "docs", Limit: 3, Exact: true}, Text: "four"})
+	got, err := e.Search(t.Context(), tenant, query.SearchText{Search: knowledge.Search{Collection: "docs", Limit: 3, Exact: true}, Text: "four", Mode: query.Vector})
 	if want := (knowledge.Search{Collection: "docs", Limit: 3, Exact: true, Vector: []float32{4, 1}}); err != nil || len(got.Matches) != 1 || !reflect.DeepEqual(asked, want) {
 		t.Errorf("Search asked for %+v and gave %v, %v, want %+v and one match", asked, got, err, want)
 	}
@@ -265,10 +266,10 @@ func TestSearch(t *testing.T) {
 		kind error
 	}{
 		{"neither", query.SearchText{Search: knowledge.Search{Collection: "docs", Limit: 1}}, knowledge.ErrInvalid},
-		{"both", query.SearchText{Search: knowledge.Search{Collection: "docs", Limit: 1, Vector: vector}, Text: "t"}, knowledge.ErrInvalid},
+		{"both", query.SearchText{Search: knowledge.Search{Collection: "docs", Limit: 1, Vector: vector}, Text: "t", Mode: query.Vector}, knowledge.ErrInvalid},
 		{"long text", query.SearchText{Search: knowledge.Search{Collection: "docs", Limit: 1}, Text: string(make([]byte, query.MaxQueryText+1))}, knowledge.ErrInvalid},
 		{"text with NUL", query.SearchText{Search: knowledge.Search{Collection: "docs", Limit: 1}, Text: "a\x00"}, knowledge.ErrInvalid},
-		{"no embedder", query.SearchText{Search: knowledge.Search{Collection: "bare", Limit: 1}, Text: "t"}, knowledge.ErrInvalid},
+		{"no embedder", query.SearchText{Search: knowledge.Search{Collection: "bare", Limit: 1}, Text: "t", Mode: query.Vector}, knowledge.ErrInvalid},
 		{"unknown", query.SearchText{Search: knowledge.Search{Collection: "none", Limit: 1}, Text: "t"}, knowledge.ErrNotFound},
 		{"unknown by vector", query.SearchText{Search: knowledge.Search{Collection: "none", Limit: 1, Vector: vector}}, knowledge.ErrNotFound},
 	} {

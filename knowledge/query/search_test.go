@@ -186,7 +186,7 @@ func TestSearchRefuses(t *testing.T) {
 		{"text", func(s *query.SearchText) { s.Vector = nil }},
 		{"text", func(s *query.SearchText) { s.Mode = query.Lexical }},
 		{"text", func(s *query.SearchText) { s.Mode = query.Hybrid }},
-		{"text", func(s *query.SearchText) { s.Text = "t" }},
+		{"text", func(s *query.SearchText) { s.Text, s.Mode = "t", query.Vector }},
 		{"text", func(s *query.SearchText) { s.Vector, s.Text = nil, "\x00" }},
 		{"limit", func(s *query.SearchText) { s.Limit = 1001 }},
 		{"offset", func(s *query.SearchText) { s.Offset = -1 }},

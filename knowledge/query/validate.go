@@ -2,7 +2,6 @@ package query
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -52,7 +51,14 @@ func (q Query) withDefaults(timeout time.Duration) (Query, error) {
 }
 
 func (l Leg) withDefaults(text string) (Leg, error) {
-	mode := cmp.Or(l.Mode, Vector) // another default of the collection needs no more than this
+	mode := l.Mode
+	switch {
+	case mode != "":
+	case l.Text != "" && len(l.Vector) > 0:
+		mode = Hybrid
+	default:
+		mode = Vector // what a collection prefers needs no more than this
+	}
 	if l.Text == "" && (len(l.Vector) == 0 || mode == Hybrid) {
 		l.Text = text
 	}

@@ -58,7 +58,8 @@ func TestValidation(t *testing.T) {
 
 		{"no text anywhere", func(q *query.Query) { q.Text = "" }, "legs[0].text"},
 		{"leg's own text", func(q *query.Query) { q.Text, q.Legs[0].Text = "", "t" }, "ok"},
-		{"text and vector", leg(func(l *query.Leg) { l.Text, l.Vector = "t", []float32{1, 2} }), "legs[0].text"},
+		{"text and vector", leg(func(l *query.Leg) { l.Text, l.Vector = "t", []float32{1, 2} }), "ok"},
+		{"text and vector by vector", leg(func(l *query.Leg) { l.Text, l.Vector, l.Mode = "t", []float32{1, 2}, query.Vector }), "legs[0].text"},
 		{"leg text of 8001", leg(func(l *query.Leg) { l.Text = strings.Repeat("t", 8001) }), "legs[0].text"},
 		{"leg text with NUL", leg(func(l *query.Leg) { l.Text = "\x00" }), "legs[0].text"},
 		{"leg text of bad UTF-8", leg(func(l *query.Leg) { l.Text = "\xc0" }), "legs[0].text"},

@@ -82,6 +82,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Once", testOnce},
 		{"OnceAtATime", testOnceAtATime},
 		{"Atomically", testAtomically},
+		{"Exclusively", testExclusively},
+		{"OtherEmbedder", testOtherEmbedder},
 		{"Snapshot", testSnapshot},
 		{"Imports", testImports},
 		{"Documents", testDocuments},

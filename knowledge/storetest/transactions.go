@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tars-project/tars/knowledge"
 )
@@ -159,6 +160,67 @@ func testAtomically(t *testing.T, s suite) {
 		t.Fatalf("Atomically = %v, want nil", err)
 	}
 	s.wantTexts(t, "a transaction", "new", texts{"a": " v1", "b": " v1"})
+}
+
+// testExclusively: a writer by an alias that moves in an exclusive transaction waits,
+// and then writes to where it stands.
+func testExclusively(t *testing.T, s suite) {
+	ctx := t.Context()
+	s.put(t, alice, dimension("old", 2))
+	s.put(t, alice, dimension("next", 2))
+	point := func(session knowledge.Session, at knowledge.CollectionName) error {
+		_, err := session.ChangeAliases(ctx, alice, []knowledge.AliasAction{{Alias: "docs", Collection: at}})
+		return err
+	}
+	if err := point(s.Store, "old"); err != nil {
+		t.Fatalf("ChangeAliases = %v, want nil", err)
+	}
+	var writers sync.WaitGroup
+	err := s.Store.Exclusively(ctx, alice, "old", func(session knowledge.Session) error {
+		for i := range 4 {
+			writers.Go(func() {
+				s.write(t, alice, "docs", record(knowledge.RecordID(fmt.Sprint(i)), ""))
+			})
+		}
+		time.Sleep(100 * time.Millisecond) // for the writers to come this far; without it the test is only weaker
+		if got, err := session.CountRecords(ctx, alice, "old", knowledge.Filter{}, true); got.Records != 0 || err != nil {
+			t.Errorf("in the exclusive transaction there are %d records, %v, want none", got.Records, err)
+		}
+		return point(session, "next")
+	})
+	writers.Wait()
+	if err != nil {
+		t.Fatalf("Exclusively = %v, want nil", err)
+	}
+	s.wantTexts(t, "where the alias stood", "old", texts{})
+	s.wantTexts(t, "where it stands", "next", texts{"0": " v1", "1": " v1", "2": " v1", "3": " v1"})
+	broken := errors.New("broken")
+	wantKind(t, "Exclusively that fails", s.Store.Exclusively(ctx, alice, "next", func(session knowledge.Session) error {
+		if err := point(session, "old"); err != nil {
+			return err
+		}
+		return broken
+	}), broken)
+	if a, err := s.Store.Alias(ctx, alice, "docs"); err != nil || a.Collection != "next" {
+		t.Errorf("after a failure the alias stands for %q, %v, want next", a.Collection, err)
+	}
+	wantKind(t, "Exclusively by an alias", s.Store.Exclusively(ctx, alice, "docs", func(knowledge.Session) error { return nil }), knowledge.ErrConflict)
+}
+
+// testOtherEmbedder: vectors of another space than the collection's are refused, in a
+// way that says that the same request may succeed later.
+func testOtherEmbedder(t *testing.T, s suite) {
+	c := dimension("c", 2)
+	c.Embedder = knowledge.EmbedderInfo{ID: "local", Version: "2", Dimension: 2}
+	s.put(t, alice, c)
+	w := knowledge.Write{Records: []knowledge.Record{record("a", "")}, Embedder: &knowledge.EmbedderInfo{ID: "local", Version: "1", Dimension: 2}}
+	_, err := s.Store.PutRecords(t.Context(), alice, "c", w)
+	wantKind(t, "PutRecords with vectors of another version", err, knowledge.ErrUnavailable)
+	s.wantTexts(t, "after it", "c", texts{})
+	w.Embedder = &c.Embedder
+	if _, err := s.Store.PutRecords(t.Context(), alice, "c", w); err != nil {
+		t.Errorf("PutRecords with vectors of the same embedder = %v, want nil", err)
+	}
 }
 
 func testSnapshot(t *testing.T, s suite) {

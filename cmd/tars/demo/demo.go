@@ -109,7 +109,7 @@ func (d Demo) Ingest(ctx context.Context, client *rest.Client) (int, error) {
 	var c struct {
 		Records int `json:"records"`
 	}
-	if _, err := client.Do(ctx, http.MethodPut, collection, map[string]any{"embedder": "local"}, &c); err != nil {
+	if _, err := client.Do(ctx, http.MethodPut, collection, map[string]any{"embedder": "local-fast"}, &c); err != nil {
 		return 0, fmt.Errorf("create collection: %w", err)
 	}
 	records, err := manual()

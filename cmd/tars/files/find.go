@@ -2,7 +2,6 @@ package files
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -30,7 +29,7 @@ type Selection struct {
 	// folder, with slashes, or of its last element. A file is taken that matches
 	// one of Include, if there are any, and none of Exclude.
 	Include, Exclude []string
-	MediaType        string // of all files; empty: each by its name and beginning
+	MediaType        string // of all files; empty: each by its name
 	Prefix           string // before each id
 }
 
@@ -121,10 +120,8 @@ func (f *finder) take(at, below string, size int64, named bool) error {
 	if _, err := knowledge.ParseDocumentID(id); err != nil {
 		return f.fault(at, fmt.Errorf("its id %w", err))
 	}
-	mediaType, err := f.typeOf(at)
+	mediaType := f.typeOf(at)
 	switch {
-	case err != nil:
-		return f.fault(at, err)
 	case mediaType == "" && named:
 		return fmt.Errorf("%s: is of no type that is known; need --type", at)
 	case mediaType == "":
@@ -154,31 +151,11 @@ func (f *finder) selects(below string) bool {
 	return (len(f.Include) == 0 || slices.ContainsFunc(f.Include, matches)) && !slices.ContainsFunc(f.Exclude, matches)
 }
 
-// headBytes of a file are enough to tell its type.
-const headBytes = 512
-
-// typeOf is the media type of a file, empty if it is none that is known. The name
-// alone decides where it can: most files are then not opened.
-func (f *finder) typeOf(at string) (string, error) {
+// typeOf is the media type of a file, empty if it is none that is known.
+func (f *finder) typeOf(at string) string {
 	if f.MediaType != "" {
-		return f.MediaType, nil
+		return f.MediaType
 	}
-	if mediaType, ok := document.MediaTypeOf(at, nil); ok {
-		return mediaType, nil
-	}
-	file, err := os.Open(at)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	head := make([]byte, headBytes)
-	n, err := file.Read(head)
-	if n == 0 && err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			return "", err
-		}
-		return "", nil // an empty one
-	}
-	mediaType, _ := document.MediaTypeOf(at, head[:n])
-	return mediaType, nil
+	mediaType, _ := document.MediaTypeOf(at)
+	return mediaType
 }

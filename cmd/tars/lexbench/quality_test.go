@@ -111,7 +111,7 @@ type stored struct {
 func store(b *testing.B) stored {
 	b.Helper()
 	passages, questions := manual(b)
-	embedder, err := local.New()
+	embedder, err := local.NewFast()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/tars-project/tars/knowledge"
@@ -16,7 +17,20 @@ const document = "PostgreSQL is a powerful open source object-relational databas
 func BenchmarkNew(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := local.New(); err != nil {
+		fast, err := local.NewFast()
+		if err == nil {
+			_, err = local.New(fast)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkNewFast(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := local.NewFast(); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -35,16 +49,16 @@ func BenchmarkEmbedNotASCII(b *testing.B) {
 }
 
 func benchmark(b *testing.B, batch int, text string) {
-	e := open(b)
-	texts := make([]string, batch)
-	for i := range texts {
-		texts[i] = text
+	texts := slices.Repeat([]string{text}, batch)
+	for _, e := range []knowledge.Embedder{open(b), openFast(b)} {
+		b.Run(e.Info().ID, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := e.Embed(b.Context(), knowledge.EmbedDocument, texts); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)*float64(batch)/b.Elapsed().Seconds(), "texts/s")
+		})
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := e.Embed(b.Context(), knowledge.EmbedDocument, texts); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.N)*float64(batch)/b.Elapsed().Seconds(), "texts/s")
 }

@@ -7,12 +7,12 @@ import (
 
 // Memory does not grow with the length of a text or the number of texts.
 func TestBenchIsBounded(t *testing.T) {
-	e, err := New()
+	e, err := NewFast()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := <-e.benches
-	vector := make([]float32, Dimension)
+	vector := make([]float32, FastDimension)
 	for round := range 3 {
 		most := 0
 		for i := range 3 * maxUnknown {
@@ -23,7 +23,7 @@ func TestBenchIsBounded(t *testing.T) {
 		if most >= maxUnknown || len(b.known) > 1 {
 			t.Errorf("round %d: bench holds %d unknown and %d known words, want less than %d and at most 1", round, most, len(b.known), maxUnknown)
 		}
-		if !b.finish(vector) {
+		if !b.finish(1, vector) {
 			t.Errorf("round %d: finish = false, want true", round)
 		}
 		if len(b.unknown) > 0 || len(b.known) > 0 {

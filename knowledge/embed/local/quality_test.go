@@ -10,32 +10,37 @@ import (
 )
 
 // Paraphrases with hardly a word in common lie apart from unrelated sentences.
+// Measured: means of 0.51 and 0.02 for local, where one pair in 15 is not apart, and
+// of 0.56 and 0.00 for local-fast.
 func TestParaphrasesAreNearerThanUnrelatedSentences(t *testing.T) {
 	var pairs struct{ Alike, Unlike [][2]string }
 	readJSON(t, "testdata/pairs.json", &pairs)
-	e := open(t)
-	lowest, sumAlike := 1.0, 0.0
-	for _, pair := range pairs.Alike {
-		cosine := similarity(t, e, pair)
-		lowest = min(lowest, cosine)
-		sumAlike += cosine / float64(len(pairs.Alike))
-		t.Logf("%.3f alike: %q", cosine, pair)
-	}
-	highest, sumUnlike := -1.0, 0.0
-	for _, pair := range pairs.Unlike {
-		cosine := similarity(t, e, pair)
-		highest = max(highest, cosine)
-		sumUnlike += cosine / float64(len(pairs.Unlike))
-		t.Logf("%.3f unlike: %q", cosine, pair)
-	}
-	// Measured: 0.56 and 0.00.
-	t.Logf("alike: mean %.3f, lowest %.3f; unlike: mean %.3f, highest %.3f", sumAlike, lowest, sumUnlike, highest)
-	if lowest <= highest {
-		t.Errorf("lowest cosine of paraphrases = %.3f, highest of unrelated pairs = %.3f, want them apart", lowest, highest)
-	}
-	if sumAlike < 0.45 || sumUnlike > 0.05 {
-		t.Errorf("mean cosines = %.3f of paraphrases, %.3f of unrelated pairs, want at least 0.45 and at most 0.05", sumAlike, sumUnlike)
-	}
+	missed := map[string]int{local.ID: 1, local.FastID: 0}
+	onBoth(t, func(t *testing.T, e knowledge.Embedder) {
+		highest, sumUnlike := -1.0, 0.0
+		for _, pair := range pairs.Unlike {
+			cosine := similarity(t, e, pair)
+			highest = max(highest, cosine)
+			sumUnlike += cosine / float64(len(pairs.Unlike))
+			t.Logf("%.3f unlike: %q", cosine, pair)
+		}
+		sumAlike, missing := 0.0, 0
+		for _, pair := range pairs.Alike {
+			cosine := similarity(t, e, pair)
+			if cosine <= highest {
+				missing++
+			}
+			sumAlike += cosine / float64(len(pairs.Alike))
+			t.Logf("%.3f alike: %q", cosine, pair)
+		}
+		t.Logf("alike: mean %.3f, %d below the highest unlike; unlike: mean %.3f, highest %.3f", sumAlike, missing, sumUnlike, highest)
+		if want := missed[e.Info().ID]; missing > want {
+			t.Errorf("%d paraphrases are no nearer than an unrelated pair, want at most %d", missing, want)
+		}
+		if sumAlike < 0.45 || sumUnlike > 0.05 {
+			t.Errorf("mean cosines = %.3f of paraphrases, %.3f of unrelated pairs, want at least 0.45 and at most 0.05", sumAlike, sumUnlike)
+		}
+	})
 }
 
 // Headings and questions find the passage of the manual that they belong to.
@@ -54,18 +59,22 @@ func TestQuestionsFindTheirPassage(t *testing.T) {
 			questions, questionOf = append(questions, section.Question), append(questionOf, i)
 		}
 	}
-	e := open(t)
-	vectors := embed(t, e, passages)
+	fast, full := openFast(t), open(t)
 	for _, test := range []struct {
+		embedder     knowledge.Embedder
 		name         string
 		queries      []string
 		passageOf    []int
 		first, fifth float64 // least share of passages found first, and among the first five
 	}{
-		{"headings", headings, headingOf, 0.62, 0.80},
-		{"questions", questions, questionOf, 0.58, 0.84},
+		{fast, "headings", headings, headingOf, 0.62, 0.80},
+		{fast, "questions", questions, questionOf, 0.58, 0.84},
+		{full, "headings", headings, headingOf, 0.62, 0.80},
+		{full, "questions", questions, questionOf, 0.58, 0.84},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		e := test.embedder
+		t.Run(e.Info().ID+" "+test.name, func(t *testing.T) {
+			vectors := embed(t, e, passages)
 			first, fifth := 0.0, 0.0
 			for i, query := range embed(t, e, test.queries) {
 				place := rank(query, vectors, test.passageOf[i])
@@ -97,7 +106,7 @@ func rank(query []float32, vectors [][]float32, wanted int) int {
 	return place
 }
 
-func similarity(t *testing.T, e *local.Embedder, pair [2]string) float64 {
+func similarity(t *testing.T, e knowledge.Embedder, pair [2]string) float64 {
 	t.Helper()
 	vectors := embed(t, e, pair[:])
 	return dot(vectors[0], vectors[1])
@@ -111,7 +120,7 @@ func dot(a, b []float32) float64 {
 	return sum
 }
 
-func embed(t *testing.T, e *local.Embedder, texts []string) [][]float32 {
+func embed(t *testing.T, e knowledge.Embedder, texts []string) [][]float32 {
 	t.Helper()
 	vectors, err := e.Embed(t.Context(), knowledge.EmbedDocument, texts)
 	if err != nil {

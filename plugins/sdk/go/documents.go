@@ -74,6 +74,45 @@ func Cite(p Passage, start, end int) Citation {
 	return Citation{Index: p.Index, Start: start, End: end, Quote: p.Text[start:end]}
 }
 
+// ChunkInput is a document to be cut into passages.
+type ChunkInput struct {
+	ABI      int      `json:"abi"`
+	Document Document `json:"document"`
+	Config   Config   `json:"config"`
+}
+
+// Document is what a tenant brought, as the text that was found in it.
+type Document struct {
+	ID         string          `json:"id"` // in its collection
+	Collection string          `json:"collection"`
+	Title      string          `json:"title"`      // may be empty
+	MediaType  string          `json:"media_type"` // of what was brought, such as text/html
+	Text       string          `json:"text"`       // all of it, in reading order
+	Blocks     []Block         `json:"blocks"`     // the parts that a reader sees as one, in order
+	Metadata   json.RawMessage `json:"metadata"`   // a JSON object, or empty
+}
+
+// Block is a part of a document's text: Text[Start:End].
+type Block struct {
+	Kind  string `json:"kind"`  // paragraph, heading, item (of a list), code, table (a row of one)
+	Level int    `json:"level"` // of a heading, 1 to 6
+	Start int    `json:"start"`
+	End   int    `json:"end"`
+	Page  int    `json:"page"` // of a PDF, from 1; else 0
+}
+
+// ChunkOutput holds the passages, by where they start; they may overlap.
+type ChunkOutput struct {
+	Passages []Chunked `json:"passages"` // 1 to 10,000
+}
+
+// Chunked is a passage of a document: Text[Start:End].
+type Chunked struct {
+	Start    int      `json:"start"`              // offset of the first byte (UTF-8), on a character boundary
+	End      int      `json:"end"`                // offset of the byte after the last
+	Headings []string `json:"headings,omitempty"` // of the sections that it stands in, outermost first
+}
+
 // Config is what the caller of a query wrote for the plugin: a JSON object, or
 // nothing.
 type Config json.RawMessage

@@ -34,6 +34,14 @@ func Synthesize(fn func(ctx *Context, in SynthesizeInput) (SynthesizeOutput, err
 	return Handle("synthesize", synthesizeHandler(fn))
 }
 
+// Chunk registers the function that cuts documents into passages. It must be
+// called while package variables are initialised, and panics if chunk has a
+// function already.
+func Chunk(fn func(ctx *Context, in ChunkInput) (ChunkOutput, error)) Registered {
+	plugin.warm = append(plugin.warm, warmChunk)
+	return Handle("chunk", chunkHandler(fn))
+}
+
 // Handle registers a handler for a capability by name, for those that the SDK
 // has no structs for; the name "*" stands for every capability that has none of
 // its own. It must be called while package variables are initialised, and
@@ -114,6 +122,23 @@ func synthesizeHandler(fn func(*Context, SynthesizeInput) (SynthesizeOutput, err
 		}
 		if out.Citations == nil {
 			out.Citations = []Citation{}
+		}
+		return encode(out)
+	}
+}
+
+func chunkHandler(fn func(*Context, ChunkInput) (ChunkOutput, error)) Handler {
+	return func(ctx *Context, input []byte) ([]byte, error) {
+		var in ChunkInput
+		if err := decode(input, &in, &in.ABI); err != nil {
+			return nil, err
+		}
+		out, err := fn(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		if out.Passages == nil {
+			out.Passages = []Chunked{}
 		}
 		return encode(out)
 	}

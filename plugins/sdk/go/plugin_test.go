@@ -53,6 +53,11 @@ func TestCallAnswersArraysAndNeverNull(t *testing.T) {
 	if want := `{"answer":"","citations":[]}`; string(output) != want || failure != nil {
 		t.Errorf("call = %s, %v; want %s", output, failure, want)
 	}
+	c := one("chunk", chunkHandler(func(*Context, ChunkInput) (ChunkOutput, error) { return ChunkOutput{}, nil }))
+	output, failure = c.call("chunk", []byte(`{"abi":1,"document":{"id":"a","text":""}}`))
+	if want := `{"passages":[]}`; string(output) != want || failure != nil {
+		t.Errorf("call = %s, %v; want %s", output, failure, want)
+	}
 }
 
 func TestCallFails(t *testing.T) {
@@ -170,6 +175,8 @@ func TestStructsAreTheSchemas(t *testing.T) {
 		direction  wit.Direction
 		document   any
 	}{
+		{"chunk", wit.Input, &ChunkInput{}},
+		{"chunk", wit.Output, &ChunkOutput{}},
 		{"rank", wit.Input, &RankInput{}},
 		{"rank", wit.Output, &RankOutput{}},
 		{"synthesize", wit.Input, &SynthesizeInput{}},
@@ -268,7 +275,7 @@ func TestWarmUp(t *testing.T) {
 		called = true
 		return RankOutput{}, nil
 	}))
-	r.warm = append(r.warm, warmRank, warmSynthesize)
+	r.warm = append(r.warm, warmRank, warmSynthesize, warmChunk)
 	r.warmUp()
 	if called {
 		t.Error("warmUp called a handler")

@@ -46,6 +46,22 @@ func warmSynthesize() {
 	through(out, new(SynthesizeOutput))
 }
 
+func warmChunk() {
+	made := Document{ID: "made-up", Collection: "made-up", Metadata: json.RawMessage(`{"lang":"en"}`)}
+	for _, p := range madeUp() {
+		start := len(made.Text)
+		made.Text += p.Text + "\n\n"
+		made.Blocks = append(made.Blocks, Block{Kind: "paragraph", Start: start, End: start + len(p.Text)})
+	}
+	var in ChunkInput
+	through(ChunkInput{ABI: ABI, Document: made}, &in)
+	var out ChunkOutput
+	for _, b := range in.Document.Blocks {
+		out.Passages = append(out.Passages, Chunked{Start: b.Start, End: b.End, Headings: []string{in.Document.ID}})
+	}
+	through(out, new(ChunkOutput))
+}
+
 // through encodes a document and decodes it again.
 func through(document, into any) {
 	data, err := json.Marshal(document)

@@ -112,7 +112,7 @@ func TestReadPackageRefusesAnother(t *testing.T) {
 	if err := os.WriteFile(file, []byte("not the package"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readPackage(t.Context(), file); err == nil || !strings.Contains(err.Error(), "SHA-512") {
-		t.Errorf("readPackage(another) = %v, want an error about SHA-512", err)
+	if _, err := readWords(t.Context(), file); err == nil || !strings.Contains(err.Error(), "SHA-512") {
+		t.Errorf("readWords(another) = %v, want an error about SHA-512", err)
 	}
 }

