@@ -48,7 +48,7 @@ func passagesOf(ctx context.Context, c *rest.Client, search bool) ([]int, error)
 	filter := map[string]any{"field": "document", "eq": "d"}
 	path, body := "/v1/collections/c/records/scroll", map[string]any{"filter": filter, "limit": 1000}
 	if search {
-		path, body = "/v1/collections/c/search", map[string]any{"text": "words of a part", "filter": filter, "limit": 1000}
+		path, body = "/v1/collections/c/search", map[string]any{"text": "words of a part", "mode": "vector", "filter": filter, "limit": 1000}
 	}
 	if _, err := c.Do(ctx, http.MethodPost, path, body, &out); err != nil {
 		return nil, err
@@ -79,8 +79,8 @@ func wantWhole(t *testing.T, what string, generations []int, passages *sync.Map)
 	return generations[0]
 }
 
-// TestDocumentIsReplacedAtOnce: whoever reads while a document is replaced sees all of
-// one writing of it and nothing of another.
+// TestDocumentIsReplacedAtOnce: what reads while a document is replaced, in one
+// retrieval, sees all of one writing of it and nothing of another.
 func TestDocumentIsReplacedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := start(t, pgtest.DB(t))
