@@ -26,11 +26,14 @@ import (
 	"github.com/tars-project/tars/vmhost/wazerovm"
 )
 
+// Task is work of the binary's own for [Driver.Do]; see [worker.Task].
+type Task = worker.Task
+
 // Main is the "cell" command: what runs inside. The program must call it before
 // anything else when its first argument is "cell", and end with the code that
-// it returns at once.
-func Main() int {
+// it returns at once. tasks are those that [Driver.Do] may name.
+func Main(tasks map[string]Task) int {
 	return worker.Run(os.Args[2:], func(r seal.Report) vmhost.Driver {
 		return wazerovm.New(&wazerovm.Files{Pagemap: r.Pagemap, Images: r.Images})
-	})
+	}, tasks)
 }

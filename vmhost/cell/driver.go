@@ -17,6 +17,7 @@ type Driver struct {
 	report    Report
 	places    chan int // those free for cells
 	artifacts *artifacts
+	tasks     *turns // places for tasks, from 0
 
 	quarantine *quarantine
 	blanks     *blanks
@@ -64,7 +65,7 @@ func New(opts Options) (*Driver, error) {
 
 func newDriver(opts Options, launcher Launcher, report Report, artifacts *artifacts) *Driver {
 	d := &Driver{
-		opts: opts, launcher: launcher, report: report, artifacts: artifacts,
+		opts: opts, launcher: launcher, report: report, artifacts: artifacts, tasks: newTurns(opts.Tasks),
 		places:   make(chan int, opts.MaxCells),
 		programs: make(map[*program]struct{}), sessions: make(map[*session]struct{}),
 		quarantine: newQuarantine(opts.QuarantineAfter),

@@ -37,6 +37,9 @@ func TestHostTask(t *testing.T) {
 	case "compile-escapes":
 		testCompileEscapes(t, newDriver(t, binProbe, func(o *cell.Options) { o.MinGrade = 0 }))
 		fmt.Println(taskDone)
+	case "task-escapes":
+		testTaskEscapes(t, newDriver(t, binProbe, func(o *cell.Options) { o.MinGrade = 0 }))
+		fmt.Println(taskDone)
 	case "full-disk":
 		testFullDisk(t)
 		fmt.Println(taskDone)

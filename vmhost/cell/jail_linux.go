@@ -35,7 +35,7 @@ func newLauncher(opts Options) (Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the binary for cells: %w", vmhost.ErrUnavailable, err)
 	}
-	j := &jail{opts: opts, exe: exe, namespaces: true, uids: findUIDs(opts.UIDBase, opts.MaxCells+opts.Compiles), thread: newSpawner()}
+	j := &jail{opts: opts, exe: exe, namespaces: true, uids: findUIDs(opts.UIDBase, opts.MaxCells+opts.Compiles+opts.Tasks), thread: newSpawner()}
 	if err := j.uids.mayExecute(exe); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", vmhost.ErrUnavailable, err), j.Close())
 	}
@@ -112,6 +112,8 @@ func (j *jail) plan(spec Spec) seal.Plan {
 		p.CPU = uint64(spec.Compile.CPU/time.Second) + 2
 	case spec.Folder != nil:
 		p.Folder = seal.FolderRead
+	case spec.CPU > 0:
+		p.CPU = uint64(spec.CPU/time.Second) + 2
 	}
 	return p
 }

@@ -42,6 +42,9 @@ type Spec struct {
 	Folder *artifact.Folder
 	// Compile is set for a machine that compiles, and only that.
 	Compile *CompileSpec
+	// CPU is the most processor time of its whole life, which the kernel sees to
+	// somewhat later; 0: no limit. With Compile, that of it counts.
+	CPU time.Duration
 }
 
 // CompileSpec bounds a machine that compiles.

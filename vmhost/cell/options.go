@@ -78,7 +78,10 @@ type Options struct {
 	// with no process in itself. By default the driver looks for one, or for
 	// v1 hierarchies, starting at its own cgroup.
 	CgroupRoot string
-	// UIDBase is the first of MaxCells + Compiles user ids for cells, used when the
+	// Tasks is the most tasks at once, see [Driver.Do]; more wait, the accounts in
+	// turn. Default: the number of processors.
+	Tasks int
+	// UIDBase is the first of MaxCells + Compiles + Tasks user ids for cells, used when the
 	// host runs as root and has them; default 1,900,000,000, above what
 	// distributions and systemd hand out.
 	UIDBase int
@@ -103,11 +106,12 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.CompileMemory, 1<<30)
 	setDefault(&o.CompileBytes, 256<<20)
 	setDefault(&o.Compiles, runtime.NumCPU())
+	setDefault(&o.Tasks, runtime.NumCPU())
 	setDefault(&o.CacheBytes, 1<<30)
 	setDefault(&o.Grace, 20*time.Millisecond)
 	setDefault(&o.UIDBase, 1_900_000_000)
 	setDefault(&o.Logger, slog.New(slog.DiscardHandler))
-	if min(o.MaxCells, o.CallsPerCell, o.CPUs, o.UIDBase, o.Blanks, o.QuarantineAfter, o.Compiles) < 0 ||
+	if min(o.MaxCells, o.CallsPerCell, o.CPUs, o.UIDBase, o.Blanks, o.QuarantineAfter, o.Compiles, o.Tasks) < 0 ||
 		min(o.Overhead, o.GuestMemory, o.CompileMemory, o.CompileBytes, o.CacheBytes) < 0 ||
 		min(o.IdleTimeout, o.StartTimeout, o.LoadTimeout, o.LoadCPU, o.CompileCPU, o.CompileTimeout, o.Grace) < 0 {
 		o.CacheKey = nil // not to be shown

@@ -26,7 +26,7 @@ import (
 
 // Version is the version of this language. Both ends are the same binary, so
 // that a difference means a broken installation.
-const Version = 2
+const Version = 3
 
 // Op is what a frame is about.
 type Op uint8
@@ -49,13 +49,15 @@ const (
 	OpQuit                     // → end
 	OpCompile                  // → a module; a [Compile]
 	OpArtifact                 // ← what it was compiled to; an [Artifact]
+	OpTask                     // → a piece of work; a [Task]
+	OpDone                     // ← what came of it
 	opEnd
 )
 
 var opNames = [opEnd]string{
 	OpHello: "hello", OpSetup: "setup", OpLoad: "load", OpLoaded: "loaded", OpCall: "call", OpResult: "result", OpError: "error",
 	OpLog: "log", OpHostCall: "hostcall", OpHostResult: "hostresult", OpCancel: "cancel", OpPing: "ping", OpPong: "pong", OpQuit: "quit",
-	OpCompile: "compile", OpArtifact: "artifact",
+	OpCompile: "compile", OpArtifact: "artifact", OpTask: "task", OpDone: "done",
 }
 
 // String returns the operation's name.

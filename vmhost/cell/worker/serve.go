@@ -28,11 +28,12 @@ type server struct {
 	engine vmhost.Driver
 	fit    func(wire.Setup) // fits the process to what it is for
 	folder string           // of compiled code; empty without one
+	tasks  map[string]Task
 
 	ready bool // set up; of the read loop
 
 	mu      sync.Mutex
-	loading bool           // a load was asked for; there is one in a cell's life
+	loading bool           // a load or a task was asked for; there is one in a cell's life
 	program vmhost.Program // nil until loaded
 	calls   map[uint32]*call
 }
@@ -55,7 +56,7 @@ func (s *server) bound(op wire.Op, _ uint32) int64 {
 	switch op {
 	case wire.OpSetup:
 		return 256
-	case wire.OpLoad, wire.OpCall:
+	case wire.OpLoad, wire.OpCall, wire.OpTask:
 		return maxValue
 	case wire.OpHostResult: // also for a call that has just ended
 		return wire.MaxHostResult
@@ -115,6 +116,17 @@ func (s *server) obey(v wire.Value) error {
 		}
 		s.loading = true
 		go s.load(v.ID, m)
+		return nil
+	case wire.OpTask:
+		m, err := wire.DecodeTask(v.Body)
+		if err != nil {
+			return err
+		}
+		if !s.ready || s.loading {
+			return wire.Broken("a task before setup, or beside a load or another task")
+		}
+		s.loading = true
+		go s.task(v.ID, m)
 		return nil
 	case wire.OpCall:
 		m, err := wire.DecodeCall(v.Body)

@@ -32,10 +32,10 @@ const (
 
 // Run is the whole life of a worker process. The arguments are those of
 // seal.Plan; the wire is descriptor seal.WireFD. engine makes the driver whose
-// programs run here, after the seal is closed, from what the seal left open. Run
-// returns the exit code, and the caller must end the process with it at once:
+// programs run here, after the seal is closed, from what the seal left open; tasks
+// are what else may be asked of it. Run returns the exit code, and the caller must end the process with it at once:
 // guests may still be running.
-func Run(args []string, engine func(seal.Report) vmhost.Driver) int {
+func Run(args []string, engine func(seal.Report) vmhost.Driver, tasks map[string]Task) int {
 	plan, err := seal.ParseArgs(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tars cell:", err)
@@ -50,7 +50,7 @@ func Run(args []string, engine func(seal.Report) vmhost.Driver) int {
 		err = serveCompile(conn, engine(report), report.Folder)
 	} else {
 		s := newServer(conn, engine(report), fit)
-		s.folder = report.Folder
+		s.folder, s.tasks = report.Folder, tasks
 		err = s.serve()
 	}
 	if err != nil {

@@ -18,7 +18,13 @@ import (
 	"github.com/tars-project/tars/vmhost/cell/worker"
 )
 
-func main() { os.Exit(worker.Run(os.Args[2:], func(r seal.Report) vmhost.Driver { return driver{r} })) }
+func main() {
+	var left seal.Report
+	os.Exit(worker.Run(os.Args[2:], func(r seal.Report) vmhost.Driver {
+		left = r
+		return driver{r}
+	}, tasks(&left)))
+}
 
 // driver takes any module and calls attempts.
 type driver struct{ left seal.Report }
