@@ -33,6 +33,7 @@ type Services struct {
 	Records     records       // a knowledge.Store
 	Writer      writer        // ingest.Writer
 	Importer    importer      // ingest.Importer
+	Documents   documents     // ingest.Documents
 	Embedders   embedders     // embed.Set
 	Engine      engine        // query.Engine
 	Catalog     catalog       // a plugins.Catalog
@@ -63,6 +64,7 @@ type Server struct {
 	operations map[string]*operation // by operationId
 	exports    *slots
 	imports    *slots
+	documents  *slots
 	heartbeat  time.Duration
 	streams    *streams
 	echo       *echo.Echo
@@ -76,6 +78,7 @@ func New(services Services, options Options) (*Server, error) {
 		checks: options.Checks, maxModule: options.MaxModule, heartbeat: options.Heartbeat, streams: newStreams(), echo: echo.New(),
 	}
 	s.exports, s.imports = newSlots(maxExports, maxExportsEach, "exports"), newSlots(maxImports, maxImportsEach, "imports")
+	s.documents = newSlots(maxDocuments, maxDocumentsEach, "documents")
 	if s.log == nil {
 		s.log = slog.Default()
 	}

@@ -148,6 +148,12 @@ func TestForeignIsUnknown(t *testing.T) {
 	w.wantStatus("PUT", w.call("PUT", "/v1/collections/notes", owner, `{"dimension":2}`), 201)
 	w.wantStatus("PUT", w.call("PUT", "/v1/collections/mine", other, `{"dimension":2}`), 201)
 	w.wantStatus("records", w.call("POST", "/v1/collections/notes/records", owner, `{"records":[{"id":"a","vector":[1,1]}]}`), 200)
+	w.wantStatus("PUT", w.call("PUT", "/v1/collections/files", owner, `{"embedder":"local"}`), 201)
+	w.wantStatus("document", w.putDocument("/v1/collections/files/documents/d", owner, "text/plain", "his"), 201)
+	foreignWrite, unknownWrite := w.putDocument("/v1/collections/files/documents/d", other, "text/plain", "hers"), w.putDocument("/v1/collections/none/documents/d", other, "text/plain", "hers")
+	if foreignWrite.status != 404 || foreignWrite.json["detail"] != unknownWrite.json["detail"] {
+		t.Errorf("PUT into another's collection = %s, want the same as into none: %s", foreignWrite.body, unknownWrite.body)
+	}
 	w.wantStatus("upload", w.uploadGood(owner), 201)
 	w.wantStatus("alias", w.call("PUT", "/v1/plugins/cited/aliases/live", owner, `{"version":1}`), 200)
 	job, noJob := "/v1/jobs/"+string(w.jobs.Add("owner", "import").ID), "/v1/jobs/"+string(jobs.NewID(time.Now()))
@@ -160,6 +166,13 @@ func TestForeignIsUnknown(t *testing.T) {
 		{"GET", "/v1/collections/notes/records/a", "/v1/collections/none/records/a", ""},
 		{"GET", "/v1/collections/mine/records/a", "/v1/collections/mine/records/b", ""},
 		{"DELETE", "/v1/collections/notes/records/a", "/v1/collections/none/records/a", ""},
+		{"GET", "/v1/collections/files/documents", "/v1/collections/none/documents", ""},
+		{"GET", "/v1/collections/files/documents/d", "/v1/collections/none/documents/d", ""},
+		{"GET", "/v1/collections/files/documents/d/source", "/v1/collections/none/documents/d/source", ""},
+		{"GET", "/v1/collections/files/documents/d/text", "/v1/collections/none/documents/d/text", ""},
+		{"GET", "/v1/collections/files/documents/d/locate", "/v1/collections/none/documents/d/locate", ""},
+		{"DELETE", "/v1/collections/files/documents/d", "/v1/collections/none/documents/d", ""},
+		{"GET", "/v1/collections/mine/documents/d", "/v1/collections/mine/documents/e", ""},
 		{"GET", "/v1/plugins/cited", "/v1/plugins/none", ""},
 		{"GET", "/v1/plugins/cited/versions", "/v1/plugins/none/versions", ""},
 		{"GET", "/v1/plugins/cited/versions/1", "/v1/plugins/none/versions/1", ""},
@@ -188,6 +201,9 @@ func TestForeignIsUnknown(t *testing.T) {
 		w.wantStatus("query "+c.unknown, unknown, 404)
 	}
 	// Nothing of the owner's has changed.
+	if got := w.call("GET", "/v1/collections/files/documents/d/source", owner, ""); got.body != "his" {
+		t.Errorf("the owner's document = %d %q, want it as it was", got.status, got.body)
+	}
 	w.wantStatus("GET", w.call("GET", "/v1/collections/notes/records/a", owner, ""), 200)
 }
 

@@ -114,6 +114,8 @@ func explain(p *problem, err error) {
 		lack    *knowledge.UnavailableError
 		spent   *vmhost.BudgetError
 		kept    *vmhost.QuarantinedError
+		large   *tooLargeError
+		other   *mediaTypeError
 	)
 	if errors.As(err, &spent) {
 		p.Detail = spent.Error()
@@ -140,6 +142,10 @@ func explain(p *problem, err error) {
 		p.Detail = "there is no such " + unknown.Kind // without the name, so that every unknown id has the same answer
 	case errors.As(err, &kept):
 		p.Detail = kept.Error()
+	case errors.As(err, &large):
+		p.Detail = large.Error()
+	case errors.As(err, &other):
+		p.Detail = other.Error()
 	case errors.As(err, &plugin):
 		p.Detail, p.Reason = plugin.Error(), plugin.Reason
 	}

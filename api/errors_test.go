@@ -209,7 +209,7 @@ func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
-		s.Importer = failingImporter{f}
+		s.Importer, s.Documents = failingImporter{f}, failingDocuments{f}
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f
 }
@@ -218,6 +218,9 @@ func failingWorld(t *testing.T) (*world, *failing) {
 func (w *world) goodCall(id, method, path, token string) reply {
 	if id == "uploadPluginVersion" {
 		return w.upload(token, "cited", part{"manifest", "application/json", goodManifest}, part{"module", "application/wasm", goodModule})
+	}
+	if id == "putDocument" {
+		return w.putDocument(path, token, "text/plain", "text")
 	}
 	if strings.HasPrefix(id, "import") {
 		r := w.request(method, path, token, strings.NewReader("{}\n"))
@@ -297,6 +300,11 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[&query.PluginError{Plugin: "p", Reason: "quarantined", Err: &vmhost.QuarantinedError{}}] = 409
 		case "patchCollection":
 			kinds[knowledge.ErrPrecondition], kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 412, 409, 404
+		case "putDocument", "deleteDocument":
+			kinds[knowledge.Conflict("document", "is taken")], kinds[knowledge.ErrNotFound] = 409, 404
+			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused], kinds[knowledge.ErrPrecondition] = 409, 422, 412
+		case "locateInDocument":
+			kinds[knowledge.Conflict("version", "is 1")], kinds[knowledge.ErrNotFound] = 409, 404
 		case "putRecords", "deleteRecords", "deleteRecord", "deleteCollection", "importRecords":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 			kinds[knowledge.ErrRunning], kinds[knowledge.ErrReused] = 409, 422

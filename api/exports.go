@@ -127,7 +127,7 @@ func (write streamed) VisitExportRecordsResponse(w http.ResponseWriter) error { 
 // VisitExportTenantResponse implements [oapi.ExportTenantResponseObject].
 func (write streamed) VisitExportTenantResponse(w http.ResponseWriter) error { return write(w) }
 
-// exportCollection writes the records of a collection.
+// exportCollection writes the records of a collection and then its documents.
 func exportCollection(ctx context.Context, reader knowledge.Reader, c knowledge.Collection, to *exportWriter) error {
 	scroll := knowledge.Scroll{Limit: knowledge.MaxScroll, Text: true, Vector: true, Metadata: true}
 	for {
@@ -141,7 +141,7 @@ func exportCollection(ctx context.Context, reader knowledge.Reader, c knowledge.
 			}
 		}
 		if !page.More {
-			return nil
+			return exportDocuments(ctx, reader, c.Name, to)
 		}
 		scroll.After = page.Records[len(page.Records)-1].ID
 	}

@@ -82,6 +82,33 @@ func (f failingStore) Import(context.Context, knowledge.TenantID, knowledge.Impo
 	return knowledge.Import{}, f.get()
 }
 
+func (f failingStore) PutDocument(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.DocumentWrite) (stored, before knowledge.Document, err error) {
+	return knowledge.Document{}, knowledge.Document{}, f.get()
+}
+
+func (f failingStore) Document(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.DocumentID) (knowledge.Document, error) {
+	return knowledge.Document{}, f.get()
+}
+
+func (f failingStore) DocumentContent(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.DocumentID) (knowledge.Document, knowledge.DocumentContent, error) {
+	return knowledge.Document{}, knowledge.DocumentContent{}, f.get()
+}
+
+func (f failingStore) ListDocuments(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.DocumentList) ([]knowledge.Document, error) {
+	return nil, f.get()
+}
+
+func (f failingStore) DeleteDocument(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.DocumentID, int64) (knowledge.Document, error) {
+	return knowledge.Document{}, f.get()
+}
+
+// failingDocuments fails likewise.
+type failingDocuments struct{ *failing }
+
+func (f failingDocuments) Prepare(context.Context, knowledge.TenantID, knowledge.CollectionName, ingest.NewDocument) (ingest.PreparedDocument, error) {
+	return ingest.PreparedDocument{}, f.get()
+}
+
 // failingImporter fails likewise.
 type failingImporter struct{ *failing }
 

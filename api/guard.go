@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,11 +100,11 @@ func boundBody(c echo.Context, op *operation) error {
 	control := http.NewResponseController(c.Response())
 	// A connection that cannot have deadlines is one of a test.
 	_ = control.SetWriteDeadline(time.Now().Add(op.total + 30*time.Second))
-	if op.mediaType == "" {
+	if len(op.mediaTypes) == 0 {
 		return nil
 	}
-	if err := checkMediaType(r.Header, op.mediaType, op.stream); err != nil {
-		return err
+	if err := checkMediaType(r.Header, op); err != nil {
+		return &mediaTypeError{op.mediaTypes}
 	}
 	if op.stream {
 		r.Body = arriving{trickling{r.Body, control, op.read}}
@@ -117,12 +118,13 @@ func boundBody(c echo.Context, op *operation) error {
 	return nil
 }
 
-// checkMediaType refuses a body of another type, in another encoding than UTF-8,
-// or compressed, unless it is a stream, whose handler unpacks it: a compressed
-// body has no size that could be checked before it is unpacked.
-func checkMediaType(h http.Header, want string, stream bool) error {
+// checkMediaType refuses a body of another type than the operation's, in another
+// encoding than UTF-8 unless its handler converts it, or compressed, unless it is a
+// stream, whose handler unpacks it: a compressed body has no size that could be
+// checked before it is unpacked.
+func checkMediaType(h http.Header, op *operation) error {
 	switch encoding := strings.ToLower(strings.Join(h.Values("Content-Encoding"), ",")); {
-	case encoding == "", encoding == "identity", stream && (encoding == "gzip" || encoding == "zstd"):
+	case encoding == "", encoding == "identity", op.stream && (encoding == "gzip" || encoding == "zstd"):
 	default:
 		return errMediaType
 	}
@@ -131,17 +133,27 @@ func checkMediaType(h http.Header, want string, stream bool) error {
 		return errMediaType
 	}
 	got, parameters, err := mime.ParseMediaType(types[0])
-	if err != nil || got != want {
+	if err != nil || !slices.Contains(op.mediaTypes, got) {
 		return errMediaType
 	}
-	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") && !op.charsets {
 		return errMediaType
 	}
-	if strings.HasPrefix(want, "multipart/") && parameters["boundary"] == "" {
+	if strings.HasPrefix(got, "multipart/") && parameters["boundary"] == "" {
 		return errMediaType
 	}
 	return nil
 }
+
+// mediaTypeError is [errMediaType] with the types that would do.
+type mediaTypeError struct{ some []string }
+
+func (e *mediaTypeError) Error() string {
+	return "Content-Type: need one of " + strings.Join(e.some, ", ") + ", and a body in UTF-8, not compressed"
+}
+
+// Is implements the interface of [errors.Is].
+func (e *mediaTypeError) Is(target error) bool { return target == errMediaType }
 
 // trickling is a body of any size: each read has so long to bring something.
 type trickling struct {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/document"
 	"github.com/tars-project/tars/knowledge/embed"
 	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/jobs/jobstest"
@@ -37,10 +38,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	openapi3filter.RegisterBodyDecoder("application/x-ndjson", func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
-		text, err := io.ReadAll(body)
-		return string(text), err
-	})
+	for _, mediaType := range append(documentTypes(), "application/x-ndjson") {
+		openapi3filter.RegisterBodyDecoder(mediaType, func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+			text, err := io.ReadAll(body)
+			return string(text), err
+		})
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -82,8 +85,9 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	w.services = Services{
 		Keys: w.keys, Tenants: w.keys, Collections: w.store, Names: w.store, Health: w.store, Records: w.store,
 		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: set,
-		Engine:  &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
-		Catalog: w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
+		Documents: &ingest.Documents{Store: w.store, Writer: writer, Extractor: reading{}},
+		Engine:    &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
+		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services
@@ -259,6 +263,29 @@ func (w *world) upload(token, name string, parts ...part) reply {
 
 func (w *world) uploadGood(token string) reply {
 	return w.upload(token, "cited", part{"manifest", "application/json", goodManifest}, part{"module", "application/wasm", goodModule})
+}
+
+// documentTypes are the types of body that documents may have.
+func documentTypes() []string {
+	return []string{
+		"text/plain", "text/markdown", "text/html", "application/pdf",
+		"application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+	}
+}
+
+// reading reads documents without a cell.
+type reading struct{}
+
+func (reading) Extract(ctx context.Context, _ knowledge.TenantID, mediaType string, source []byte) (document.Text, error) {
+	return document.Parse(ctx, mediaType, source, document.Limits{})
+}
+
+// putDocument writes a document.
+func (w *world) putDocument(path, token, mediaType, source string) reply {
+	w.t.Helper()
+	r := w.request("PUT", path, token, strings.NewReader(source))
+	r.Header.Set("Content-Type", mediaType)
+	return w.do(r)
 }
 
 // hashing embeds a text as counts of its words' hashes.

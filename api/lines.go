@@ -112,5 +112,9 @@ func (l *lineReader) decode(text []byte, line *ingest.Line) {
 	default:
 		line.Record, line.Collection, line.Alias, line.View = given.Record, given.Collection, given.Alias, given.View
 		line.Last, line.Records = given.End, given.Count
+		line.Source, line.Text = given.Source, given.Text
+		if x := given.Document; x != nil {
+			line.Document = &ingest.DocumentLine{Document: x.Document, SourceBytes: x.SourceBytes, TextBytes: x.TextBytes}
+		}
 	}
 }

@@ -30,7 +30,7 @@ func withSent(r *http.Request, op *operation) *http.Request {
 		route:  r.Method + " " + r.URL.RequestURI() + " " + strings.Join(r.Header.Values("If-Match"), ","),
 		header: r.Header,
 	}
-	if r.Header.Get(headerKey) != "" && op.mediaType != "" && !op.stream {
+	if r.Header.Get(headerKey) != "" && len(op.mediaTypes) > 0 && !op.stream {
 		s.body = sha256.New()
 		r.Body = hashed{r.Body, s.body}
 	}
@@ -102,6 +102,19 @@ func once[R any](ctx context.Context, s *Server, key *string, visit func(R, http
 	return keptAs[R](reply, replayed)
 }
 
+// onceAtomically is once for what needs a transaction with an Idempotency-Key and
+// without.
+func onceAtomically[R any](ctx context.Context, s *Server, key *string, visit func(R, http.ResponseWriter) error, do func(knowledge.Session) (R, error)) (response R, err error) {
+	if key != nil {
+		return once(ctx, s, key, visit, do)
+	}
+	err = s.services.Records.Atomically(ctx, tenantOf(ctx), func(session knowledge.Session) (err error) {
+		response, err = do(session)
+		return err
+	})
+	return response, err
+}
+
 // replayed returns the answer that was kept for a request, if there is one, so that
 // it need not be prepared again.
 func replayed[R any](ctx context.Context, s *Server, key *string) (response R, ok bool, err error) {
@@ -154,6 +167,8 @@ var (
 	_ oapi.PatchRecordResponseObject      = kept{}
 	_ oapi.DeleteRecordResponseObject     = kept{}
 	_ oapi.DeleteRecordsResponseObject    = kept{}
+	_ oapi.PutDocumentResponseObject      = kept{}
+	_ oapi.DeleteDocumentResponseObject   = kept{}
 )
 
 // VisitPutCollectionResponse implements [oapi.PutCollectionResponseObject].
@@ -161,6 +176,12 @@ func (k kept) VisitPutCollectionResponse(w http.ResponseWriter) error { return k
 
 // VisitDeleteCollectionResponse implements [oapi.DeleteCollectionResponseObject].
 func (k kept) VisitDeleteCollectionResponse(w http.ResponseWriter) error { return k.write(w) }
+
+// VisitPutDocumentResponse implements [oapi.PutDocumentResponseObject].
+func (k kept) VisitPutDocumentResponse(w http.ResponseWriter) error { return k.write(w) }
+
+// VisitDeleteDocumentResponse implements [oapi.DeleteDocumentResponseObject].
+func (k kept) VisitDeleteDocumentResponse(w http.ResponseWriter) error { return k.write(w) }
 
 // VisitPutRecordsResponse implements [oapi.PutRecordsResponseObject].
 func (k kept) VisitPutRecordsResponse(w http.ResponseWriter) error { return k.write(w) }

@@ -3,10 +3,13 @@ package api
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/plugins"
@@ -18,7 +21,7 @@ type operation struct {
 	scope      tenancy.Scope // that a key needs; empty when the operation is open to all
 	parameters []*openapi3.Parameter
 	queries    map[string]bool // names of its query parameters
-	mediaType  string          // of the body; empty when it takes none
+	mediaTypes []string        // of the body, sorted; empty when it takes none
 	bounds
 }
 
@@ -28,6 +31,8 @@ type bounds struct {
 	read   time.Duration // for the body to arrive
 	total  time.Duration // from the end of the header to the end of the handler
 	stream bool          // body and answer may be of any size; read is for some more of it
+	// charsets: a text may be in another encoding than UTF-8, which its type names.
+	charsets bool
 }
 
 // multipartOverhead is allowed beyond the parts of an upload, for the lines
@@ -40,6 +45,10 @@ func boundsOf(operationID string, maxModule int64) bounds {
 	switch operationID {
 	case "putRecords":
 		return bounds{body: 64 << 20, read: time.Minute, total: 3 * time.Minute}
+	case "putDocument": // embedding 10,000 passages takes minutes
+		return bounds{body: knowledge.MaxSource, read: 2 * time.Minute, total: 15 * time.Minute, charsets: true}
+	case "getDocumentSource", "getDocumentText":
+		return bounds{total: 3 * time.Minute}
 	case "deleteRecords":
 		return bounds{body: 8 << 20, read: 15 * time.Second, total: 30 * time.Second}
 	case "importRecords", "importTenant", "exportRecords", "exportTenant":
@@ -102,9 +111,7 @@ func newOperation(item *openapi3.PathItem, o *openapi3.Operation, maxModule int6
 		}
 	}
 	if o.RequestBody != nil {
-		for mediaType := range o.RequestBody.Value.Content {
-			op.mediaType = mediaType
-		}
+		op.mediaTypes = slices.Sorted(maps.Keys(o.RequestBody.Value.Content))
 	}
 	return op, nil
 }

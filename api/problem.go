@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -81,7 +82,7 @@ func kindOfHTTP(err error) error {
 	)
 	switch {
 	case errors.As(err, &tooLarge):
-		return errTooLarge
+		return &tooLargeError{tooLarge.Limit}
 	case !errors.As(err, &echoed):
 		return err
 	}
@@ -95,3 +96,13 @@ func kindOfHTTP(err error) error {
 	}
 	return err
 }
+
+// tooLargeError is [errTooLarge] with the limit.
+type tooLargeError struct{ limit int64 }
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("the body is over %d bytes, the most that are allowed here", e.limit)
+}
+
+// Is implements the interface of [errors.Is].
+func (e *tooLargeError) Is(target error) bool { return target == errTooLarge }

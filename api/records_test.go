@@ -566,6 +566,11 @@ func TestImportLinesRefused(t *testing.T) {
 	w, token := vectorWorld(t)
 	for _, line := range []string{
 		`{}`, `[]`, `null`, `{"vector":[1,1]}`, `{"id":"a","vector":[1,1],"end":true,"count":1}`, `{"end":true}`, `{"count":1}`, `{"end":false,"count":1}`,
+		`{"document":{"id":"d"}}`, `{"document":{}}`, `{"document":1}`, `{"document_source":"AAAA"}`, `{"document_text":"A"}`, `{"document_source":""}`,
+		`{"document_source":"AAAA","document_text":"AAAA"}`, `{"id":"a","vector":[1,1],"document_source":"AAAA"}`,
+		`{"document":{"id":"d","media_type":"text/plain","chunker":"c","passages":1,"source_bytes":99999999,"text_bytes":1}}`,
+		`{"document":{"id":"d","media_type":"text/plain","chunker":"c","passages":1,"source_bytes":1,"text_bytes":1}}`,
+		`{"document":{"id":"d","media_type":"text/plain","chunker":"c","passages":0,"source_bytes":0,"text_bytes":0}}`,
 		`{"end":true,"count":1}`, `{"collection":{"name":"x","dimension":2}}`, `{"tars_export":1}`, `{"id":"a","vector":[1,1]} {}`,
 		`{"id":"a","vector":[1,1],"if_version":1}`, `{"id":"a","vector":[1,1],"version":0}`, `{"id":"a","vector":[1,1],"created_at":"x"}`, `{"id":"a","id":"b","vector":[1,1]}`,
 	} {

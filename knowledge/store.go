@@ -16,6 +16,7 @@ type Session interface {
 	Collections
 	Names
 	Records
+	Documents
 	Imports
 }
 
@@ -26,6 +27,8 @@ type Reader interface {
 	ListAliases(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]Alias, error)
 	ListViews(ctx context.Context, tenant TenantID, after CollectionName, limit int) ([]View, error)
 	ScrollRecords(ctx context.Context, tenant TenantID, collection CollectionName, scroll Scroll) (Page, error)
+	ListDocuments(ctx context.Context, tenant TenantID, collection CollectionName, list DocumentList) ([]Document, error)
+	DocumentContent(ctx context.Context, tenant TenantID, collection CollectionName, id DocumentID) (Document, DocumentContent, error)
 }
 
 // Transactions does several things as one.
@@ -182,4 +185,31 @@ type Records interface {
 	// filter and have not expired. A request that is not valid gives an
 	// [InvalidError].
 	Facets(ctx context.Context, tenant TenantID, request FacetSearch) ([]FacetCounts, error)
+}
+
+// Documents keeps documents. The passages of a document are records, which whoever
+// calls writes and deletes with it in one transaction; see knowledge/ingest. A
+// collection's documents go with it. Methods take the name of a collection or of an
+// alias. Through a view no document is to be seen, and none where ctx is limited to
+// views; writing under a view returns an error wrapping [ErrForbidden].
+type Documents interface {
+	// PutDocument writes a document, and returns it as it is stored and the one
+	// that was there before, zero if there was none. It returns the errors of
+	// [DocumentWrite.Check] and [DocumentWrite.Admit]. A document without an
+	// expiry gets the collection's TTL, except with [Restore]. Until the
+	// transaction ends no other writes or deletes this document.
+	PutDocument(ctx context.Context, tenant TenantID, collection CollectionName, w DocumentWrite) (stored, before Document, err error)
+	// Document returns a document, or an error wrapping [ErrNotFound], also when
+	// it has expired.
+	Document(ctx context.Context, tenant TenantID, collection CollectionName, id DocumentID) (Document, error)
+	// DocumentContent returns a document with its content; errors are those of
+	// Document.
+	DocumentContent(ctx context.Context, tenant TenantID, collection CollectionName, id DocumentID) (Document, DocumentContent, error)
+	// ListDocuments returns documents that have not expired, or an
+	// [InvalidError] for a list that is not valid.
+	ListDocuments(ctx context.Context, tenant TenantID, collection CollectionName, list DocumentList) ([]Document, error)
+	// DeleteDocument removes a document, not its passages, and returns what it
+	// was, or an error wrapping [ErrNotFound], or [ErrPrecondition] when
+	// ifVersion is not 0 and not its version.
+	DeleteDocument(ctx context.Context, tenant TenantID, collection CollectionName, id DocumentID, ifVersion int64) (Document, error)
 }

@@ -24,7 +24,7 @@ func TestEveryTenantTableIsProtected(t *testing.T) {
 		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
 		WHERE c.relnamespace = 'tars'::regnamespace AND c.relkind IN ('r', 'p')`
 	tables := column(t, db.OwnerURL, tablesSQL)
-	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views"} {
+	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents"} {
 		if !slices.Contains(tables, name) {
 			t.Errorf("tables with tenant_id = %q, want %s among them", tables, name)
 		}
@@ -92,6 +92,8 @@ func seed(t *testing.T, db *pgtest.Database) {
 		SELECT t, 'c', 'l2', 2, 'none', '', 'none', 0 FROM unnest(ARRAY['alice', 'bob']) AS t;
 		INSERT INTO tars.records (placement, tenant_id, collection_id, id, text, embedding)
 		SELECT 0, tenant_id, collection_id, tenant_id, 'of ' || tenant_id, '[1,2]' FROM tars.collections;
+		INSERT INTO tars.documents (tenant_id, collection_id, id, title, media_type, chunker, size, hash, passages, source, text)
+		SELECT tenant_id, collection_id, 'd', '', 'text/plain', 'c', 0, sha256(''), 1, '', '' FROM tars.collections;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON tars.records_0 TO tars_app -- by mistake: the leaf has its own lock`)
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +129,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			t.Errorf("transaction = %v, want a rollback", err)
 		}
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents"} {
 		_, err := conn.Exec(t.Context(), "SELECT count(*) FROM tars."+table)
 		wantDenied(t, "SELECT without a tenant from "+table, err)
 		inTransaction("", func(tx pgx.Tx) {
@@ -135,7 +137,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			wantDenied(t, "SELECT with an empty tenant from "+table, err)
 		})
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "documents"} {
 		inTransaction("alice", func(tx pgx.Tx) {
 			rows, err := tx.Query(t.Context(), "SELECT tenant_id FROM tars."+table)
 			if err != nil {

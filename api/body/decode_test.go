@@ -156,6 +156,8 @@ func FuzzDecode(f *testing.F) {
 		`{"capability":"chunk","version":"live","input":{"a":1e3}}`, `{"version":1}`,
 		`{"id":"acme","name":"A","policy":{"min_isolation":"process","max_plugins":1,"plugin_wall_ms":1}}`,
 		`{"name":"k","scopes":["read","write"],"expires_at":"2027-01-01T00:00:00Z"}`,
+		`{"document":{"id":"a","media_type":"text/plain","chunker":"c","passages":1,"source_bytes":3,"text_bytes":4,"metadata":{"a":1}}}`,
+		`{"document_source":"AAAA"}`, `{"document_text":"AAAA"}`, `{"id":"a","vector":"AACAPw==","version":1}`, `{"end":true,"count":1}`,
 		`{"a":"\ud800"}`, "[[[[", `{"a":1,"a":2}`,
 	} {
 		f.Add([]byte(seed))
@@ -164,6 +166,7 @@ func FuzzDecode(f *testing.F) {
 		for _, into := range []Body{
 			new(RecordBatch), new(SearchRequest), new(QueryRequest), new(CollectionDefinition),
 			new(InvokeRequest), new(AliasTarget), new(TenantDefinition), new(KeyDefinition),
+			new(ImportLine), new(Metadata),
 		} {
 			err := Decode(bytes.NewReader(data), into)
 			if err != nil && !errors.Is(err, knowledge.ErrInvalid) {
@@ -184,6 +187,14 @@ func checkDecoded(t *testing.T, data []byte, into Body) {
 		for _, r := range b.Records {
 			err = errors.Join(err, knowledge.CheckText(r.Text), knowledge.CheckMetadata(r.Metadata))
 			_, idErr := knowledge.ParseRecordID(string(r.ID))
+			err = errors.Join(err, idErr)
+		}
+	case *Metadata:
+		err = knowledge.CheckMetadata(*b)
+	case *ImportLine:
+		if b.Document != nil {
+			err = knowledge.CheckMetadata(b.Document.Metadata)
+			_, idErr := knowledge.ParseDocumentID(string(b.Document.ID))
 			err = errors.Join(err, idErr)
 		}
 	case *SearchRequest:

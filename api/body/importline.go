@@ -2,10 +2,14 @@ package body
 
 import "github.com/tars-project/tars/knowledge"
 
-// ImportLine is one line of an import: a record, or in that of a whole tenant its
-// first line, a definition, an alias, a view, or the last line.
+// ImportLine is one line of an import: a record, a document or a part of one, or in
+// that of a whole tenant its first line, a definition, an alias, a view, or the last
+// line.
 type ImportLine struct {
 	Record     *knowledge.Record
+	Document   *ExportedDocument
+	Source     []byte // the next part of the last document's
+	Text       []byte // likewise
 	Collection *knowledge.Collection
 	Alias      *knowledge.AliasAction
 	View       *knowledge.View
@@ -30,6 +34,13 @@ func (b *ImportLine) decode(d *decoder) error {
 			return err
 		}
 		switch name {
+		case "document":
+			b.Document = new(ExportedDocument)
+			return d.exportedDocument(b.Document)
+		case "document_source":
+			b.Source, err = d.part()
+		case "document_text":
+			b.Text, err = d.part()
 		case "collection":
 			b.Collection = new(knowledge.Collection)
 			return d.exported(b.Collection)
@@ -56,9 +67,10 @@ func (b *ImportLine) decode(d *decoder) error {
 	switch {
 	case err != nil:
 		return err
-	case b.Record != nil && (b.Collection != nil || b.Alias != nil || b.View != nil || b.Format != 0 || b.End || counted),
+	case b.Record != nil && (b.Document != nil || b.Source != nil || b.Text != nil),
+		b.Record != nil && (b.Collection != nil || b.Alias != nil || b.View != nil || b.Format != 0 || b.End || counted),
 		b.Record == nil && b.End != counted, b.Record == nil && !b.End && members != 1:
-		return knowledge.Invalid("", "mixes members of a record, a collection, the first and the last line, or is none of these")
+		return knowledge.Invalid("", "mixes members of a record, a document, a collection, the first and the last line, or is none of these")
 	case b.Record != nil && !r.hasID:
 		return missing("id")
 	}

@@ -974,6 +974,85 @@ type Diversify struct {
 	Lambda *float32 `json:"lambda,omitempty"`
 }
 
+// DocumentInfo defines model for Document.
+type DocumentInfo struct {
+	// Chunker How it was cut into passages. When a new version of the server has another, the document is cut anew where it is sent again.
+	Chunker   string     `json:"chunker"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Id The caller's own, often a path. UTF-8 without control characters.
+	//
+	// Example: guide/backup.md
+	Id        DocumentID `json:"id"`
+	MediaType string     `json:"media_type"`
+
+	// Metadata Any JSON object of at most 64 KiB and 8 levels. Integers beyond ±9,007,199,254,740,992 are refused, since
+	// they would not come back as they are: send them as strings.
+	Metadata Metadata `json:"metadata"`
+
+	// Passages How many passages it has, the records `{id}#0` and so on.
+	Passages int `json:"passages"`
+
+	// Sha256 Of these bytes, in hexadecimal digits.
+	Sha256 string `json:"sha256"`
+
+	// SizeBytes Of the document as it was brought.
+	SizeBytes int64 `json:"size_bytes"`
+
+	// Title The one that was given, or that the document gives itself; empty when there is none.
+	Title     string    `json:"title"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Version   int64     `json:"version"`
+}
+
+// DocumentID The caller's own, often a path. UTF-8 without control characters.
+//
+// Example: guide/backup.md
+type DocumentID = string
+
+// DocumentLocation defines model for DocumentLocation.
+type DocumentLocation struct {
+	// Document The caller's own, often a path. UTF-8 without control characters.
+	//
+	// Example: guide/backup.md
+	Document DocumentID `json:"document"`
+
+	// Headings Of the sections that the passage stands in, outermost first.
+	Headings []string `json:"headings"`
+
+	// Page Where the passage begins, of a PDF.
+	Page    *int `json:"page,omitempty"`
+	Passage int  `json:"passage"`
+
+	// RecordVersion Of the record that is the passage.
+	RecordVersion int64 `json:"record_version"`
+
+	// Source A range in bytes. That of the source is left out where the format does not have its text as such, as PDF and DOCX.
+	Source *DocumentRange `json:"source,omitempty"`
+
+	// Text A range in bytes. That of the source is left out where the format does not have its text as such, as PDF and DOCX.
+	Text DocumentRange `json:"text"`
+
+	// Version Of the document.
+	Version int64 `json:"version"`
+}
+
+// DocumentPage defines model for DocumentPage.
+type DocumentPage struct {
+	Documents  []DocumentInfo `json:"documents"`
+	NextCursor *string        `json:"next_cursor,omitempty"`
+}
+
+// DocumentRange A range in bytes. That of the source is left out where the format does not have its text as such, as PDF and DOCX.
+type DocumentRange struct {
+	End int `json:"end"`
+
+	// Quote What stands there; left out where that is no text in UTF-8.
+	Quote *string `json:"quote,omitempty"`
+	Start int     `json:"start"`
+}
+
 // Embedder The space that the vectors live in.
 type Embedder struct {
 	Id      string  `json:"id"`
@@ -1168,7 +1247,7 @@ type Import struct {
 	State     ImportState   `json:"state"`
 	UpdatedAt time.Time     `json:"updated_at"`
 
-	// Written Records that were written.
+	// Written Records and documents that were written.
 	Written int64 `json:"written"`
 }
 
@@ -1618,6 +1697,17 @@ type PolicyMinIsolation string
 
 // Precision `float16` takes half the space, keeps 3 digits and refuses components beyond ±65504. It never changes.
 type Precision string
+
+// PutDocument defines model for PutDocument.
+type PutDocument struct {
+	DocumentInfo DocumentInfo `json:"document"`
+
+	// Embedded How many of its passages were embedded. The others have the vectors of passages with the same text.
+	Embedded int `json:"embedded"`
+
+	// Unchanged It was there already, the same; nothing was written.
+	Unchanged bool `json:"unchanged"`
+}
 
 // Quantization `binary` keeps one bit of each component in the index, for any number of dimensions; what it finds is compared
 // again in full.
@@ -2078,6 +2168,9 @@ type AskedOnError string
 // AskedResume Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
 type AskedResume = ImportID
 
+// DocumentCursor defines model for DocumentCursor.
+type DocumentCursor = string
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
@@ -2104,6 +2197,11 @@ type PathCollection = Name
 //
 // Example: handbook
 type PathCollectionAlias = Name
+
+// PathDocument The caller's own, often a path. UTF-8 without control characters.
+//
+// Example: guide/backup.md
+type PathDocument = DocumentID
 
 // PathImport Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
 type PathImport = ImportID
@@ -2219,6 +2317,66 @@ type PutCollectionParams struct {
 	// is running another gets 409 `request-running`; a request to another path, with another body or by another
 	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListDocumentsParams defines parameters for ListDocuments.
+type ListDocumentsParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *DocumentCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Prefix Only those whose ids begin with it, such as `guide/`.
+	Prefix *DocumentID `form:"prefix,omitempty" json:"prefix,omitempty"`
+}
+
+// DeleteDocumentParams defines parameters for DeleteDocument.
+type DeleteDocumentParams struct {
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch The `ETag` that the record, or the definition, must have.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PutDocumentParams defines parameters for PutDocument.
+type PutDocumentParams struct {
+	// Title Title of the document; without it, that which it gives itself, if it does.
+	Title *string `form:"title,omitempty" json:"title,omitempty"`
+
+	// Metadata The document's metadata, a JSON object as text. It may not have the keys that passages have themselves.
+	Metadata *string `form:"metadata,omitempty" json:"metadata,omitempty"`
+
+	// ExpiresAt When the document and its passages are gone; without it, as the collection says.
+	ExpiresAt *time.Time `form:"expires_at,omitempty" json:"expires_at,omitempty"`
+
+	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
+	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
+	// is running another gets 409 `request-running`; a request to another path, with another body or by another
+	// credential gets 422. An answer of 400 or more is not kept: nothing was changed, and the key is still free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch The `ETag` that the record, or the definition, must have.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// LocateInDocumentParams defines parameters for LocateInDocument.
+type LocateInDocumentParams struct {
+	// Passage Number of the passage, which its id has after the last `#`.
+	Passage *int `form:"passage,omitempty" json:"passage,omitempty"`
+
+	// Start First byte of the record's text.
+	Start *int `form:"start,omitempty" json:"start,omitempty"`
+
+	// End The byte after the last; without it, the end of the text.
+	End *int `form:"end,omitempty" json:"end,omitempty"`
+
+	// Version Version of the record that was quoted; 409 when it has another by now.
+	Version *int64 `form:"version,omitempty" json:"version,omitempty"`
 }
 
 // ImportRecordsParams defines parameters for ImportRecords.
@@ -2607,6 +2765,27 @@ type ServerInterface interface {
 	// PutCollection Create a collection
 	// (PUT /v1/collections/{collection})
 	PutCollection(ctx echo.Context, collection PathCollection, params PutCollectionParams) error
+	// ListDocuments List documents
+	// (GET /v1/collections/{collection}/documents)
+	ListDocuments(ctx echo.Context, collection PathCollection, params ListDocumentsParams) error
+	// DeleteDocument Delete a document
+	// (DELETE /v1/collections/{collection}/documents/{id})
+	DeleteDocument(ctx echo.Context, collection PathCollection, id PathDocument, params DeleteDocumentParams) error
+	// GetDocument Read what is known of a document
+	// (GET /v1/collections/{collection}/documents/{id})
+	GetDocument(ctx echo.Context, collection PathCollection, id PathDocument) error
+	// PutDocument Write a document
+	// (PUT /v1/collections/{collection}/documents/{id})
+	PutDocument(ctx echo.Context, collection PathCollection, id PathDocument, params PutDocumentParams) error
+	// LocateInDocument Find a quotation in its document
+	// (GET /v1/collections/{collection}/documents/{id}/locate)
+	LocateInDocument(ctx echo.Context, collection PathCollection, id PathDocument, params LocateInDocumentParams) error
+	// GetDocumentSource Read a document as it was brought
+	// (GET /v1/collections/{collection}/documents/{id}/source)
+	GetDocumentSource(ctx echo.Context, collection PathCollection, id PathDocument) error
+	// GetDocumentText Read the text of a document
+	// (GET /v1/collections/{collection}/documents/{id}/text)
+	GetDocumentText(ctx echo.Context, collection PathCollection, id PathDocument) error
 	// ExportRecords Read all records as a stream
 	// (GET /v1/collections/{collection}/export)
 	ExportRecords(ctx echo.Context, collection PathCollection) error
@@ -3133,6 +3312,309 @@ func (w *ServerInterfaceWrapper) PutCollection(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PutCollection(ctx, collection, params)
+	return err
+}
+
+// ListDocuments converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDocuments(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDocumentsParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "prefix" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "prefix", ctx.QueryParams(), &params.Prefix, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter prefix: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDocuments(ctx, collection, params)
+	return err
+}
+
+// DeleteDocument converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDocument(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id PathDocument
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDocumentParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDocument(ctx, collection, id, params)
+	return err
+}
+
+// GetDocument converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDocument(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id PathDocument
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDocument(ctx, collection, id)
+	return err
+}
+
+// PutDocument converts echo context to params.
+func (w *ServerInterfaceWrapper) PutDocument(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id PathDocument
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutDocumentParams
+	// ------------- Optional query parameter "title" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "title", ctx.QueryParams(), &params.Title, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter title: %s", err))
+	}
+
+	// ------------- Optional query parameter "metadata" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "metadata", ctx.QueryParams(), &params.Metadata, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter metadata: %s", err))
+	}
+
+	// ------------- Optional query parameter "expires_at" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "expires_at", ctx.QueryParams(), &params.ExpiresAt, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter expires_at: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutDocument(ctx, collection, id, params)
+	return err
+}
+
+// LocateInDocument converts echo context to params.
+func (w *ServerInterfaceWrapper) LocateInDocument(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id PathDocument
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LocateInDocumentParams
+	// ------------- Optional query parameter "passage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "passage", ctx.QueryParams(), &params.Passage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter passage: %s", err))
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.LocateInDocument(ctx, collection, id, params)
+	return err
+}
+
+// GetDocumentSource converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDocumentSource(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id PathDocument
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDocumentSource(ctx, collection, id)
+	return err
+}
+
+// GetDocumentText converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDocumentText(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id PathDocument
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDocumentText(ctx, collection, id)
 	return err
 }
 
@@ -3945,6 +4427,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/collections/:collection", wrapper.GetCollection, options.OperationMiddlewares["getCollection"]...)
 	router.PATCH(options.BaseURL+"/v1/collections/:collection", wrapper.PatchCollection, options.OperationMiddlewares["patchCollection"]...)
 	router.PUT(options.BaseURL+"/v1/collections/:collection", wrapper.PutCollection, options.OperationMiddlewares["putCollection"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/documents", wrapper.ListDocuments, options.OperationMiddlewares["listDocuments"]...)
+	router.DELETE(options.BaseURL+"/v1/collections/:collection/documents/:id", wrapper.DeleteDocument, options.OperationMiddlewares["deleteDocument"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/documents/:id", wrapper.GetDocument, options.OperationMiddlewares["getDocument"]...)
+	router.PUT(options.BaseURL+"/v1/collections/:collection/documents/:id", wrapper.PutDocument, options.OperationMiddlewares["putDocument"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/documents/:id/locate", wrapper.LocateInDocument, options.OperationMiddlewares["locateInDocument"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/documents/:id/source", wrapper.GetDocumentSource, options.OperationMiddlewares["getDocumentSource"]...)
+	router.GET(options.BaseURL+"/v1/collections/:collection/documents/:id/text", wrapper.GetDocumentText, options.OperationMiddlewares["getDocumentText"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/export", wrapper.ExportRecords, options.OperationMiddlewares["exportRecords"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection/health", wrapper.GetCollectionHealth, options.OperationMiddlewares["getCollectionHealth"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/import", wrapper.ImportRecords, options.OperationMiddlewares["importRecords"]...)
@@ -4440,6 +4929,167 @@ func (response PutCollection201JSONResponse) VisitPutCollectionResponse(w http.R
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListDocumentsRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Params     ListDocumentsParams
+}
+
+type ListDocumentsResponseObject interface {
+	VisitListDocumentsResponse(w http.ResponseWriter) error
+}
+
+type ListDocuments200JSONResponse DocumentPage
+
+func (response ListDocuments200JSONResponse) VisitListDocumentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDocumentRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Id         PathDocument   `json:"id"`
+	Params     DeleteDocumentParams
+}
+
+type DeleteDocumentResponseObject interface {
+	VisitDeleteDocumentResponse(w http.ResponseWriter) error
+}
+
+type DeleteDocument204Response struct {
+}
+
+func (response DeleteDocument204Response) VisitDeleteDocumentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetDocumentRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Id         PathDocument   `json:"id"`
+}
+
+type GetDocumentResponseObject interface {
+	VisitGetDocumentResponse(w http.ResponseWriter) error
+}
+
+type GetDocument200JSONResponse DocumentInfo
+
+func (response GetDocument200JSONResponse) VisitGetDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDocumentRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Id         PathDocument   `json:"id"`
+	Params     PutDocumentParams
+	Body       io.Reader
+}
+
+type PutDocumentResponseObject interface {
+	VisitPutDocumentResponse(w http.ResponseWriter) error
+}
+
+type PutDocument200JSONResponse PutDocument
+
+func (response PutDocument200JSONResponse) VisitPutDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDocument201JSONResponse PutDocument
+
+func (response PutDocument201JSONResponse) VisitPutDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LocateInDocumentRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Id         PathDocument   `json:"id"`
+	Params     LocateInDocumentParams
+}
+
+type LocateInDocumentResponseObject interface {
+	VisitLocateInDocumentResponse(w http.ResponseWriter) error
+}
+
+type LocateInDocument200JSONResponse DocumentLocation
+
+func (response LocateInDocument200JSONResponse) VisitLocateInDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDocumentSourceRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Id         PathDocument   `json:"id"`
+}
+
+type GetDocumentSourceResponseObject interface {
+	VisitGetDocumentSourceResponse(w http.ResponseWriter) error
+}
+
+type GetDocumentSource200Response struct {
+}
+
+func (response GetDocumentSource200Response) VisitGetDocumentSourceResponse(w http.ResponseWriter) error {
+	w.WriteHeader(200)
+	return nil
+}
+
+type GetDocumentTextRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Id         PathDocument   `json:"id"`
+}
+
+type GetDocumentTextResponseObject interface {
+	VisitGetDocumentTextResponse(w http.ResponseWriter) error
+}
+
+type GetDocumentText200Response struct {
+}
+
+func (response GetDocumentText200Response) VisitGetDocumentTextResponse(w http.ResponseWriter) error {
+	w.WriteHeader(200)
+	return nil
 }
 
 type ExportRecordsRequestObject struct {
@@ -5334,6 +5984,27 @@ type StrictServerInterface interface {
 	// PutCollection Create a collection
 	// (PUT /v1/collections/{collection})
 	PutCollection(ctx context.Context, request PutCollectionRequestObject) (PutCollectionResponseObject, error)
+	// ListDocuments List documents
+	// (GET /v1/collections/{collection}/documents)
+	ListDocuments(ctx context.Context, request ListDocumentsRequestObject) (ListDocumentsResponseObject, error)
+	// DeleteDocument Delete a document
+	// (DELETE /v1/collections/{collection}/documents/{id})
+	DeleteDocument(ctx context.Context, request DeleteDocumentRequestObject) (DeleteDocumentResponseObject, error)
+	// GetDocument Read what is known of a document
+	// (GET /v1/collections/{collection}/documents/{id})
+	GetDocument(ctx context.Context, request GetDocumentRequestObject) (GetDocumentResponseObject, error)
+	// PutDocument Write a document
+	// (PUT /v1/collections/{collection}/documents/{id})
+	PutDocument(ctx context.Context, request PutDocumentRequestObject) (PutDocumentResponseObject, error)
+	// LocateInDocument Find a quotation in its document
+	// (GET /v1/collections/{collection}/documents/{id}/locate)
+	LocateInDocument(ctx context.Context, request LocateInDocumentRequestObject) (LocateInDocumentResponseObject, error)
+	// GetDocumentSource Read a document as it was brought
+	// (GET /v1/collections/{collection}/documents/{id}/source)
+	GetDocumentSource(ctx context.Context, request GetDocumentSourceRequestObject) (GetDocumentSourceResponseObject, error)
+	// GetDocumentText Read the text of a document
+	// (GET /v1/collections/{collection}/documents/{id}/text)
+	GetDocumentText(ctx context.Context, request GetDocumentTextRequestObject) (GetDocumentTextResponseObject, error)
 	// ExportRecords Read all records as a stream
 	// (GET /v1/collections/{collection}/export)
 	ExportRecords(ctx context.Context, request ExportRecordsRequestObject) (ExportRecordsResponseObject, error)
@@ -6074,6 +6745,193 @@ func (sh *strictHandler) PutCollection(ctx echo.Context, collection PathCollecti
 		return err
 	} else if validResponse, ok := response.(PutCollectionResponseObject); ok {
 		return validResponse.VisitPutCollectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDocuments operation middleware
+func (sh *strictHandler) ListDocuments(ctx echo.Context, collection PathCollection, params ListDocumentsParams) error {
+	var request ListDocumentsRequestObject
+
+	request.Collection = collection
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDocuments(ctx.Request().Context(), request.(ListDocumentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDocuments")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDocumentsResponseObject); ok {
+		return validResponse.VisitListDocumentsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteDocument operation middleware
+func (sh *strictHandler) DeleteDocument(ctx echo.Context, collection PathCollection, id PathDocument, params DeleteDocumentParams) error {
+	var request DeleteDocumentRequestObject
+
+	request.Collection = collection
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDocument(ctx.Request().Context(), request.(DeleteDocumentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDocument")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDocumentResponseObject); ok {
+		return validResponse.VisitDeleteDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDocument operation middleware
+func (sh *strictHandler) GetDocument(ctx echo.Context, collection PathCollection, id PathDocument) error {
+	var request GetDocumentRequestObject
+
+	request.Collection = collection
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDocument(ctx.Request().Context(), request.(GetDocumentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDocument")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDocumentResponseObject); ok {
+		return validResponse.VisitGetDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutDocument operation middleware
+func (sh *strictHandler) PutDocument(ctx echo.Context, collection PathCollection, id PathDocument, params PutDocumentParams) error {
+	var request PutDocumentRequestObject
+
+	request.Collection = collection
+	request.Id = id
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutDocument(ctx.Request().Context(), request.(PutDocumentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutDocument")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutDocumentResponseObject); ok {
+		return validResponse.VisitPutDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// LocateInDocument operation middleware
+func (sh *strictHandler) LocateInDocument(ctx echo.Context, collection PathCollection, id PathDocument, params LocateInDocumentParams) error {
+	var request LocateInDocumentRequestObject
+
+	request.Collection = collection
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LocateInDocument(ctx.Request().Context(), request.(LocateInDocumentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LocateInDocument")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(LocateInDocumentResponseObject); ok {
+		return validResponse.VisitLocateInDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDocumentSource operation middleware
+func (sh *strictHandler) GetDocumentSource(ctx echo.Context, collection PathCollection, id PathDocument) error {
+	var request GetDocumentSourceRequestObject
+
+	request.Collection = collection
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDocumentSource(ctx.Request().Context(), request.(GetDocumentSourceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDocumentSource")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDocumentSourceResponseObject); ok {
+		return validResponse.VisitGetDocumentSourceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDocumentText operation middleware
+func (sh *strictHandler) GetDocumentText(ctx echo.Context, collection PathCollection, id PathDocument) error {
+	var request GetDocumentTextRequestObject
+
+	request.Collection = collection
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDocumentText(ctx.Request().Context(), request.(GetDocumentTextRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDocumentText")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDocumentTextResponseObject); ok {
+		return validResponse.VisitGetDocumentTextResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

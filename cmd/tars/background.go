@@ -35,6 +35,10 @@ func (srv *server) newRunner(c *serverConfig) (*pgjobs.Runner, error) {
 		_, err := srv.store.SweepExpired(ctx)
 		return err
 	})
+	r.Every("expired-documents", sweeping, func(ctx context.Context) error {
+		_, err := srv.store.SweepDocuments(ctx)
+		return err
+	})
 	r.Every("unused-places", sweeping, func(ctx context.Context) error {
 		_, err := srv.store.SweepPlaces(ctx, placeAge)
 		return err

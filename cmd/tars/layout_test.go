@@ -49,6 +49,8 @@ var homes = map[string][]string{
 	"github.com/yuin/goldmark":          {"knowledge/document"},
 	"github.com/ledongthuc/pdf":         {"knowledge/document"},
 	"github.com/clipperhouse/uax29":     {"knowledge/document"},
+	"golang.org/x/term":                 {"cmd/tars"},
+	"github.com/schollz/progressbar/":   {"cmd/tars/files"},
 	"github.com/docker/":                {"migrations"},
 	"github.com/jackc/puddle/":          {},
 	"github.com/spf13/cobra":            {},

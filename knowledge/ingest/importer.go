@@ -15,6 +15,9 @@ import (
 // Line is one line of an import, and how far the body has come with it.
 type Line struct {
 	Record     *knowledge.Record
+	Document   *DocumentLine          // whose content follows in parts
+	Source     []byte                 // a part of the last document's source
+	Text       []byte                 // a part of its text
 	Collection *knowledge.Collection  // of a whole tenant: a definition, whose records follow
 	Alias      *knowledge.AliasAction // of a whole tenant: one that is set
 	View       *knowledge.View        // of a whole tenant
@@ -61,6 +64,7 @@ const (
 // interrupted, which is stored even when ctx has ended, if the store can be had.
 func (m *Importer) Import(ctx context.Context, tenant knowledge.TenantID, x knowledge.Import, lines Lines) (knowledge.Import, error) {
 	r := &importRun{Importer: m, tenant: tenant, x: x, seen: map[knowledge.RecordID]bool{}}
+	r.document.refused = x.Lines > 0 // no checkpoint is within a document but one that was refused
 	err := r.all(ctx, lines)
 	switch {
 	case err == nil:
@@ -92,6 +96,8 @@ type importRun struct {
 	seen   map[knowledge.RecordID]bool
 	last   *Line // that was read
 	ended  bool  // the last line of an export was there
+
+	document importedDocument // whose parts are being read
 }
 
 // all takes line after line.
@@ -105,11 +111,17 @@ func (r *importRun) all(ctx context.Context, lines Lines) error {
 			r.brokeOff = true
 			return errors.Join(err, r.flush(ctx))
 		}
+		if taken, err := r.takeDocument(ctx, line); taken || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if err := r.take(ctx, line); err != nil {
 			return err
 		}
 	}
-	if err := r.flush(ctx); err != nil {
+	if err := errors.Join(r.endDocument(ctx), r.flush(ctx)); err != nil {
 		return err
 	}
 	if r.x.Collection == "" && !r.ended {
@@ -130,7 +142,7 @@ func (r *importRun) take(ctx context.Context, line Line) error {
 		return r.refuse(ctx, line, line.Err)
 	case line.Last:
 		if had := r.x.Written + r.x.Failed + int64(len(r.piece)) + r.bad; line.Records != had {
-			return r.refuse(ctx, line, knowledge.Invalid("count", "is %d, but %d records came before: some are missing", line.Records, had))
+			return r.refuse(ctx, line, knowledge.Invalid("count", "is %d, but %d records and documents came before: some are missing", line.Records, had))
 		}
 		r.ended, r.last = true, &line
 		return nil

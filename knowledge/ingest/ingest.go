@@ -37,6 +37,8 @@ type Prepared struct {
 	write   knowledge.Write
 	results []knowledge.WriteResult // one for each record of the caller's
 	index   []int                   // where each record of write stands in them
+
+	embedded int // texts for which a vector was made
 }
 
 // Prepare checks a write and embeds what comes with text alone: in a collection
@@ -47,16 +49,29 @@ type Prepared struct {
 // Put. w is not changed. Errors are those of [knowledge.Records.PutRecords] and
 // [knowledge.Embedder.Embed].
 func (w *Writer) Prepare(ctx context.Context, tenant knowledge.TenantID, collection knowledge.CollectionName, write knowledge.Write) (Prepared, error) {
-	named, err := w.Store.Resolve(ctx, tenant, collection)
-	if err == nil && named.View != nil {
-		err = knowledge.WriteThroughView(collection) // before anything is embedded
-	}
+	c, err := w.target(ctx, tenant, collection)
 	if err != nil {
 		return Prepared{}, fmt.Errorf("put records: %w", err)
 	}
-	c := named.Collection
+	return w.prepare(ctx, c, write, nil)
+}
+
+// target returns the collection that is to be written to, before anything is
+// embedded for it.
+func (w *Writer) target(ctx context.Context, tenant knowledge.TenantID, name knowledge.CollectionName) (knowledge.Collection, error) {
+	named, err := w.Store.Resolve(ctx, tenant, name)
+	if err == nil && named.View != nil {
+		err = knowledge.WriteThroughView(name)
+	}
+	return named.Collection, err
+}
+
+// prepare is Prepare for a collection that was looked up, with vectors that are known
+// of some texts.
+func (w *Writer) prepare(ctx context.Context, c knowledge.Collection, write knowledge.Write, known map[string][]float32) (Prepared, error) {
 	embedded := c.Embedder.ID != knowledge.NoEmbedder && write.Mode != knowledge.Restore
 	p := Prepared{write: write}
+	var err error
 	p.results, err = write.Check(func(r knowledge.Record) error {
 		if embedded {
 			return checkText(r, c)
@@ -71,7 +86,7 @@ func (w *Writer) Prepare(ctx context.Context, tenant knowledge.TenantID, collect
 	}
 	if embedded {
 		p.write.Embedder = &c.Embedder
-		err = w.embed(ctx, c, &p)
+		err = w.embed(ctx, c, &p, known)
 	}
 	p.leaveOut()
 	return p, err
@@ -165,9 +180,9 @@ func checkText(r knowledge.Record, c knowledge.Collection) error {
 // the embedder refused.
 const maxRefusals = 10
 
-// embed gives the good records the vectors of their texts. A text that its
-// embedder refuses is a fault of its record.
-func (w *Writer) embed(ctx context.Context, c knowledge.Collection, p *Prepared) error {
+// embed gives the good records the vectors of their texts, known ones or new ones. A
+// text that its embedder refuses is a fault of its record.
+func (w *Writer) embed(ctx context.Context, c knowledge.Collection, p *Prepared, known map[string][]float32) error {
 	embedder, err := w.Embedders.For(c)
 	if err != nil {
 		return err
@@ -177,9 +192,14 @@ func (w *Writer) embed(ctx context.Context, c knowledge.Collection, p *Prepared)
 		var texts []string
 		var at []int
 		for i, r := range p.write.Records {
-			if p.results[i].Err == nil {
-				texts, at = append(texts, r.Text), append(at, i)
+			if p.results[i].Err != nil {
+				continue
 			}
+			if v, ok := known[r.Text]; ok {
+				p.write.Records[i].Vector = v
+				continue
+			}
+			texts, at = append(texts, r.Text), append(at, i)
 		}
 		if len(texts) == 0 {
 			return nil
@@ -202,6 +222,7 @@ func (w *Writer) embed(ctx context.Context, c knowledge.Collection, p *Prepared)
 		for i, v := range vectors {
 			p.write.Records[at[i]].Vector = v
 		}
+		p.embedded = len(vectors)
 		return nil
 	}
 }

@@ -45,7 +45,8 @@ type collectionKey struct {
 
 type collection struct {
 	knowledge.Collection
-	records map[knowledge.RecordID]knowledge.Record // expired ones too
+	records   map[knowledge.RecordID]knowledge.Record // expired ones too
+	documents map[knowledge.DocumentID]document       // likewise
 }
 
 var _ knowledge.Store = (*Store)(nil)
@@ -106,7 +107,9 @@ func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c 
 	}
 	c.Version, c.Created, c.Records = 1, s.timestamp(), 0
 	c.Updated = c.Created
-	s.collections[collectionKey{tenant, c.Name}] = &collection{Collection: c, records: map[knowledge.RecordID]knowledge.Record{}}
+	s.collections[collectionKey{tenant, c.Name}] = &collection{
+		Collection: c, records: map[knowledge.RecordID]knowledge.Record{}, documents: map[knowledge.DocumentID]document{},
+	}
 	return c, true, nil
 }
 

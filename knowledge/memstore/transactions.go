@@ -55,13 +55,14 @@ func replace[T any](all, draft map[collectionKey]T, tenant knowledge.TenantID) {
 }
 
 // fork makes a store with what the tenant has now, whose changes are its own. The
-// caller holds the lock. Records need no copies: they are replaced, never changed.
+// caller holds the lock. Records and documents need no copies: they are
+// replaced, never changed.
 func (s *Store) fork(tenant knowledge.TenantID) *Store {
 	f := New(s.options)
 	f.now = s.now
 	for key, c := range s.collections {
 		if key.tenant == tenant {
-			f.collections[key] = &collection{Collection: c.Collection, records: maps.Clone(c.records)}
+			f.collections[key] = &collection{Collection: c.Collection, records: maps.Clone(c.records), documents: maps.Clone(c.documents)}
 		}
 	}
 	for key, a := range s.aliases {

@@ -66,7 +66,7 @@ func cancelRequests(conn *pgconn.PgConn) ctxwatch.Handler {
 // faults: 0.8.2 mended an overflow in parallel builds, 0.8.4 an index that
 // vacuum spoiled.
 const (
-	minSchema   = 7 // migration
+	minSchema   = 9 // migration
 	minVector   = "0.8.0"
 	soundVector = "0.8.6"
 )

@@ -166,6 +166,11 @@ func everyCall(ctx context.Context, s suite, tenant knowledge.TenantID, name kno
 		c.TTL = time.Hour
 		return c, nil
 	})
+	_, _, outcomes["PutDocument"] = s.Store.PutDocument(ctx, tenant, name, documentOf("d", "foreign"))
+	_, outcomes["Document"] = s.Store.Document(ctx, tenant, name, "d")
+	_, _, outcomes["DocumentContent"] = s.Store.DocumentContent(ctx, tenant, name, "d")
+	_, outcomes["ListDocuments"] = s.Store.ListDocuments(ctx, tenant, name, knowledge.DocumentList{Limit: 10})
+	_, outcomes["DeleteDocument"] = s.Store.DeleteDocument(ctx, tenant, name, "d", 0)
 	outcomes["Exclusively"] = s.Store.Exclusively(ctx, tenant, name, func(knowledge.Session) error { return nil })
 	outcomes["FillFields"] = s.Store.FillFields(ctx, tenant, name, nil)
 	outcomes["DeleteCollection"] = s.Store.DeleteCollection(ctx, tenant, name)

@@ -13,6 +13,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -39,7 +40,10 @@ type Problem struct {
 	Status    int    `json:"status"`
 	Detail    string `json:"detail"`
 	RequestID string `json:"request_id"`
-	Errors    []struct {
+	// RetryAfter is how long the server asks to wait before the same request is
+	// sent again; 0 when it says nothing of it.
+	RetryAfter time.Duration `json:"-"`
+	Errors     []struct {
 		Field  string `json:"field"`
 		Detail string `json:"detail"`
 	} `json:"errors"`
@@ -121,7 +125,7 @@ func (c *Client) send(ctx context.Context, method, path, contentType string, bod
 		return response.StatusCode, fmt.Errorf("%s %s: read answer: %w", method, path, err)
 	}
 	if response.StatusCode >= 400 {
-		return response.StatusCode, problem(response.StatusCode, data)
+		return response.StatusCode, problem(response, data)
 	}
 	if out == nil || len(data) == 0 {
 		return response.StatusCode, nil
@@ -133,12 +137,15 @@ func (c *Client) send(ctx context.Context, method, path, contentType string, bod
 }
 
 // problem reads a problem; what is none, such as a proxy's page, keeps its status.
-func problem(status int, data []byte) *Problem {
+func problem(response *http.Response, data []byte) *Problem {
 	p := &Problem{}
 	if err := json.Unmarshal(data, p); err != nil || p.Title == "" {
-		return &Problem{Title: http.StatusText(status), Status: status}
+		p = &Problem{Title: http.StatusText(response.StatusCode)}
 	}
-	p.Status = status
+	p.Status = response.StatusCode
+	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		p.RetryAfter = time.Duration(seconds) * time.Second
+	}
 	return p
 }
 

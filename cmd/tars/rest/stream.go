@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,16 +19,37 @@ func (c *Client) Get(ctx context.Context, path string) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-// Send sends a body of any size, with the header, and decodes the answer into out.
-// ctx bounds the whole of it; there is no other time-out.
+// Put is Stream by PUT.
+func (c *Client) Put(ctx context.Context, path string, header http.Header, body []byte, out any) error {
+	return c.Stream(ctx, http.MethodPut, path, header, bytes.NewReader(body), out)
+}
+
+// Send is Stream by POST.
 func (c *Client) Send(ctx context.Context, path string, header http.Header, body io.Reader, out any) error {
-	response, err := c.stream(ctx, http.MethodPost, path, header, body)
+	return c.Stream(ctx, http.MethodPost, path, header, body, out)
+}
+
+// Stream sends a body of any size, with the header, and decodes the answer into out.
+// ctx bounds the whole of it; there is no other time-out.
+func (c *Client) Stream(ctx context.Context, method, path string, header http.Header, body io.Reader, out any) error {
+	response, err := c.stream(ctx, method, path, header, body)
 	if err != nil {
 		return err
 	}
+	return answer(response, out)
+}
+
+// answer decodes an answer into out, and reads it to its end, so that the connection
+// can be used again.
+func answer(response *http.Response, out any) error {
 	defer response.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(out); err != nil {
-		return fmt.Errorf("POST %s: decode answer: %w", path, err)
+	body := io.LimitReader(response.Body, maxAnswer)
+	err := json.NewDecoder(body).Decode(out)
+	if err == nil {
+		_, err = io.Copy(io.Discard, body)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: decode answer: %w", response.Request.Method, response.Request.URL.Path, err)
 	}
 	return nil
 }
@@ -57,5 +79,5 @@ func (c *Client) stream(ctx context.Context, method, path string, header http.He
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: read answer: %w", method, path, err)
 	}
-	return nil, problem(response.StatusCode, data)
+	return nil, problem(response, data)
 }
