@@ -16,7 +16,7 @@ import (
 // embedders finds the embedder that a collection is pinned to; knowledge/embed
 // has it.
 type embedders interface {
-	For(c knowledge.Collection) (knowledge.Embedder, error)
+	For(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Embedder, error)
 }
 
 // collections is what a Writer needs of a [knowledge.Store].
@@ -70,7 +70,7 @@ func (w *Writer) Prepare(ctx context.Context, tenant knowledge.TenantID, collect
 		return Prepared{}, err
 	}
 	if embedded {
-		err = w.embed(ctx, c, &p)
+		err = w.embed(ctx, tenant, c, &p)
 	}
 	p.leaveOut()
 	return p, err
@@ -166,8 +166,8 @@ const maxRefusals = 10
 
 // embed gives the good records the vectors of their texts. A text that its
 // embedder refuses is a fault of its record.
-func (w *Writer) embed(ctx context.Context, c knowledge.Collection, p *Prepared) error {
-	embedder, err := w.Embedders.For(c)
+func (w *Writer) embed(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, p *Prepared) error {
+	embedder, err := w.Embedders.For(ctx, tenant, c)
 	if err != nil {
 		return err
 	}
