@@ -33,7 +33,7 @@ type Services struct {
 	Records     records       // a knowledge.Store
 	Writer      writer        // ingest.Writer
 	Importer    importer      // ingest.Importer
-	Embedders   embedders     // embed.Set
+	Embedders   embedders     // embed.Registry
 	Engine      engine        // query.Engine
 	Catalog     catalog       // a plugins.Catalog
 	Registry    registry      // plugins.Registry

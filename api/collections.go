@@ -15,11 +15,6 @@ import (
 // collections keeps definitions.
 type collections interface{ knowledge.Collections }
 
-// embedders finds an embedder that a tenant may name.
-type embedders interface {
-	Get(ctx context.Context, tenant knowledge.TenantID, id string) (knowledge.Embedder, error)
-}
-
 // defaultEmbedder serves a collection that names neither an embedder nor a
 // dimension.
 const defaultEmbedder = "local"

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -53,6 +54,10 @@ func (s *Server) fail(err error, c echo.Context) {
 	p := st.problem(requestID)
 	explain(&p, err)
 	header := c.Response().Header()
+	var lack *knowledge.UnavailableError
+	if st.retry > 0 && errors.As(err, &lack) && lack.RetryAfter > 0 {
+		st.retry = int((lack.RetryAfter + time.Second - 1) / time.Second)
+	}
 	if st.retry > 0 {
 		header.Set(echo.HeaderRetryAfter, strconv.Itoa(st.retry))
 	}

@@ -28,7 +28,9 @@ func ParseName(s string) (Name, error) {
 }
 
 // reserved are the ids of embedders that a node has or may come to have.
-func reserved() []string { return []string{"local", "local-fast", ProviderOpenAI, knowledge.NoEmbedder} }
+func reserved() []string {
+	return []string{"local", "local-fast", ProviderOpenAI, knowledge.NoEmbedder}
+}
 
 // ProviderOpenAI is the provider of servers that answer as OpenAI's embeddings do.
 const ProviderOpenAI = "openai"

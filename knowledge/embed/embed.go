@@ -47,6 +47,14 @@ func NewSet(embedders ...knowledge.Embedder) (*Set, error) {
 	return &Set{byID: byID}, nil
 }
 
+// With returns a set that has more embedders. Errors are those of [NewSet].
+func (s *Set) With(more ...knowledge.Embedder) (*Set, error) {
+	for _, id := range s.IDs() {
+		more = append(more, s.byID[id])
+	}
+	return NewSet(more...)
+}
+
 // Get returns the embedder with this id, which is the same for every tenant, or an
 // error wrapping [knowledge.ErrNotFound].
 func (s *Set) Get(_ context.Context, _ knowledge.TenantID, id string) (knowledge.Embedder, error) {
