@@ -61,7 +61,7 @@ func TestEmbedders(t *testing.T) {
 		t.Errorf("PUT and GET = %s %s, want them without the key", got.body, again.body)
 	}
 	list := w.call("GET", "/v1/embedders", token, "")
-	if text := list.body; strings.Index(text, `"id":"local"`) < 0 || strings.Index(text, `"id":"mine"`) < strings.Index(text, `"id":"local"`) || strings.Contains(text, server.Key) {
+	if text := list.body; !strings.Contains(text, `"id":"local"`) || strings.Index(text, `"id":"mine"`) < strings.Index(text, `"id":"local"`) || strings.Contains(text, server.Key) {
 		t.Errorf("list = %s, want local and mine, without the key", text)
 	}
 	first := w.call("GET", "/v1/embedders?limit=1", token, "")

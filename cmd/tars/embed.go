@@ -142,8 +142,8 @@ func (c *embedCommand) embedder() (embedder, error) {
 		c.Server = "http://127.0.0.1:8080"
 	}
 	client := rest.New(c.Server, c.Key)
-	return func(ctx context.Context, kind knowledge.EmbedKind, texts []string) ([][]float32, error) {
-		return c.ask(ctx, client, kind, texts)
+	return func(ctx context.Context, _ knowledge.EmbedKind, texts []string) ([][]float32, error) {
+		return c.ask(ctx, client, texts)
 	}, nil
 }
 
@@ -152,7 +152,7 @@ func (c *embedCommand) embedder() (embedder, error) {
 const embedAttempts = 5
 
 // ask has a server embed a batch. Vectors travel packed, the same to the bit.
-func (c *embedCommand) ask(ctx context.Context, client *rest.Client, kind knowledge.EmbedKind, texts []string) ([][]float32, error) {
+func (c *embedCommand) ask(ctx context.Context, client *rest.Client, texts []string) ([][]float32, error) {
 	request := map[string]any{"embedder": c.Embedder, "kind": c.Kind, "encoding": "base64", "texts": texts}
 	var answer struct{ Vectors [][]byte }
 	for attempt := 1; ; attempt++ {

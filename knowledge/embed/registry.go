@@ -3,6 +3,7 @@ package embed
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -113,7 +114,11 @@ func (r *Registry) find(ctx context.Context, tenant knowledge.TenantID, id strin
 		}
 		return r.Open(ctx, d, key)
 	})
-	if err != nil {
+	var invalid *knowledge.InvalidError
+	switch {
+	case errors.As(err, &invalid): // was good when it was put, and is no fault of this request
+		return nil, "", knowledge.Unavailable(fmt.Sprintf("embedder %q cannot be used as it is defined any more: %s", name, invalid))
+	case err != nil:
 		return nil, "", fmt.Errorf("embedder %q: %w", name, err)
 	}
 	return r.meters.of(client, meter{d.Provider, "tenant"}), edition, nil

@@ -130,6 +130,19 @@ func TestRegistryRotates(t *testing.T) {
 	}
 }
 
+// What the operator does not allow any more is no fault of who searches.
+func TestRegistryNotAllowedAnyMore(t *testing.T) {
+	r := newRegistry(t, nil)
+	r.put(t, "alice", "mine", "k1")
+	r.Open = func(context.Context, embed.Definition, string) (embed.Client, error) {
+		return nil, knowledge.Invalid("base_url", "is not public")
+	}
+	var lack *knowledge.UnavailableError
+	if _, err := r.Get(t.Context(), "alice", "mine"); !errors.As(err, &lack) || errors.Is(err, knowledge.ErrInvalid) {
+		t.Errorf("Get = %v, want an UnavailableError alone", err)
+	}
+}
+
 // A credential of one row does not open under another.
 func TestRegistryKeyIsBound(t *testing.T) {
 	r := newRegistry(t, nil)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/embed/outbound"
 )
 
 const (
@@ -54,7 +55,7 @@ func (c *Client) ask(ctx context.Context, inputs []string) (reply, error) {
 		post.Header.Set("Authorization", "Bearer "+c.config.APIKey)
 	}
 	answer, err := c.http.Do(post)
-	if errors.Is(err, errRedirect) {
+	if errors.Is(err, errRedirect) || errors.Is(err, outbound.ErrRefused) {
 		return reply{}, c.withoutKey(err)
 	}
 	if err != nil {

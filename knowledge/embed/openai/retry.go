@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/embed/outbound"
 )
 
 // firstWait is the longest pause before the second attempt; it doubles for
@@ -71,6 +72,9 @@ func (c *Client) askPatiently(ctx context.Context, inputs []string) (reply, erro
 // unavailable tells the client which status came, if one did, and the log the rest.
 func (c *Client) unavailable(attempts int, err error) error {
 	reason := "the embedding server could not be reached, or its answer was none"
+	if errors.Is(err, outbound.ErrRefused) {
+		reason = "the embedding server has an address that is not public, and that the operator does not allow"
+	}
 	if status := new(StatusError); errors.As(err, &status) {
 		reason = fmt.Sprintf("the embedding server answered with status %d", status.Status)
 	}
