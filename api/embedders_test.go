@@ -35,7 +35,9 @@ func (f failingEmbedders) List(context.Context, knowledge.TenantID, string, int)
 	return nil, f.get()
 }
 
-func (f failingEmbedders) Delete(context.Context, knowledge.TenantID, embed.Name) error { return f.get() }
+func (f failingEmbedders) Delete(context.Context, knowledge.TenantID, embed.Name) error {
+	return f.get()
+}
 
 // own is the definition of an embedder at a server of this test.
 func own(server *embedtest.Server, more string) string {
@@ -249,4 +251,34 @@ func TestLimitedKeysHaveNoEmbedders(t *testing.T) {
 	w.wantStatus("GET", w.call("GET", "/v1/embedders/local", token, ""), 403)
 	w.wantStatus("PUT", w.call("PUT", "/v1/embedders/mine", token, `{"base_url":"https://example.com","model":"m"}`), 403)
 	w.wantStatus("DELETE", w.call("DELETE", "/v1/embedders/mine", token, ""), 403)
+}
+
+// What embedders do is counted for the operator.
+func TestEmbedMetrics(t *testing.T) {
+	m := NewMetrics()
+	m.RegisterEmbedders(func() []embed.Used {
+		return []embed.Used{{Provider: "openai", Scope: "tenant", Calls: 9, Failures: 2, Usage: embed.Usage{Texts: 3, Bytes: 4, Tokens: 5}}}
+	}, func() embed.CacheStats { return embed.CacheStats{Hits: 6, Misses: 8, Entries: 1, Bytes: 10} })
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range families {
+		for _, metric := range f.GetMetric() {
+			got[f.GetName()] += metric.String()
+		}
+	}
+	for name, wants := range map[string][]string{
+		"tars_embed_calls_total": {"value:7", "value:2", `"failed"`}, "tars_embed_texts_total": {"value:3", `"tenant"`, `"openai"`},
+		"tars_embed_bytes_total": {"value:4"}, "tars_embed_tokens_total": {"value:5"},
+		"tars_embed_query_cache_lookups_total": {"value:6", "value:8", `"hit"`}, "tars_embed_query_cache_bytes": {"value:10"},
+		"tars_embed_query_cache_vectors": {"value:1"},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(got[name], want) {
+				t.Errorf("%s = %q, want %s", name, got[name], want)
+			}
+		}
+	}
 }

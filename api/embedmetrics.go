@@ -24,12 +24,12 @@ func embedDesc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	embedCallsDesc   = embedDesc("calls_total", "Calls of embedders, by scope, provider and outcome.", "scope", "provider", "outcome")
-	embedTextsDesc    = embedDesc("texts_total", "Texts that were embedded.", "scope", "provider")
-	embedBytesDesc    = embedDesc("bytes_total", "Bytes of the texts that were embedded.", "scope", "provider")
-	embedTokensDesc   = embedDesc("tokens_total", "Tokens that embedding servers counted.", "scope", "provider")
-	queryLookupsDesc  = embedDesc("query_cache_lookups_total", "Questions whose vector was looked for in memory.", "outcome")
-	queryBytesDesc    = embedDesc("query_cache_bytes", "Bytes of the vectors of questions in memory.")
-	queryVectorsDesc  = embedDesc("query_cache_vectors", "Vectors of questions in memory.")
+	embedTextsDesc   = embedDesc("texts_total", "Texts that were embedded.", "scope", "provider")
+	embedBytesDesc   = embedDesc("bytes_total", "Bytes of the texts that were embedded.", "scope", "provider")
+	embedTokensDesc  = embedDesc("tokens_total", "Tokens that embedding servers counted.", "scope", "provider")
+	queryLookupsDesc = embedDesc("query_cache_lookups_total", "Questions whose vector was looked for in memory.", "outcome")
+	queryBytesDesc   = embedDesc("query_cache_bytes", "Bytes of the vectors of questions in memory.")
+	queryVectorsDesc = embedDesc("query_cache_vectors", "Vectors of questions in memory.")
 )
 
 // Describe implements [prometheus.Collector].
