@@ -34,7 +34,7 @@ type Services struct {
 	Writer      writer        // ingest.Writer
 	Importer    importer      // ingest.Importer
 	Documents   documents     // ingest.Documents
-	Embedders   embedders     // embed.Set
+	Embedders   embedders     // embed.Registry
 	Engine      engine        // query.Engine
 	Catalog     catalog       // a plugins.Catalog
 	Registry    registry      // plugins.Registry

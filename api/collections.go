@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -14,11 +15,6 @@ import (
 // collections keeps definitions.
 type collections interface{ knowledge.Collections }
 
-// embedders finds an embedder of this node by its id.
-type embedders interface {
-	Get(id string) (knowledge.Embedder, bool)
-}
-
 // defaultEmbedder serves a collection that names neither an embedder nor a
 // dimension.
 const defaultEmbedder = "local"
@@ -29,7 +25,7 @@ func (s *Server) PutCollection(ctx context.Context, r oapi.PutCollectionRequestO
 	if err != nil {
 		return nil, err
 	}
-	asked, err := s.definition(name, r.Body)
+	asked, err := s.definition(ctx, name, r.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +112,7 @@ func (s *Server) EstimateCollection(_ context.Context, r oapi.EstimateCollection
 }
 
 // definition pins the collection to the embedder as it is now.
-func (s *Server) definition(name knowledge.CollectionName, b *body.CollectionDefinition) (knowledge.Collection, error) {
+func (s *Server) definition(ctx context.Context, name knowledge.CollectionName, b *body.CollectionDefinition) (knowledge.Collection, error) {
 	c := b.Settings
 	c.Name = name
 	id := b.Embedder
@@ -133,15 +129,24 @@ func (s *Server) definition(name knowledge.CollectionName, b *body.CollectionDef
 		c.Embedder = knowledge.EmbedderInfo{ID: id, Dimension: b.Dimension}
 		return c.Validate()
 	}
-	embedder, ok := s.services.Embedders.Get(id)
-	if !ok {
-		return c, knowledge.Invalid("embedder", "is not one that this node has")
+	embedder, err := s.embedder(ctx, id)
+	if err != nil {
+		return c, err
 	}
 	c.Embedder = embedder.Info()
 	if b.Dimension != 0 && b.Dimension != c.Dimension() {
 		return c, knowledge.Invalid("dimension", "is %d; this embedder's is %d", b.Dimension, c.Dimension())
 	}
 	return c.Validate()
+}
+
+// embedder finds the embedder that a body names.
+func (s *Server) embedder(ctx context.Context, id string) (knowledge.Embedder, error) {
+	e, err := s.services.Embedders.Get(ctx, tenantOf(ctx), id)
+	if errors.Is(err, knowledge.ErrNotFound) {
+		return nil, knowledge.Invalid("embedder", "is not one that this node, or the tenant, has")
+	}
+	return e, err
 }
 
 // GetCollection implements getCollection.

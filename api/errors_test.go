@@ -209,7 +209,7 @@ func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
-		s.Importer, s.Documents = failingImporter{f}, failingDocuments{f}
+		s.Importer, s.Documents, s.Embedders = failingImporter{f}, failingDocuments{f}, failingEmbedders{f}
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f
 }
@@ -235,6 +235,7 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"searchRecordsBatch": `{"searches":[{"vector":[1,1]}]}`,
 		"query":              `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
+		"putEmbedder": `{"base_url":"https://example.com","model":"m"}`, "embedTexts": `{"texts":["a"]}`,
 	}[id]
 	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
 		"/imports/some1", "/imports/"+strings.Repeat("A", 26), "/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
@@ -273,7 +274,11 @@ func TestEveryErrorIsListed(t *testing.T) {
 		case "exportTenant":
 		case "cancelJob":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
-		case "listCollections", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs":
+		case "putEmbedder", "deleteEmbedder":
+			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
+		case "embedTexts": // an unknown embedder is a fault of the body
+			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 400
+		case "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422

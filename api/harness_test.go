@@ -27,6 +27,9 @@ import (
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/document"
 	"github.com/tars-project/tars/knowledge/embed"
+	"github.com/tars-project/tars/knowledge/embed/embedtest"
+	"github.com/tars-project/tars/knowledge/embed/openai"
+	"github.com/tars-project/tars/knowledge/embed/outbound"
 	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/jobs/jobstest"
 	"github.com/tars-project/tars/knowledge/memstore"
@@ -81,12 +84,18 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writer := &ingest.Writer{Store: w.store, Embedders: set}
+	allowed, err := outbound.Parse("127.0.0.1") // for servers of tests; localhost is not
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := embed.NewRegistry(embed.Parts{Node: set, Store: embedtest.NewMemory(w.store), Ring: ring, Open: openai.Opener(allowed), Cache: embed.NewQueryCache(1 << 20)})
+	t.Cleanup(registry.Close)
+	writer := &ingest.Writer{Store: w.store, Embedders: registry}
 	w.services = Services{
 		Keys: w.keys, Tenants: w.keys, Collections: w.store, Names: w.store, Health: w.store, Records: w.store,
-		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: set,
+		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: registry,
 		Documents: &ingest.Documents{Store: w.store, Writer: writer, Extractor: reading{}},
-		Engine:    &query.Engine{Store: w.store, Embedders: set, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
+		Engine:    &query.Engine{Store: w.store, Embedders: registry, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
 		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}

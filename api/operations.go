@@ -57,6 +57,10 @@ func boundsOf(operationID string, maxModule int64) bounds {
 		return bounds{body: maxModule + plugins.MaxManifest + multipartOverhead, read: time.Minute, total: 3 * time.Minute}
 	case "invokePlugin":
 		return bounds{body: 8 << 20, read: 30 * time.Second, total: 2 * time.Minute}
+	case "embedTexts":
+		return bounds{body: 8 << 20, read: 30 * time.Second, total: 2 * time.Minute}
+	case "putEmbedder": // a server may load its model before it answers
+		return bounds{body: 1 << 20, read: 15 * time.Second, total: time.Minute}
 	case "searchRecordsBatch":
 		return bounds{body: 8 << 20, read: 15 * time.Second, total: query.MaxTimeout + 20*time.Second}
 	case "query": // the engine keeps the query's own deadline

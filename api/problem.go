@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -54,6 +55,10 @@ func (s *Server) fail(err error, c echo.Context) {
 	p := st.problem(requestID)
 	explain(&p, err)
 	header := c.Response().Header()
+	var lack *knowledge.UnavailableError
+	if st.retry > 0 && errors.As(err, &lack) && lack.RetryAfter > 0 {
+		st.retry = int((lack.RetryAfter + time.Second - 1) / time.Second)
+	}
 	if st.retry > 0 {
 		header.Set(echo.HeaderRetryAfter, strconv.Itoa(st.retry))
 	}

@@ -24,6 +24,8 @@ func bodies() map[string]func() body.Body {
 		"CollectionAliasTarget": func() body.Body { return new(body.CollectionAliasTarget) },
 		"CollectionDefinition":  func() body.Body { return new(body.CollectionDefinition) },
 		"CollectionPatch":       func() body.Body { return new(body.CollectionPatch) },
+		"EmbedRequest":          func() body.Body { return new(body.EmbedRequest) },
+		"EmbedderDefinition":    func() body.Body { return new(body.EmbedderDefinition) },
 		"EstimateRequest":       func() body.Body { return new(body.EstimateRequest) },
 		"InvokeRequest":         func() body.Body { return new(body.InvokeRequest) },
 		"KeyDefinition":         func() body.Body { return new(body.KeyDefinition) },

@@ -3,6 +3,7 @@ package knowledge
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kinds of error. Every error of a [Store], an [Embedder] or the engine that
@@ -118,10 +119,13 @@ func (e *LimitError) Error() string { return e.Budget }
 func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
 // UnavailableError says what could not be had. Its text is made for the client.
-type UnavailableError struct{ Reason string }
+type UnavailableError struct {
+	Reason     string
+	RetryAfter time.Duration // when to try again; 0: not known
+}
 
 // Unavailable returns an [UnavailableError]; reason is a sentence.
-func Unavailable(reason string) *UnavailableError { return &UnavailableError{reason} }
+func Unavailable(reason string) *UnavailableError { return &UnavailableError{Reason: reason} }
 
 func (e *UnavailableError) Error() string { return e.Reason }
 

@@ -57,6 +57,24 @@ func (e DecayShape) Valid() bool {
 	}
 }
 
+// Defines values for EmbedderEntryScope.
+const (
+	EmbedderEntryScopeNode   EmbedderEntryScope = "node"
+	EmbedderEntryScopeTenant EmbedderEntryScope = "tenant"
+)
+
+// Valid indicates whether the value is a known member of the EmbedderEntryScope enum.
+func (e EmbedderEntryScope) Valid() bool {
+	switch e {
+	case EmbedderEntryScopeNode:
+		return true
+	case EmbedderEntryScopeTenant:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EstimateMethod.
 const (
 	EstimateMethodExact EstimateMethod = "exact"
@@ -1053,10 +1071,68 @@ type DocumentRange struct {
 	Start int     `json:"start"`
 }
 
+// EmbedAnswer defines model for EmbedAnswer.
+type EmbedAnswer = json.RawMessage
+
+// EmbedRequest defines model for EmbedRequest.
+type EmbedRequest = body.EmbedRequest
+
 // Embedder The space that the vectors live in.
 type Embedder struct {
 	Id      string  `json:"id"`
 	Version *string `json:"version,omitempty"`
+}
+
+// EmbedderDefinition defines model for EmbedderDefinition.
+type EmbedderDefinition = body.EmbedderDefinition
+
+// EmbedderEntry defines model for EmbedderEntry.
+type EmbedderEntry struct {
+	BaseUrl *string `json:"base_url,omitempty"`
+
+	// BatchSize Most texts in one request to the server; 32 without it.
+	BatchSize *int       `json:"batch_size,omitempty"`
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+
+	// Dimension Length of each vector.
+	Dimension int `json:"dimension"`
+
+	// Dimensions Length of vectors to ask the server for; without it the model's own, and the server is not told.
+	Dimensions *int `json:"dimensions,omitempty"`
+
+	// DocumentPrefix Put before each document.
+	DocumentPrefix *string `json:"document_prefix,omitempty"`
+
+	// HasKey Whether a key is kept for the server.
+	HasKey *bool   `json:"has_key,omitempty"`
+	Id     string  `json:"id"`
+	Model  *string `json:"model,omitempty"`
+
+	// Parallel Most requests to the server at once, from each node; 4 without it.
+	Parallel *int    `json:"parallel,omitempty"`
+	Provider *string `json:"provider,omitempty"`
+
+	// QueryPrefix Put before each question.
+	QueryPrefix *string            `json:"query_prefix,omitempty"`
+	Scope       EmbedderEntryScope `json:"scope"`
+
+	// TimeoutMs Longest wait for one answer of the server; 30,000 without it.
+	TimeoutMs *int       `json:"timeout_ms,omitempty"`
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+
+	// Version Of the vector space. Vectors of two versions cannot be compared.
+	Version string `json:"version"`
+}
+
+// EmbedderEntryScope defines model for EmbedderEntry.Scope.
+type EmbedderEntryScope string
+
+// EmbedderList defines model for EmbedderList.
+type EmbedderList struct {
+	Embedders []EmbedderEntry `json:"embedders"`
+
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // Estimate defines model for Estimate.
@@ -2203,6 +2279,11 @@ type PathCollectionAlias = Name
 // Example: guide/backup.md
 type PathDocument = DocumentID
 
+// PathEmbedder 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+//
+// Example: handbook
+type PathEmbedder = Name
+
 // PathImport Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
 type PathImport = ImportID
 
@@ -2442,6 +2523,15 @@ type PatchRecordParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListEmbeddersParams defines parameters for ListEmbedders.
+type ListEmbeddersParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ImportTenantParams defines parameters for ImportTenant.
 type ImportTenantParams struct {
 	// Resume Id of an import that did not finish.
@@ -2534,6 +2624,12 @@ type SearchRecordsJSONRequestBody = SearchRequest
 
 // SearchRecordsBatchJSONRequestBody defines body for SearchRecordsBatch for application/json ContentType.
 type SearchRecordsBatchJSONRequestBody = SearchBatch
+
+// EmbedTextsJSONRequestBody defines body for EmbedTexts for application/json ContentType.
+type EmbedTextsJSONRequestBody = EmbedRequest
+
+// PutEmbedderJSONRequestBody defines body for PutEmbedder for application/json ContentType.
+type PutEmbedderJSONRequestBody = EmbedderDefinition
 
 // EstimateCollectionJSONRequestBody defines body for EstimateCollection for application/json ContentType.
 type EstimateCollectionJSONRequestBody = EstimateRequest
@@ -2822,6 +2918,21 @@ type ServerInterface interface {
 	// SearchRecordsBatch Run several searches
 	// (POST /v1/collections/{collection}/search/batch)
 	SearchRecordsBatch(ctx echo.Context, collection PathCollection) error
+	// EmbedTexts Turn texts into vectors
+	// (POST /v1/embed)
+	EmbedTexts(ctx echo.Context) error
+	// ListEmbedders List embedders
+	// (GET /v1/embedders)
+	ListEmbedders(ctx echo.Context, params ListEmbeddersParams) error
+	// DeleteEmbedder Delete an embedder of one's own
+	// (DELETE /v1/embedders/{embedder})
+	DeleteEmbedder(ctx echo.Context, embedder PathEmbedder) error
+	// GetEmbedder Read an embedder
+	// (GET /v1/embedders/{embedder})
+	GetEmbedder(ctx echo.Context, embedder PathEmbedder) error
+	// PutEmbedder Make or change an embedder of one's own
+	// (PUT /v1/embedders/{embedder})
+	PutEmbedder(ctx echo.Context, embedder PathEmbedder) error
 	// EstimateCollection Estimate what a collection costs
 	// (POST /v1/estimate)
 	EstimateCollection(ctx echo.Context) error
@@ -3969,6 +4080,88 @@ func (w *ServerInterfaceWrapper) SearchRecordsBatch(ctx echo.Context) error {
 	return err
 }
 
+// EmbedTexts converts echo context to params.
+func (w *ServerInterfaceWrapper) EmbedTexts(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EmbedTexts(ctx)
+	return err
+}
+
+// ListEmbedders converts echo context to params.
+func (w *ServerInterfaceWrapper) ListEmbedders(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEmbeddersParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListEmbedders(ctx, params)
+	return err
+}
+
+// DeleteEmbedder converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteEmbedder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "embedder" -------------
+	var embedder PathEmbedder
+
+	err = runtime.BindStyledParameterWithOptions("simple", "embedder", ctx.Param("embedder"), &embedder, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter embedder: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteEmbedder(ctx, embedder)
+	return err
+}
+
+// GetEmbedder converts echo context to params.
+func (w *ServerInterfaceWrapper) GetEmbedder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "embedder" -------------
+	var embedder PathEmbedder
+
+	err = runtime.BindStyledParameterWithOptions("simple", "embedder", ctx.Param("embedder"), &embedder, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter embedder: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetEmbedder(ctx, embedder)
+	return err
+}
+
+// PutEmbedder converts echo context to params.
+func (w *ServerInterfaceWrapper) PutEmbedder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "embedder" -------------
+	var embedder PathEmbedder
+
+	err = runtime.BindStyledParameterWithOptions("simple", "embedder", ctx.Param("embedder"), &embedder, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter embedder: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutEmbedder(ctx, embedder)
+	return err
+}
+
 // EstimateCollection converts echo context to params.
 func (w *ServerInterfaceWrapper) EstimateCollection(ctx echo.Context) error {
 	var err error
@@ -4446,6 +4639,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/collections/:collection/records/scroll", wrapper.ScrollRecords, options.OperationMiddlewares["scrollRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search", wrapper.SearchRecords, options.OperationMiddlewares["searchRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search/batch", wrapper.SearchRecordsBatch, options.OperationMiddlewares["searchRecordsBatch"]...)
+	router.POST(options.BaseURL+"/v1/embed", wrapper.EmbedTexts, options.OperationMiddlewares["embedTexts"]...)
+	router.GET(options.BaseURL+"/v1/embedders", wrapper.ListEmbedders, options.OperationMiddlewares["listEmbedders"]...)
+	router.DELETE(options.BaseURL+"/v1/embedders/:embedder", wrapper.DeleteEmbedder, options.OperationMiddlewares["deleteEmbedder"]...)
+	router.GET(options.BaseURL+"/v1/embedders/:embedder", wrapper.GetEmbedder, options.OperationMiddlewares["getEmbedder"]...)
+	router.PUT(options.BaseURL+"/v1/embedders/:embedder", wrapper.PutEmbedder, options.OperationMiddlewares["putEmbedder"]...)
 	router.POST(options.BaseURL+"/v1/estimate", wrapper.EstimateCollection, options.OperationMiddlewares["estimateCollection"]...)
 	router.GET(options.BaseURL+"/v1/export", wrapper.ExportTenant, options.OperationMiddlewares["exportTenant"]...)
 	router.POST(options.BaseURL+"/v1/import", wrapper.ImportTenant, options.OperationMiddlewares["importTenant"]...)
@@ -5395,6 +5593,125 @@ func (response SearchRecordsBatch200JSONResponse) VisitSearchRecordsBatchRespons
 	return err
 }
 
+type EmbedTextsRequestObject struct {
+	Body *EmbedTextsJSONRequestBody
+}
+
+type EmbedTextsResponseObject interface {
+	VisitEmbedTextsResponse(w http.ResponseWriter) error
+}
+
+type EmbedTexts200JSONResponse EmbedAnswer
+
+func (response EmbedTexts200JSONResponse) VisitEmbedTextsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEmbeddersRequestObject struct {
+	Params ListEmbeddersParams
+}
+
+type ListEmbeddersResponseObject interface {
+	VisitListEmbeddersResponse(w http.ResponseWriter) error
+}
+
+type ListEmbedders200JSONResponse EmbedderList
+
+func (response ListEmbedders200JSONResponse) VisitListEmbeddersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteEmbedderRequestObject struct {
+	Embedder PathEmbedder `json:"embedder"`
+}
+
+type DeleteEmbedderResponseObject interface {
+	VisitDeleteEmbedderResponse(w http.ResponseWriter) error
+}
+
+type DeleteEmbedder204Response struct {
+}
+
+func (response DeleteEmbedder204Response) VisitDeleteEmbedderResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetEmbedderRequestObject struct {
+	Embedder PathEmbedder `json:"embedder"`
+}
+
+type GetEmbedderResponseObject interface {
+	VisitGetEmbedderResponse(w http.ResponseWriter) error
+}
+
+type GetEmbedder200JSONResponse EmbedderEntry
+
+func (response GetEmbedder200JSONResponse) VisitGetEmbedderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutEmbedderRequestObject struct {
+	Embedder PathEmbedder `json:"embedder"`
+	Body     *PutEmbedderJSONRequestBody
+}
+
+type PutEmbedderResponseObject interface {
+	VisitPutEmbedderResponse(w http.ResponseWriter) error
+}
+
+type PutEmbedder200JSONResponse EmbedderEntry
+
+func (response PutEmbedder200JSONResponse) VisitPutEmbedderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutEmbedder201JSONResponse EmbedderEntry
+
+func (response PutEmbedder201JSONResponse) VisitPutEmbedderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type EstimateCollectionRequestObject struct {
 	Body *EstimateCollectionJSONRequestBody
 }
@@ -6041,6 +6358,21 @@ type StrictServerInterface interface {
 	// SearchRecordsBatch Run several searches
 	// (POST /v1/collections/{collection}/search/batch)
 	SearchRecordsBatch(ctx context.Context, request SearchRecordsBatchRequestObject) (SearchRecordsBatchResponseObject, error)
+	// EmbedTexts Turn texts into vectors
+	// (POST /v1/embed)
+	EmbedTexts(ctx context.Context, request EmbedTextsRequestObject) (EmbedTextsResponseObject, error)
+	// ListEmbedders List embedders
+	// (GET /v1/embedders)
+	ListEmbedders(ctx context.Context, request ListEmbeddersRequestObject) (ListEmbeddersResponseObject, error)
+	// DeleteEmbedder Delete an embedder of one's own
+	// (DELETE /v1/embedders/{embedder})
+	DeleteEmbedder(ctx context.Context, request DeleteEmbedderRequestObject) (DeleteEmbedderResponseObject, error)
+	// GetEmbedder Read an embedder
+	// (GET /v1/embedders/{embedder})
+	GetEmbedder(ctx context.Context, request GetEmbedderRequestObject) (GetEmbedderResponseObject, error)
+	// PutEmbedder Make or change an embedder of one's own
+	// (PUT /v1/embedders/{embedder})
+	PutEmbedder(ctx context.Context, request PutEmbedderRequestObject) (PutEmbedderResponseObject, error)
 	// EstimateCollection Estimate what a collection costs
 	// (POST /v1/estimate)
 	EstimateCollection(ctx context.Context, request EstimateCollectionRequestObject) (EstimateCollectionResponseObject, error)
@@ -7403,6 +7735,175 @@ func (sh *strictHandler) SearchRecordsBatch(ctx echo.Context, collection PathCol
 		return err
 	} else if validResponse, ok := response.(SearchRecordsBatchResponseObject); ok {
 		return validResponse.VisitSearchRecordsBatchResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EmbedTexts operation middleware
+func (sh *strictHandler) EmbedTexts(ctx echo.Context) error {
+	var request EmbedTextsRequestObject
+
+	var body EmbedTextsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EmbedTexts(ctx.Request().Context(), request.(EmbedTextsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EmbedTexts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EmbedTextsResponseObject); ok {
+		return validResponse.VisitEmbedTextsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListEmbedders operation middleware
+func (sh *strictHandler) ListEmbedders(ctx echo.Context, params ListEmbeddersParams) error {
+	var request ListEmbeddersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEmbedders(ctx.Request().Context(), request.(ListEmbeddersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEmbedders")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListEmbeddersResponseObject); ok {
+		return validResponse.VisitListEmbeddersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteEmbedder operation middleware
+func (sh *strictHandler) DeleteEmbedder(ctx echo.Context, embedder PathEmbedder) error {
+	var request DeleteEmbedderRequestObject
+
+	request.Embedder = embedder
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteEmbedder(ctx.Request().Context(), request.(DeleteEmbedderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteEmbedder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteEmbedderResponseObject); ok {
+		return validResponse.VisitDeleteEmbedderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetEmbedder operation middleware
+func (sh *strictHandler) GetEmbedder(ctx echo.Context, embedder PathEmbedder) error {
+	var request GetEmbedderRequestObject
+
+	request.Embedder = embedder
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEmbedder(ctx.Request().Context(), request.(GetEmbedderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEmbedder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetEmbedderResponseObject); ok {
+		return validResponse.VisitGetEmbedderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutEmbedder operation middleware
+func (sh *strictHandler) PutEmbedder(ctx echo.Context, embedder PathEmbedder) error {
+	var request PutEmbedderRequestObject
+
+	request.Embedder = embedder
+
+	var body PutEmbedderJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutEmbedder(ctx.Request().Context(), request.(PutEmbedderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutEmbedder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutEmbedderResponseObject); ok {
+		return validResponse.VisitPutEmbedderResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

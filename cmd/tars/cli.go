@@ -20,6 +20,7 @@ type cli struct {
 	Export  exportCommand    `cmd:"" help:"Write a collection, or all that a tenant has, to a file."`
 	Import  importCommand    `cmd:"" help:"Write a file's records to a collection, or restore a tenant. Called again, it goes on."`
 	Ingest  ingestCommand    `cmd:"" help:"Write files and folders to a collection as documents. Called again, it goes on."`
+	Embed   embedCommand     `cmd:"" help:"Turn lines of text into vectors, one a line, by a server or without one."`
 	Plugin  pluginCommand    `cmd:"" help:"Write, build, upload and call plugins."`
 	Cell    struct{}         `cmd:"" hidden:"" help:"The sealed worker; started by the server alone."`
 	Smoke   smokeCommand     `cmd:"" help:"Do the main job on free ports and a temporary folder, check each step, leave nothing."`

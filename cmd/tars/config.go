@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge/embed/openai"
+	"github.com/tars-project/tars/knowledge/embed/outbound"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/plugins"
@@ -62,6 +63,8 @@ type serverConfig struct {
 	OpenAIKey        string `name:"openai-key" env:"TARS_OPENAI_KEY" placeholder:"KEY" help:"Its bearer token."`
 	OpenAIModel      string `name:"openai-model" env:"TARS_OPENAI_MODEL" placeholder:"NAME" help:"Its model."`
 	OpenAIDimensions int    `name:"openai-dimensions" env:"TARS_OPENAI_DIMENSIONS" placeholder:"N" help:"Dimensions to ask it for; 0 leaves it to the model."`
+	EmbedderHosts    string `name:"embedder-hosts" env:"TARS_EMBEDDER_HOSTS" placeholder:"LIST" help:"Where tenants' embedding servers may be besides public addresses: hosts, addresses and networks with commas between, such as ollama.internal:11434,10.1.0.0/16; these by http too. Default: nowhere."`
+	QueryCache       int64  `name:"query-cache-bytes" env:"TARS_QUERY_CACHE_BYTES" default:"33554432" placeholder:"BYTES" help:"Most bytes of remembered vectors of questions; 0 for none."`
 
 	LogLevel  slog.Level `env:"TARS_LOG_LEVEL" default:"${loglevel=info}" placeholder:"LEVEL" help:"debug, info (one line a request), warn or error."`
 	LogFormat string     `env:"TARS_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
@@ -77,7 +80,8 @@ type settings struct {
 	tenant   int
 	memory   int64 // of all plugin calls
 	defaults plugins.Defaults
-	openai   *openai.Config // nil without one
+	openai   *openai.Config  // nil without one
+	outbound outbound.Policy // of tenants' embedding servers
 }
 
 // settings checks the configuration and tells every problem at once.
@@ -157,6 +161,12 @@ func (c *serverConfig) settings() (settings, error) {
 		if c.OpenAIModel == "" {
 			p.add("openai-model", "is missing; --openai-url needs it")
 		}
+	}
+	if s.outbound, err = outbound.Parse(c.EmbedderHosts); err != nil {
+		p.add("embedder-hosts", "%v", err)
+	}
+	if c.QueryCache < 0 || c.QueryCache > 1<<40 {
+		p.add("query-cache-bytes", "is %d; need 0 to %d", c.QueryCache, int64(1<<40))
 	}
 	s.derive(c)
 	if s.memory, err = c.nodeMemory(); err != nil {

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 var homes = map[string][]string{
 	"github.com/labstack/echo/":         {"api"},
 	"github.com/maypok86/otter/":        {"knowledge/recent"},
-	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/pgjobs", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
+	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/embed/pgembed", "knowledge/pgjobs", "knowledge/tenancy/pgtenancy", "plugins/pgcatalog", "migrations", "cmd/tars"},
 	"github.com/pgvector/":              {"knowledge/pgstore"},
 	"github.com/tetratelabs/wazero":     {"vmhost/wazerovm"},
 	"github.com/golang-migrate/":        {"migrations"},
@@ -41,6 +41,7 @@ var homes = map[string][]string{
 	"github.com/landlock-lsm/":          {"vmhost/cell"},
 	"golang.org/x/sys/":                 {"vmhost/cell", "vmhost/wazerovm", "migrations/pglocal", "migrations/pgtest", "knowledge/embed/local/internal/gemm"},
 	"github.com/go-json-experiment/":    {"api", "plugins"},
+	"github.com/sony/gobreaker/":        {"knowledge/embed/openai"},
 	"github.com/kljensen/snowball":      {"knowledge/embed/local"},
 	"gonum.org/v1/gonum":                {"knowledge/embed/local/internal/fit"}, // what makes data, and is not shipped
 	"github.com/swaggest/swgui":         {"api"},

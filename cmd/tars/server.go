@@ -15,8 +15,6 @@ import (
 
 	"github.com/tars-project/tars/api"
 	"github.com/tars-project/tars/knowledge/embed"
-	"github.com/tars-project/tars/knowledge/embed/local"
-	"github.com/tars-project/tars/knowledge/embed/openai"
 	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/pgjobs"
 	"github.com/tars-project/tars/knowledge/pgstore"
@@ -41,6 +39,7 @@ type server struct {
 
 	directory *tenancy.Recent
 	catalog   *plugins.Recent
+	embedders *embed.Registry
 
 	host     *vmhost.Host
 	cells    *cell.Driver // of the host, for its figures
@@ -74,12 +73,11 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	if err := srv.startHost(c, s); err != nil {
 		return srv, err
 	}
-	embedders, err := openEmbedders(ctx, s)
-	if err != nil {
-		return srv, err
-	}
 	srv.directory = tenancy.NewRecent(pgtenancy.New(srv.pools.app, srv.pools.jobs))
 	if srv.keys, err = tenancy.NewKeys(srv.directory, s.ring, s.adminKey); err != nil {
+		return srv, err
+	}
+	if err := srv.openEmbedders(ctx, c, s); err != nil {
 		return srv, err
 	}
 	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, storeOptions(c))
@@ -89,11 +87,12 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
 	runner := &plugins.Runner{Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier()}
-	writer := &ingest.Writer{Store: srv.store, Embedders: embedders}
+	writer := &ingest.Writer{Store: srv.store, Embedders: srv.embedders}
 	metrics := api.NewMetrics()
 	metrics.RegisterCells(srv.cellStats)
 	metrics.RegisterRecall(func() api.RecallStats { return api.RecallStats(srv.store.RecallStats()) })
 	metrics.RegisterJobs(srv.jobCounts)
+	srv.registerEmbedders(metrics)
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
 		Tenants:     srv.keys,
@@ -104,8 +103,8 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Writer:      writer,
 		Importer:    &ingest.Importer{Store: srv.store, Writer: writer},
 		Documents:   &ingest.Documents{Store: srv.store, Writer: writer, Extractor: reading{}},
-		Embedders:   embedders,
-		Engine:      &query.Engine{Store: srv.store, Embedders: embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
+		Embedders:   srv.embedders,
+		Engine:      &query.Engine{Store: srv.store, Embedders: srv.embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
 		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
 		Catalog:     srv.catalog,
 		Invoker:     runner,
@@ -176,25 +175,6 @@ func moduleLimits(c *serverConfig) wasm.Limits {
 }
 
 // openEmbedders makes the embedders that this server offers.
-func openEmbedders(ctx context.Context, s settings) (*embed.Set, error) {
-	fast, err := local.NewFast()
-	if err != nil {
-		return nil, err
-	}
-	full, err := local.New(fast)
-	if err != nil {
-		return nil, err
-	}
-	if s.openai == nil {
-		return embed.NewSet(full, fast)
-	}
-	remote, err := openai.New(ctx, *s.openai)
-	if err != nil {
-		return nil, fmt.Errorf("embedding server: %w", err)
-	}
-	return embed.NewSet(full, fast, remote)
-}
-
 // readiness are the checks of /readyz.
 func (srv *server) readiness() []api.Check {
 	return []api.Check{
@@ -334,6 +314,7 @@ func (srv *server) close(ctx context.Context) {
 	if srv.catalog != nil {
 		srv.catalog.Close()
 	}
+	srv.closeEmbedders()
 	if srv.pools.app != nil {
 		srv.pools.close()
 	}

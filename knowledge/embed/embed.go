@@ -7,6 +7,7 @@
 package embed
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,10 +47,22 @@ func NewSet(embedders ...knowledge.Embedder) (*Set, error) {
 	return &Set{byID: byID}, nil
 }
 
-// Get returns the embedder with this id.
-func (s *Set) Get(id string) (knowledge.Embedder, bool) {
+// With returns a set that has more embedders. Errors are those of [NewSet].
+func (s *Set) With(more ...knowledge.Embedder) (*Set, error) {
+	for _, id := range s.IDs() {
+		more = append(more, s.byID[id])
+	}
+	return NewSet(more...)
+}
+
+// Get returns the embedder with this id, which is the same for every tenant, or an
+// error wrapping [knowledge.ErrNotFound].
+func (s *Set) Get(_ context.Context, _ knowledge.TenantID, id string) (knowledge.Embedder, error) {
 	e, ok := s.byID[id]
-	return e, ok
+	if !ok {
+		return nil, knowledge.NotFound("embedder", id)
+	}
+	return e, nil
 }
 
 // IDs returns the ids of all embedders, sorted.

@@ -29,18 +29,18 @@ func TestSet(t *testing.T) {
 	if got, want := set.IDs(), []string{"a", "b"}; !slices.Equal(got, want) {
 		t.Errorf("IDs() = %q, want %q", got, want)
 	}
-	if got, ok := set.Get("a"); got != a || !ok {
-		t.Errorf("Get(a) = %v, %t, want %v, true", got, ok, a)
+	if got, err := set.Get(t.Context(), "alice", "a"); got != a || err != nil {
+		t.Errorf("Get(a) = %v, %v, want %v, no error", got, err, a)
 	}
-	if got, ok := set.Get("c"); got != nil || ok {
-		t.Errorf("Get(c) = %v, %t, want nil, false", got, ok)
+	if got, err := set.Get(t.Context(), "alice", "c"); got != nil || !errors.Is(err, knowledge.ErrNotFound) {
+		t.Errorf("Get(c) = %v, %v, want nil, ErrNotFound", got, err)
 	}
 }
 
 func TestSetOfNothing(t *testing.T) {
 	var set embed.Set
-	if got, ok := set.Get("a"); got != nil || ok {
-		t.Errorf("zero Set: Get(a) = %v, %t, want nil, false", got, ok)
+	if got, err := set.Get(t.Context(), "alice", "a"); got != nil || !errors.Is(err, knowledge.ErrNotFound) {
+		t.Errorf("zero Set: Get(a) = %v, %v, want nil, ErrNotFound", got, err)
 	}
 	if got := set.IDs(); len(got) != 0 {
 		t.Errorf("zero Set: IDs() = %q, want none", got)
@@ -89,7 +89,7 @@ func TestForRefusesAnotherSpace(t *testing.T) {
 		{"other dimension", knowledge.EmbedderInfo{ID: "a", Version: "1", Dimension: 3}, knowledge.ErrConflict},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := set.For(knowledge.Collection{Embedder: test.info})
+			got, err := set.For(t.Context(), "alice", knowledge.Collection{Embedder: test.info})
 			if !errors.Is(err, test.want) || (err == nil) != (got == named(mine)) {
 				t.Errorf("For = %v, %v, want error %v", got, err, test.want)
 			}

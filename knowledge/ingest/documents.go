@@ -125,7 +125,7 @@ func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, c knowle
 		return PreparedDocument{}, err
 	}
 	p := PreparedDocument{write: w}
-	p.passages, err = d.Writer.prepare(ctx, c, knowledge.Write{Records: recordsOf(w.Document, text, passages)}, known)
+	p.passages, err = d.Writer.prepare(ctx, tenant, c, knowledge.Write{Records: recordsOf(w.Document, text, passages)}, known)
 	if err != nil {
 		return PreparedDocument{}, ofPassages(err)
 	}

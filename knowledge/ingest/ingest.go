@@ -16,7 +16,7 @@ import (
 // embedders finds the embedder that a collection is pinned to; knowledge/embed
 // has it.
 type embedders interface {
-	For(c knowledge.Collection) (knowledge.Embedder, error)
+	For(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Embedder, error)
 }
 
 // collections is what a Writer needs of a [knowledge.Store].
@@ -53,7 +53,7 @@ func (w *Writer) Prepare(ctx context.Context, tenant knowledge.TenantID, collect
 	if err != nil {
 		return Prepared{}, fmt.Errorf("put records: %w", err)
 	}
-	return w.prepare(ctx, c, write, nil)
+	return w.prepare(ctx, tenant, c, write, nil)
 }
 
 // target returns the collection that is to be written to, before anything is
@@ -68,7 +68,7 @@ func (w *Writer) target(ctx context.Context, tenant knowledge.TenantID, name kno
 
 // prepare is Prepare for a collection that was looked up, with vectors that are known
 // of some texts.
-func (w *Writer) prepare(ctx context.Context, c knowledge.Collection, write knowledge.Write, known map[string][]float32) (Prepared, error) {
+func (w *Writer) prepare(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, write knowledge.Write, known map[string][]float32) (Prepared, error) {
 	embedded := c.Embedder.ID != knowledge.NoEmbedder && write.Mode != knowledge.Restore
 	p := Prepared{write: write}
 	var err error
@@ -86,7 +86,7 @@ func (w *Writer) prepare(ctx context.Context, c knowledge.Collection, write know
 	}
 	if embedded {
 		p.write.Embedder = &c.Embedder
-		err = w.embed(ctx, c, &p, known)
+		err = w.embed(ctx, tenant, c, &p, known)
 	}
 	p.leaveOut()
 	return p, err
@@ -182,8 +182,8 @@ const maxRefusals = 10
 
 // embed gives the good records the vectors of their texts, known ones or new ones. A
 // text that its embedder refuses is a fault of its record.
-func (w *Writer) embed(ctx context.Context, c knowledge.Collection, p *Prepared, known map[string][]float32) error {
-	embedder, err := w.Embedders.For(c)
+func (w *Writer) embed(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, p *Prepared, known map[string][]float32) error {
+	embedder, err := w.Embedders.For(ctx, tenant, c)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,9 @@ func (e *embedder) Embed(_ context.Context, kind knowledge.EmbedKind, texts []st
 }
 
 // For hands out the embedder for every collection.
-func (e *embedder) For(knowledge.Collection) (knowledge.Embedder, error) { return e, nil }
+func (e *embedder) For(context.Context, knowledge.TenantID, knowledge.Collection) (knowledge.Embedder, error) {
+	return e, nil
+}
 
 // open returns a writer on a store with the collections "texts", which is
 // embedded, and "vectors", which is not; both have two dimensions.

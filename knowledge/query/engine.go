@@ -14,7 +14,7 @@ import (
 // embedders finds the embedder that a collection is pinned to; knowledge/embed
 // has it.
 type embedders interface {
-	For(c knowledge.Collection) (knowledge.Embedder, error)
+	For(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Embedder, error)
 }
 
 // Engine answers queries. Set every field before the first use; safe for

@@ -99,7 +99,7 @@ func (e *embedder) Embed(ctx context.Context, kind knowledge.EmbedKind, texts []
 	return [][]float32{{float32(len(texts[0])), 1}}, ctx.Err()
 }
 
-func (e *embedder) For(c knowledge.Collection) (knowledge.Embedder, error) {
+func (e *embedder) For(_ context.Context, _ knowledge.TenantID, c knowledge.Collection) (knowledge.Embedder, error) {
 	if c.Embedder.ID == knowledge.NoEmbedder {
 		return nil, knowledge.Invalid("", "collection %q has no embedder", c.Name)
 	}

@@ -107,7 +107,7 @@ func (e *Engine) byVector(ctx context.Context, tenant knowledge.TenantID, leg Le
 		if err != nil {
 			return knowledge.Found{}, fmt.Errorf("collection %q: %w", leg.Collection, err)
 		}
-		if search.Vector, err = e.embed(ctx, c.Collection, "text", leg.Text); err != nil {
+		if search.Vector, err = e.embed(ctx, tenant, c.Collection, "text", leg.Text); err != nil {
 			return knowledge.Found{}, err
 		}
 	}
@@ -131,8 +131,8 @@ func (e *Engine) byWords(ctx context.Context, tenant knowledge.TenantID, leg Leg
 }
 
 // embed makes the vector of a question for collection c.
-func (e *Engine) embed(ctx context.Context, c knowledge.Collection, field, text string) ([]float32, error) {
-	embedder, err := e.Embedders.For(c)
+func (e *Engine) embed(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, field, text string) ([]float32, error) {
+	embedder, err := e.Embedders.For(ctx, tenant, c)
 	if err != nil {
 		return nil, knowledge.At(field, err)
 	}

@@ -63,7 +63,7 @@ func testInfo(t *testing.T, e knowledge.Embedder) {
 
 func testCountAndDimension(t *testing.T, e knowledge.Embedder) {
 	for _, n := range []int{1, 2, 33, 100} {
-		for i, vector := range embed(t, e, knowledge.EmbedDocument, sentences(n)) {
+		for i, vector := range vectorsFor(t, e, knowledge.EmbedDocument, sentences(n)) {
 			checkVector(t, e, i, vector)
 		}
 	}
@@ -71,14 +71,14 @@ func testCountAndDimension(t *testing.T, e knowledge.Embedder) {
 
 func testNoTexts(t *testing.T, e knowledge.Embedder) {
 	for _, texts := range [][]string{nil, {}} {
-		embed(t, e, knowledge.EmbedQuery, texts)
+		vectorsFor(t, e, knowledge.EmbedQuery, texts)
 	}
 }
 
 // A batch gives each text the vector that it has alone.
 func testOrder(t *testing.T, e knowledge.Embedder) {
 	texts := sentences(70)
-	vectors := embed(t, e, knowledge.EmbedDocument, texts)
+	vectors := vectorsFor(t, e, knowledge.EmbedDocument, texts)
 	for i := range texts {
 		for j := range i {
 			if slices.Equal(vectors[i], vectors[j]) {
@@ -87,7 +87,7 @@ func testOrder(t *testing.T, e knowledge.Embedder) {
 		}
 	}
 	for _, i := range []int{0, 1, 31, 32, 33, 69} {
-		alone := embed(t, e, knowledge.EmbedDocument, texts[i:i+1])
+		alone := vectorsFor(t, e, knowledge.EmbedDocument, texts[i:i+1])
 		if cosine := cosine(vectors[i], alone[0]); !same(cosine) {
 			t.Errorf("Embed(texts)[%d] and Embed(texts[%d]) have cosine %g, want 1", i, i, cosine)
 		}
@@ -97,7 +97,7 @@ func testOrder(t *testing.T, e knowledge.Embedder) {
 func testDeterministic(t *testing.T, e knowledge.Embedder) {
 	for _, kind := range []knowledge.EmbedKind{knowledge.EmbedDocument, knowledge.EmbedQuery} {
 		texts := append(sentences(3), sentences(3)...)
-		vectors := embed(t, e, kind, texts)
+		vectors := vectorsFor(t, e, kind, texts)
 		for i, vector := range vectors {
 			if cosine := cosine(vector, vectors[i%3]); !same(cosine) {
 				t.Errorf("Embed(kind %d): texts %d and %d are equal, their vectors have cosine %g, want 1", kind, i%3, i, cosine)
@@ -108,13 +108,13 @@ func testDeterministic(t *testing.T, e knowledge.Embedder) {
 
 func testCallerOwnsVectors(t *testing.T, e knowledge.Embedder) {
 	texts := sentences(2)
-	want := embed(t, e, knowledge.EmbedDocument, texts)
-	scratch := embed(t, e, knowledge.EmbedDocument, texts)
+	want := vectorsFor(t, e, knowledge.EmbedDocument, texts)
+	scratch := vectorsFor(t, e, knowledge.EmbedDocument, texts)
 	for _, vector := range scratch {
 		clear(vector)
 		_ = append(vector, 1) // must not reach the next vector
 	}
-	got := embed(t, e, knowledge.EmbedDocument, texts)
+	got := vectorsFor(t, e, knowledge.EmbedDocument, texts)
 	for i := range got {
 		if cosine := cosine(got[i], want[i]); !same(cosine) {
 			t.Errorf("Embed after the caller cleared earlier vectors: cosine with the first vector %d = %g, want 1", i, cosine)
@@ -127,7 +127,7 @@ func testAnyScript(t *testing.T, e knowledge.Embedder) {
 		"x", "42", "Ünïcödé", "数据库复制", "Как восстановить базу данных?", "データベースを復元する", "قاعدة البيانات",
 		"👍🏽", "?!", "a\x00b", "\u200bzero\u200bwidth", "e\u0301", "ﬁle ＡＢＣ", strings.Repeat("long ", 400),
 	}
-	for i, vector := range embed(t, e, knowledge.EmbedDocument, texts) {
+	for i, vector := range vectorsFor(t, e, knowledge.EmbedDocument, texts) {
 		checkVector(t, e, i, vector)
 	}
 }
@@ -155,7 +155,7 @@ func testCancelled(t *testing.T, e knowledge.Embedder) {
 
 func testConcurrent(t *testing.T, e knowledge.Embedder) {
 	texts := sentences(40)
-	want := embed(t, e, knowledge.EmbedDocument, texts)
+	want := vectorsFor(t, e, knowledge.EmbedDocument, texts)
 	var callers sync.WaitGroup
 	for caller := range 8 {
 		callers.Go(func() {
@@ -175,8 +175,8 @@ func testConcurrent(t *testing.T, e knowledge.Embedder) {
 	callers.Wait()
 }
 
-// embed returns one vector for each text, or ends the test.
-func embed(t *testing.T, e knowledge.Embedder, kind knowledge.EmbedKind, texts []string) [][]float32 {
+// vectorsFor returns one vector for each text, or ends the test.
+func vectorsFor(t *testing.T, e knowledge.Embedder, kind knowledge.EmbedKind, texts []string) [][]float32 {
 	t.Helper()
 	vectors, err := e.Embed(t.Context(), kind, texts)
 	if err != nil {

@@ -134,7 +134,7 @@ func FuzzDecode(f *testing.F) {
 		if count < 1 || count > 100 {
 			return
 		}
-		vectors, err := decode(data, count)
+		vectors, _, err := decode(data, count)
 		if err != nil {
 			return
 		}

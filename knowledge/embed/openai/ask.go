@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/embed/outbound"
 )
 
 const (
@@ -28,18 +29,24 @@ type request struct {
 	Dimensions int      `json:"dimensions,omitempty"` // many servers refuse the field, so only when set
 }
 
+// reply is what a server answered to one request.
+type reply struct {
+	vectors [][]float32
+	tokens  int64 // that the server counted; 0 if it told none
+}
+
 // ask makes one attempt at one batch. What may pass is a *passingError. No
 // error of it holds the key.
-func (c *Client) ask(ctx context.Context, inputs []string) ([][]float32, error) {
+func (c *Client) ask(ctx context.Context, inputs []string) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	body, err := json.Marshal(request{Model: c.config.Model, Input: inputs, Format: "float", Dimensions: c.config.Dimensions})
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, c.config.BaseURL+"/embeddings", bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	post.Header.Set("Content-Type", "application/json")
 	post.Header.Set("Accept", "application/json")
@@ -48,15 +55,15 @@ func (c *Client) ask(ctx context.Context, inputs []string) ([][]float32, error) 
 		post.Header.Set("Authorization", "Bearer "+c.config.APIKey)
 	}
 	answer, err := c.http.Do(post)
-	if errors.Is(err, errRedirect) {
-		return nil, c.withoutKey(err)
+	if errors.Is(err, errRedirect) || errors.Is(err, outbound.ErrRefused) {
+		return reply{}, c.withoutKey(err)
 	}
 	if err != nil {
-		return nil, &passingError{err: c.withoutKey(err)}
+		return reply{}, &passingError{err: c.withoutKey(err)}
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return nil, c.statusError(answer)
+		return reply{}, c.statusError(answer)
 	}
 	return c.readVectors(answer.Body, len(inputs))
 }
@@ -73,7 +80,7 @@ func (c *Client) statusError(answer *http.Response) error {
 }
 
 // readVectors reads an answer of at most the size that count vectors can have.
-func (c *Client) readVectors(body io.Reader, count int) ([][]float32, error) {
+func (c *Client) readVectors(body io.Reader, count int) (reply, error) {
 	dimension := c.info.Dimension
 	if dimension == 0 {
 		dimension = knowledge.MaxDimension // the probe's answer
@@ -81,21 +88,21 @@ func (c *Client) readVectors(body io.Reader, count int) ([][]float32, error) {
 	limit := int64(maxErrorBody + count*dimension*maxNumberSize)
 	data, err := io.ReadAll(io.LimitReader(body, limit+1))
 	if err != nil {
-		return nil, &passingError{err: fmt.Errorf("reading the answer: %w", c.withoutKey(err))}
+		return reply{}, &passingError{err: fmt.Errorf("reading the answer: %w", c.withoutKey(err))}
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("answer is longer than the %d bytes that %d vectors can take", limit, count)
+		return reply{}, fmt.Errorf("answer is longer than the %d bytes that %d vectors can take", limit, count)
 	}
-	vectors, err := decode(data, count)
+	vectors, tokens, err := decode(data, count)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	for i, vector := range vectors {
 		if err := checkLength(len(vector), c.info.Dimension); err != nil {
-			return nil, fmt.Errorf("vector %d: %w", i, err)
+			return reply{}, fmt.Errorf("vector %d: %w", i, err)
 		}
 	}
-	return vectors, nil
+	return reply{vectors, tokens}, nil
 }
 
 // checkLength checks a vector's length; want is 0 as long as it is not known.

@@ -10,10 +10,12 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,11 +31,14 @@ type Client struct {
 	http   *http.Client
 	slots  chan struct{} // one for each request that may run, waits before retries included
 	clock  clock
+	fuse   *fuse
 }
 
-// New returns a client for the model that c names. It asks for the vector of
-// one short text to learn the dimension, so a server that cannot be reached or
-// refuses shows at once. ctx bounds that request only.
+var _ embed.Measured = (*Client)(nil)
+
+// New returns a client for the model that c names. Unless c knows the dimension, it
+// asks for the vector of one short text to learn it, so a server that cannot be
+// reached or refuses shows at once. ctx bounds that request only.
 func New(ctx context.Context, c Config) (*Client, error) { return newClient(ctx, c, systemClock()) }
 
 func newClient(ctx context.Context, c Config, clock clock) (*Client, error) {
@@ -46,10 +51,14 @@ func newClient(ctx context.Context, c Config, clock clock) (*Client, error) {
 	}
 	client := &Client{
 		config: c,
-		info:   knowledge.EmbedderInfo{ID: c.ID, Version: c.version(), Dimension: c.Dimensions},
+		info:   knowledge.EmbedderInfo{ID: c.ID, Version: c.version(), Dimension: cmp.Or(c.Known, c.Dimensions)},
 		http:   &http.Client{Transport: c.Transport, CheckRedirect: sameHost},
 		slots:  make(chan struct{}, c.Parallel),
 		clock:  clock,
+		fuse:   newFuse(),
+	}
+	if c.Known > 0 {
+		return client, nil
 	}
 	if err := client.probe(ctx); err != nil {
 		client.Close()
@@ -106,40 +115,66 @@ func (c *Client) Info() knowledge.EmbedderInfo { return c.info }
 // mostly for its length, gives an InvalidError; what else goes wrong at the
 // server wraps [knowledge.ErrUnavailable], with a [StatusError] if it answered.
 func (c *Client) Embed(ctx context.Context, kind knowledge.EmbedKind, texts []string) ([][]float32, error) {
+	vectors, _, err := c.EmbedMeasured(ctx, kind, texts)
+	return vectors, err
+}
+
+// EmbedMeasured implements [embed.Measured]. Tokens are the sum of what the answers
+// told, also when a later one failed.
+func (c *Client) EmbedMeasured(ctx context.Context, kind knowledge.EmbedKind, texts []string) ([][]float32, embed.Usage, error) {
 	if err := embed.CheckTexts(texts); err != nil {
-		return nil, err
+		return nil, embed.Usage{}, err
 	}
 	prefix := c.config.DocumentPrefix
 	if kind == knowledge.EmbedQuery {
 		prefix = c.config.QueryPrefix
 	}
-	inputs := make([]string, len(texts))
+	w := work{inputs: make([]string, len(texts)), vectors: make([][]float32, len(texts))}
 	for i, text := range texts {
-		inputs[i] = prefix + text
+		w.inputs[i] = prefix + text
 	}
-	vectors := make([][]float32, len(texts))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(c.config.Parallel)
-	for first := 0; first < len(inputs); first += c.config.BatchSize {
-		last := min(first+c.config.BatchSize, len(inputs))
-		group.Go(func() error { return c.embedRange(groupCtx, inputs, vectors, first, last) })
+	size := c.batchSize()
+	for first := 0; first < len(texts); first += size {
+		last := min(first+size, len(texts))
+		group.Go(func() error { return c.embedRange(groupCtx, &w, first, last) })
 	}
-	if err := group.Wait(); err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("embedding %d texts: %w", len(texts), ctx.Err())
-		}
-		return nil, err
+	err := group.Wait()
+	usage := embed.UsageOf(texts)
+	usage.Tokens = w.tokens.Load()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, usage, fmt.Errorf("embedding %d texts: %w", len(texts), ctx.Err())
+	case err != nil:
+		return nil, usage, err
 	}
-	return vectors, nil
+	return w.vectors, usage, nil
 }
 
-// embedRange fills vectors[first:last]. A batch that the server refuses is
+// maxAnswer is how long an answer with vectors may come to be, in bytes.
+const maxAnswer = 16 << 20
+
+// batchSize is the most texts in a request.
+func (c *Client) batchSize() int {
+	return max(1, min(c.config.BatchSize, maxAnswer/(max(1, c.info.Dimension)*maxNumberSize)))
+}
+
+// work is what one call has to do: ranges of it are filled at once.
+type work struct {
+	inputs  []string
+	vectors [][]float32
+	tokens  atomic.Int64
+}
+
+// embedRange fills w.vectors[first:last]. A batch that the server refuses is
 // halved: a smaller one may fit its limits, and if it is one text that is bad,
 // it is found and named.
-func (c *Client) embedRange(ctx context.Context, inputs []string, vectors [][]float32, first, last int) error {
-	got, err := c.askPatiently(ctx, inputs[first:last])
+func (c *Client) embedRange(ctx context.Context, w *work, first, last int) error {
+	got, err := c.fuse.do(func() (reply, error) { return c.askPatiently(ctx, w.inputs[first:last]) })
 	if err == nil {
-		copy(vectors[first:last], got)
+		copy(w.vectors[first:last], got.vectors)
+		w.tokens.Add(got.tokens)
 		return nil
 	}
 	var status *StatusError
@@ -150,10 +185,10 @@ func (c *Client) embedRange(ctx context.Context, inputs []string, vectors [][]fl
 		return refusal(first, status)
 	}
 	middle := (first + last) / 2
-	if err := c.embedRange(ctx, inputs, vectors, first, middle); err != nil {
+	if err := c.embedRange(ctx, w, first, middle); err != nil {
 		return err
 	}
-	return c.embedRange(ctx, inputs, vectors, middle, last)
+	return c.embedRange(ctx, w, middle, last)
 }
 
 // refusal names the text but not the reason in the server's words: they may

@@ -21,13 +21,19 @@ type Config struct {
 	Model   string // such as text-embedding-3-small. Required
 
 	Dimensions int // length of vectors to ask for; 0 leaves it to the model and sends nothing
+	// Known is the length of vectors as an earlier client learned it: then none is
+	// asked for, and an answer of another length is refused. 0 learns it.
+	Known int
 
 	// Some models want to be told what a text is for by its first words, such
 	// as "query: " and "passage: " (e5), or "search_query: " (nomic).
 	QueryPrefix    string
 	DocumentPrefix string
 
-	BatchSize int // most texts in a request, 1 to 2048; default 32, what most self-hosted servers accept
+	// BatchSize is the most texts in a request, 1 to 2048; default 32, what most
+	// self-hosted servers accept. Fewer are sent where more would make an answer
+	// that may be longer than 16 MiB.
+	BatchSize int
 	Parallel  int // most requests at once, over all calls, 1 to 64; default 4
 
 	Timeout time.Duration // longest wait for one answer; default 30s
@@ -59,6 +65,7 @@ func (c Config) withDefaults() (Config, error) {
 	check(c.Model != "", "model is required")
 	check(!strings.ContainsAny(c.APIKey, "\r\n\x00"), "API key has a line break or NUL")
 	check(c.Dimensions >= 0 && c.Dimensions <= knowledge.MaxDimension, "dimensions = %d, want 0 to %d", c.Dimensions, knowledge.MaxDimension)
+	check(c.Known >= 0 && c.Known <= knowledge.MaxDimension, "known dimension = %d, want 0 to %d", c.Known, knowledge.MaxDimension)
 	check(c.BatchSize >= 1 && c.BatchSize <= 2048, "batch size = %d, want 1 to 2048", c.BatchSize)
 	check(c.Parallel >= 1 && c.Parallel <= 64, "parallel = %d, want 1 to 64", c.Parallel)
 	check(c.Timeout > 0, "timeout = %v, want more than 0", c.Timeout)

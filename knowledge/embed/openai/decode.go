@@ -11,41 +11,55 @@ import (
 
 // decode returns the vectors of an answer by their index, which must be 0 to
 // count-1, each once. Every number is finite as a float32, and no vector is
-// empty or all zero.
-func decode(data []byte, count int) ([][]float32, error) {
+// empty or all zero. With them come the tokens that the server says it counted, 0 if
+// it says nothing that can be.
+func decode(data []byte, count int) (vectors [][]float32, tokens int64, err error) {
 	var answer struct {
 		Data []struct {
 			Index     *int            `json:"index"`
 			Embedding json.RawMessage `json:"embedding"`
 		} `json:"data"`
+		Usage json.RawMessage `json:"usage"` // servers differ; what cannot be read is no fault
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
 		err = fmt.Errorf("answer is not an embedding list: %w", err)
 		if cutShort(err, len(data)) {
-			return nil, &passingError{err: err}
+			return nil, 0, &passingError{err: err}
 		}
-		return nil, err
+		return nil, 0, err
 	}
 	if len(answer.Data) != count {
-		return nil, fmt.Errorf("answer has %d vectors, want %d", len(answer.Data), count)
+		return nil, 0, fmt.Errorf("answer has %d vectors, want %d", len(answer.Data), count)
 	}
-	vectors := make([][]float32, count)
+	vectors = make([][]float32, count)
 	for i, item := range answer.Data {
 		switch {
 		case item.Index == nil:
-			return nil, fmt.Errorf("vector %d has no index", i)
+			return nil, 0, fmt.Errorf("vector %d has no index", i)
 		case *item.Index < 0 || *item.Index >= count:
-			return nil, fmt.Errorf("vector %d has index %d, want 0 to %d", i, *item.Index, count-1)
+			return nil, 0, fmt.Errorf("vector %d has index %d, want 0 to %d", i, *item.Index, count-1)
 		case vectors[*item.Index] != nil:
-			return nil, fmt.Errorf("index %d comes twice", *item.Index)
+			return nil, 0, fmt.Errorf("index %d comes twice", *item.Index)
 		}
 		vector, err := decodeVector(item.Embedding)
 		if err != nil {
-			return nil, fmt.Errorf("vector with index %d: %w", *item.Index, err)
+			return nil, 0, fmt.Errorf("vector with index %d: %w", *item.Index, err)
 		}
 		vectors[*item.Index] = vector
 	}
-	return vectors, nil
+	return vectors, tokensOf(answer.Usage), nil
+}
+
+// tokensOf reads prompt_tokens of a usage.
+func tokensOf(usage []byte) int64 {
+	const most = 1 << 32 // more is no count of one request
+	var u struct {
+		PromptTokens float64 `json:"prompt_tokens"`
+	}
+	if json.Unmarshal(usage, &u) != nil || !(u.PromptTokens >= 0 && u.PromptTokens <= most) {
+		return 0
+	}
+	return int64(u.PromptTokens)
 }
 
 // cutShort reports whether JSON ended too early, as after a lost connection,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/embed/outbound"
 )
 
 // firstWait is the longest pause before the second attempt; it doubles for
@@ -39,37 +40,45 @@ func sleep(ctx context.Context, d time.Duration) error {
 // askPatiently returns the vectors of inputs, one batch, after as many attempts
 // as it takes and the configuration allows. It holds a slot all the while, so
 // that a server that asks for patience gets fewer requests.
-func (c *Client) askPatiently(ctx context.Context, inputs []string) ([][]float32, error) {
+func (c *Client) askPatiently(ctx context.Context, inputs []string) (reply, error) {
 	select {
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return reply{}, ctx.Err()
 	case c.slots <- struct{}{}:
 	}
 	defer func() { <-c.slots }()
 	for attempt := 0; ; attempt++ {
-		vectors, err := c.ask(ctx, inputs)
+		got, err := c.ask(ctx, inputs)
 		if err == nil {
-			return vectors, nil
+			return got, nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return reply{}, ctx.Err()
 		}
 		var passing *passingError
 		if !errors.As(err, &passing) || attempt >= c.config.Retries {
-			return nil, unavailable(attempt+1, err)
+			return reply{}, c.unavailable(attempt+1, err)
 		}
 		wait := c.wait(attempt, passing.retryAfter)
 		if deadline, ok := ctx.Deadline(); ok && c.clock.now().Add(wait).After(deadline) {
-			return nil, unavailable(attempt+1, err) // tell now rather than wait in vain
+			return reply{}, c.unavailable(attempt+1, err) // tell now rather than wait in vain
 		}
 		if err := c.clock.sleep(ctx, wait); err != nil {
-			return nil, err
+			return reply{}, err
 		}
 	}
 }
 
-func unavailable(attempts int, err error) error {
-	return fmt.Errorf("%w: embedding server, attempt %d: %w", knowledge.ErrUnavailable, attempts, err)
+// unavailable tells the client which status came, if one did, and the log the rest.
+func (c *Client) unavailable(attempts int, err error) error {
+	reason := "the embedding server could not be reached, or its answer was none"
+	if errors.Is(err, outbound.ErrRefused) {
+		reason = "the embedding server has an address that is not public, and that the operator does not allow"
+	}
+	if status := new(StatusError); errors.As(err, &status) {
+		reason = fmt.Sprintf("the embedding server answered with status %d", status.Status)
+	}
+	return fmt.Errorf("%w: attempt %d: %w", knowledge.Unavailable(reason), attempts, err)
 }
 
 // wait returns the pause after a failed attempt, the first being 0: what the
