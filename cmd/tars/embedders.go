@@ -41,11 +41,15 @@ func nodeEmbedders(ctx context.Context, s settings) (*embed.Set, error) {
 
 // builtInEmbedders are those that need nothing but this program.
 func builtInEmbedders() (*embed.Set, error) {
-	builtIn, err := local.New()
+	fast, err := local.NewFast()
 	if err != nil {
 		return nil, err
 	}
-	return embed.NewSet(builtIn)
+	full, err := local.New(fast)
+	if err != nil {
+		return nil, err
+	}
+	return embed.NewSet(full, fast)
 }
 
 // registerEmbedders adds the figures of embedders to the metrics.

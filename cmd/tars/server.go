@@ -174,7 +174,6 @@ func moduleLimits(c *serverConfig) wasm.Limits {
 	return limits
 }
 
-// openEmbedders makes the embedders that this server offers.
 // readiness are the checks of /readyz.
 func (srv *server) readiness() []api.Check {
 	return []api.Check{
