@@ -41,6 +41,7 @@ type Services struct {
 	Invoker     invoker       // plugins.Runner
 	Quarantine  quarantine    // plugins.Quarantine
 	Jobs        background    // pgjobs.Jobs
+	Reembedder  reembedder    // the server, which enqueues
 }
 
 // Options are the settings of a [Server]. The zero value is good.

@@ -210,6 +210,7 @@ func failingWorld(t *testing.T) (*world, *failing) {
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
 		s.Importer, s.Documents, s.Embedders = failingImporter{f}, failingDocuments{f}, failingEmbedders{f}
+		s.Reembedder = failingReembedder{f}
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f
 }
@@ -235,7 +236,8 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"searchRecordsBatch": `{"searches":[{"vector":[1,1]}]}`,
 		"query":              `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
-		"putEmbedder": `{"base_url":"https://example.com","model":"m"}`, "embedTexts": `{"texts":["a"]}`,
+		"reembedCollection": `{"embedder":"local"}`,
+		"putEmbedder":       `{"base_url":"https://example.com","model":"m"}`, "embedTexts": `{"texts":["a"]}`,
 	}[id]
 	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
 		"/imports/some1", "/imports/"+strings.Repeat("A", 26), "/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)

@@ -97,6 +97,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 		Documents: &ingest.Documents{Store: w.store, Writer: writer, Extractor: reading{}},
 		Engine:    &query.Engine{Store: w.store, Embedders: registry, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
 		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
+		Reembedder: reembedDouble{w.jobs},
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services

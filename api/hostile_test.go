@@ -87,7 +87,7 @@ func TestHostileVectors(t *testing.T) {
 		"limit 0": `{"vector":[1,1],"limit":0}`, "limit -1": `{"vector":[1,1],"limit":-1}`, "limit 2^31": `{"vector":[1,1],"limit":2147483648}`,
 		"limit 2^63": `{"vector":[1,1],"limit":9223372036854775808}`, "limit 1.0": `{"vector":[1,1],"limit":1.0}`, "limit 1e1": `{"vector":[1,1],"limit":1e1}`,
 		"limit as text": `{"vector":[1,1],"limit":"10"}`, "ef 0": `{"vector":[1,1],"ef":0}`, "ef 1001": `{"vector":[1,1],"ef":1001}`, "ef -1": `{"vector":[1,1],"ef":-1}`,
-		"both": `{"vector":[1,1],"text":"x"}`, "neither": `{}`, "text without embedder": `{"text":"x"}`, "long text": `{"text":"` + strings.Repeat("x", 8001) + `"}`,
+		"both, by vector": `{"mode":"vector","vector":[1,1],"text":"x"}`, "neither": `{}`, "text without embedder": `{"mode":"vector","text":"x"}`, "long text": `{"text":"` + strings.Repeat("x", 8001) + `"}`,
 		"exact as text": `{"vector":[1,1],"exact":"true"}`,
 	} {
 		w.wantStatus("search, "+what, w.call("POST", "/v1/collections/c/search", token, search), 400)
@@ -161,7 +161,7 @@ func TestHostileQueries(t *testing.T) {
 		"leg without collection": `{"legs":[{"vector":[1,1]}]}`, "bad name": `{"legs":[{"collection":"../c","vector":[1,1]}]}`,
 		"weight 0": `{"legs":[{"collection":"c","vector":[1,1],"weight":0}]}`, "weight -1": `{"legs":[{"collection":"c","vector":[1,1],"weight":-1}]}`,
 		"weight 1e400": `{"legs":[{"collection":"c","vector":[1,1],"weight":1e400}]}`, "candidates 201": `{"legs":[{"collection":"c","vector":[1,1],"candidates":201}]}`,
-		"text and vector": `{"legs":[{"collection":"c","vector":[1,1],"text":"x"}]}`, "neither": `{"legs":[{"collection":"c"}]}`,
+		"text and vector": `{"legs":[{"collection":"c","mode":"vector","vector":[1,1],"text":"x"}]}`, "neither": `{"legs":[{"collection":"c"}]}`,
 		"timeout 0": `{"legs":[` + leg + `],"timeout_ms":0}`, "timeout 60001": `{"legs":[` + leg + `],"timeout_ms":60001}`, "timeout 2^63": `{"legs":[` + leg + `],"timeout_ms":9223372036854775807}`,
 		"limit 201":      `{"legs":[` + leg + `],"limit":201}`,
 		"9 plugins":      `{"text":"x","legs":[` + leg + `],"plugins":[` + strings.TrimSuffix(strings.Repeat(`{"name":"p","capability":"rank"},`, 9), ",") + `]}`,

@@ -1978,6 +1978,9 @@ type RecordResult struct {
 // RecordScroll defines model for RecordScroll.
 type RecordScroll = body.RecordScroll
 
+// ReembedRequest defines model for ReembedRequest.
+type ReembedRequest = body.ReembedRequest
+
 // Result What one synthesizer wrote.
 type Result struct {
 	Citations []Citation `json:"citations"`
@@ -2619,6 +2622,9 @@ type ScrollRecordsJSONRequestBody = RecordScroll
 // PatchRecordJSONRequestBody defines body for PatchRecord for application/json ContentType.
 type PatchRecordJSONRequestBody = RecordPatch
 
+// ReembedCollectionJSONRequestBody defines body for ReembedCollection for application/json ContentType.
+type ReembedCollectionJSONRequestBody = ReembedRequest
+
 // SearchRecordsJSONRequestBody defines body for SearchRecords for application/json ContentType.
 type SearchRecordsJSONRequestBody = SearchRequest
 
@@ -2912,6 +2918,9 @@ type ServerInterface interface {
 	// PatchRecord Change a record's metadata
 	// (PATCH /v1/collections/{collection}/records/{id})
 	PatchRecord(ctx echo.Context, collection PathCollection, id PathRecord, params PatchRecordParams) error
+	// ReembedCollection Carry a collection over to another embedder
+	// (POST /v1/collections/{collection}/reembed)
+	ReembedCollection(ctx echo.Context, collection PathCollection) error
 	// SearchRecords Find records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx echo.Context, collection PathCollection) error
@@ -4048,6 +4057,22 @@ func (w *ServerInterfaceWrapper) PatchRecord(ctx echo.Context) error {
 	return err
 }
 
+// ReembedCollection converts echo context to params.
+func (w *ServerInterfaceWrapper) ReembedCollection(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "collection" -------------
+	var collection PathCollection
+
+	err = runtime.BindStyledParameterWithOptions("simple", "collection", ctx.Param("collection"), &collection, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReembedCollection(ctx, collection)
+	return err
+}
+
 // SearchRecords converts echo context to params.
 func (w *ServerInterfaceWrapper) SearchRecords(ctx echo.Context) error {
 	var err error
@@ -4637,6 +4662,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/collections/:collection/records/count", wrapper.CountRecords, options.OperationMiddlewares["countRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/records/delete", wrapper.DeleteRecords, options.OperationMiddlewares["deleteRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/records/scroll", wrapper.ScrollRecords, options.OperationMiddlewares["scrollRecords"]...)
+	router.POST(options.BaseURL+"/v1/collections/:collection/reembed", wrapper.ReembedCollection, options.OperationMiddlewares["reembedCollection"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search", wrapper.SearchRecords, options.OperationMiddlewares["searchRecords"]...)
 	router.POST(options.BaseURL+"/v1/collections/:collection/search/batch", wrapper.SearchRecordsBatch, options.OperationMiddlewares["searchRecordsBatch"]...)
 	router.POST(options.BaseURL+"/v1/embed", wrapper.EmbedTexts, options.OperationMiddlewares["embedTexts"]...)
@@ -5547,6 +5573,29 @@ func (response PatchRecord200JSONResponse) VisitPatchRecordResponse(w http.Respo
 	return err
 }
 
+type ReembedCollectionRequestObject struct {
+	Collection PathCollection `json:"collection"`
+	Body       *ReembedCollectionJSONRequestBody
+}
+
+type ReembedCollectionResponseObject interface {
+	VisitReembedCollectionResponse(w http.ResponseWriter) error
+}
+
+type ReembedCollection202JSONResponse Job
+
+func (response ReembedCollection202JSONResponse) VisitReembedCollectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SearchRecordsRequestObject struct {
 	Collection PathCollection `json:"collection"`
 	Body       *SearchRecordsJSONRequestBody
@@ -6352,6 +6401,9 @@ type StrictServerInterface interface {
 	// PatchRecord Change a record's metadata
 	// (PATCH /v1/collections/{collection}/records/{id})
 	PatchRecord(ctx context.Context, request PatchRecordRequestObject) (PatchRecordResponseObject, error)
+	// ReembedCollection Carry a collection over to another embedder
+	// (POST /v1/collections/{collection}/reembed)
+	ReembedCollection(ctx context.Context, request ReembedCollectionRequestObject) (ReembedCollectionResponseObject, error)
 	// SearchRecords Find records
 	// (POST /v1/collections/{collection}/search)
 	SearchRecords(ctx context.Context, request SearchRecordsRequestObject) (SearchRecordsResponseObject, error)
@@ -7639,6 +7691,54 @@ func (sh *strictHandler) PatchRecord(ctx echo.Context, collection PathCollection
 		return err
 	} else if validResponse, ok := response.(PatchRecordResponseObject); ok {
 		return validResponse.VisitPatchRecordResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReembedCollection operation middleware
+func (sh *strictHandler) ReembedCollection(ctx echo.Context, collection PathCollection) error {
+	var request ReembedCollectionRequestObject
+
+	request.Collection = collection
+
+	var body ReembedCollectionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReembedCollection(ctx.Request().Context(), request.(ReembedCollectionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReembedCollection")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReembedCollectionResponseObject); ok {
+		return validResponse.VisitReembedCollectionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -30,6 +30,7 @@ func (srv *server) newRunner(c *serverConfig) (*pgjobs.Runner, error) {
 		return nil, err
 	}
 	r.Register(kindIndex, srv.index)
+	r.Register(kindReembed, srv.reembed)
 	r.Every("untended-collections", untendedPause, srv.tendUntended)
 	r.Every("expired-records", sweeping, func(ctx context.Context) error {
 		_, err := srv.store.SweepExpired(ctx)

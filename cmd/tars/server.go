@@ -110,6 +110,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Invoker:     runner,
 		Quarantine:  plugins.Quarantine{Host: srv.host},
 		Jobs:        pgjobs.New(srv.pools.app),
+		Reembedder:  srv,
 	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
 	if err != nil {
 		return srv, err

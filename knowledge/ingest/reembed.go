@@ -20,6 +20,9 @@ type reembedStore interface {
 type reembedSession interface {
 	Collection(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Collection, error)
 	ScrollRecords(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.Scroll) (knowledge.Page, error)
+	Document(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.DocumentID) (knowledge.Document, error)
+	DocumentContent(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.DocumentID) (knowledge.Document, knowledge.DocumentContent, error)
+	ListDocuments(context.Context, knowledge.TenantID, knowledge.CollectionName, knowledge.DocumentList) ([]knowledge.Document, error)
 }
 
 // Reembedder carries collections over to other embedders: into another collection,
@@ -53,7 +56,7 @@ type ReembedProgress struct {
 	Embedded    int64 // in all passes
 }
 
-// Reembed makes To have all records of From, with their versions, times and
+// Reembed makes To have all records and documents of From, with their versions, times and
 // metadata, and vectors of its own embedder, removes from To what From does not have,
 // and moves the alias. Writers of From go on; what they do is carried over too,
 // and they wait only while the last differences are. It may be ended at any moment and
@@ -89,7 +92,9 @@ func (r *Reembedder) Reembed(ctx context.Context, tenant knowledge.TenantID, x R
 		err = r.Store.Exclusively(ctx, tenant, x.From, func(session knowledge.Session) error {
 			last := p
 			last.most = restless
-			last.write = func(_ context.Context, _ knowledge.TenantID, do func(knowledge.Session) error) error { return do(session) }
+			last.write = func(_ context.Context, _ knowledge.TenantID, do func(knowledge.Session) error) error {
+				return do(session)
+			}
 			if err := last.run(ctx, session); err != nil {
 				return err
 			}
@@ -158,7 +163,7 @@ func (p *pass) run(ctx context.Context, session reembedSession) error {
 		p.at.Done += int64(len(page.Records))
 		p.progress(p.at)
 		if until == "" {
-			return nil
+			return p.documents(ctx, session)
 		}
 		after = until
 	}
