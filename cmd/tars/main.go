@@ -21,7 +21,7 @@ import (
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "cell" {
-		os.Exit(cell.Main(nil)) // nothing may run before its seal that need not
+		os.Exit(cell.Main(map[string]cell.Task{taskRead: readDocument})) // nothing may run before its seal that need not
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
