@@ -14,6 +14,7 @@ import (
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/ingest"
+	"github.com/tars-project/tars/knowledge/query"
 )
 
 // How many documents this server takes at once, of all tenants and of each; each may
@@ -78,6 +79,14 @@ func newDocument(ctx context.Context, id knowledge.DocumentID, r oapi.PutDocumen
 		if n.Expires, err = body.Moment(*r.Params.ExpiresAt); err != nil {
 			return n, knowledge.At("expires_at", err)
 		}
+	}
+	if r.Params.Chunker != nil {
+		n.Chunker = &query.PluginCall{Name: *r.Params.Chunker}
+		if r.Params.ChunkerVersion != nil {
+			n.Chunker.Version = *r.Params.ChunkerVersion
+		}
+	} else if r.Params.ChunkerVersion != nil {
+		return n, knowledge.Invalid("chunker_version", "is given without chunker; need both")
 	}
 	n.MediaType = mediaTypeOf(sentBy(ctx).header)
 	n.Source, err = io.ReadAll(r.Body)

@@ -21,14 +21,6 @@ const (
 	maxHeadingText = 500 // characters
 )
 
-// Document is what a chunk plugin is told of a document beside its text.
-type Document struct {
-	ID         string
-	Collection knowledge.CollectionName
-	MediaType  string
-	Metadata   map[string]any
-}
-
 // The documents of abi 1, as plugins/wit/schema defines them.
 type (
 	chunkInput struct {
@@ -79,9 +71,9 @@ func (r *Runner) Pin(ctx context.Context, tenant knowledge.TenantID, call query.
 
 // Chunk has a plugin cut a document's text into passages. Errors are those of
 // [query.Plugins].
-func (r *Runner) Chunk(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, d Document, t document.Text) ([]document.Passage, query.Receipt, error) {
+func (r *Runner) Chunk(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, d document.About, t document.Text) ([]document.Passage, query.Receipt, error) {
 	input := chunkInput{ABI: ABI, Config: jsontext.Value(call.Config), Document: cutDocument{
-		ID: d.ID, Collection: string(d.Collection), Title: t.Title, MediaType: d.MediaType, Text: t.Text, Metadata: d.Metadata,
+		ID: d.ID, Collection: d.Collection, Title: t.Title, MediaType: d.MediaType, Text: t.Text, Metadata: d.Metadata,
 		Blocks: make([]blockDocument, len(t.Blocks)),
 	}}
 	for i, b := range t.Blocks {

@@ -70,7 +70,7 @@ func TestParagraphs(t *testing.T) {
 	m := manifest("paragraphs")
 	m.Capabilities, m.Grants = []plugins.Capability{plugins.Chunk}, nil
 	v := n.upload(t, alice, m, vmhosttest.Guest(t, "paragraphs"))
-	call, about := query.PluginCall{Name: "paragraphs"}, plugins.Document{ID: "pump.md", Collection: manual, MediaType: "text/markdown"}
+	call, about := query.PluginCall{Name: "paragraphs"}, document.About{ID: "pump.md", Collection: string(manual), MediaType: "text/markdown"}
 	got, receipt, err := n.runner.Chunk(t.Context(), alice, call, about, care)
 	want := []document.Passage{{Start: 8, End: 15, Headings: []string{"Care"}, Page: 1}, {Start: 26, End: 33, Headings: []string{"Care", "When"}, Page: 2}}
 	if err != nil || !reflect.DeepEqual(got, want) || receipt.Plugin != "paragraphs" || receipt.Capability != query.Capability(plugins.Chunk) {

@@ -2438,6 +2438,13 @@ type PutDocumentParams struct {
 	// ExpiresAt When the document and its passages are gone; without it, as the collection says.
 	ExpiresAt *time.Time `form:"expires_at,omitempty" json:"expires_at,omitempty"`
 
+	// Chunker A plugin of the tenant's with the capability `chunk`, which cuts the document in place of the service. What it
+	// gives is checked against the text.
+	Chunker *Name `form:"chunker,omitempty" json:"chunker,omitempty"`
+
+	// ChunkerVersion Of the plugin; `live` when left out.
+	ChunkerVersion *VersionRef `form:"chunker_version,omitempty" json:"chunker_version,omitempty"`
+
 	// IdempotencyKey Makes the request have its effect once, however often it is sent: a repetition within 24 hours gets the same
 	// answer, with `Idempotency-Replayed: true`. 1 to 255 printable ASCII characters. While a request with the key
 	// is running another gets 409 `request-running`; a request to another path, with another body or by another
@@ -3597,6 +3604,20 @@ func (w *ServerInterfaceWrapper) PutDocument(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "expires_at", ctx.QueryParams(), &params.ExpiresAt, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter expires_at: %s", err))
+	}
+
+	// ------------- Optional query parameter "chunker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "chunker", ctx.QueryParams(), &params.Chunker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chunker: %s", err))
+	}
+
+	// ------------- Optional query parameter "chunker_version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "chunker_version", ctx.QueryParams(), &params.ChunkerVersion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chunker_version: %s", err))
 	}
 
 	headers := ctx.Request().Header

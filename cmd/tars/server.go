@@ -102,7 +102,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Records:     srv.store,
 		Writer:      writer,
 		Importer:    &ingest.Importer{Store: srv.store, Writer: writer},
-		Documents:   &ingest.Documents{Store: srv.store, Writer: writer, Extractor: reading{srv.cells}},
+		Documents:   &ingest.Documents{Store: srv.store, Writer: writer, Extractor: reading{srv.cells}, Chunker: runner},
 		Embedders:   srv.embedders,
 		Engine:      &query.Engine{Store: srv.store, Embedders: srv.embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
 		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},

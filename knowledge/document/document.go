@@ -83,3 +83,10 @@ func (t Text) Source(start, end int) (from, to int, ok bool) {
 	}
 	return from, to, ok
 }
+
+// About is what a chunker is told of a document beside its text.
+type About struct {
+	ID, Collection string
+	MediaType      string
+	Metadata       map[string]any
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/document"
+	"github.com/tars-project/tars/knowledge/query"
 )
 
 // extractor reads the text of a document. Formats whose parsers are not to be trusted
@@ -18,6 +19,12 @@ import (
 // process works for. It returns an [knowledge.InvalidError] for what it cannot read.
 type extractor interface {
 	Extract(ctx context.Context, tenant knowledge.TenantID, mediaType string, source []byte) (document.Text, error)
+}
+
+// chunker has documents cut by plugins of tenants; plugins.Runner has it.
+type chunker interface {
+	Pin(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall) (digest string, err error)
+	Chunk(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, about document.About, t document.Text) ([]document.Passage, query.Receipt, error)
 }
 
 // documentStore is what Documents needs of a [knowledge.Store] before anything is
@@ -33,6 +40,7 @@ type Documents struct {
 	Store     documentStore
 	Writer    *Writer
 	Extractor extractor
+	Chunker   chunker
 }
 
 // NewDocument is a document as a caller brings it.
@@ -42,8 +50,9 @@ type NewDocument struct {
 	Source    []byte
 	Title     string // empty: the one that the document itself gives
 	Metadata  map[string]any
-	Expires   time.Time // zero: as the collection says
-	IfVersion int64     // that the document must have now; 0: any, also none
+	Expires   time.Time         // zero: as the collection says
+	IfVersion int64             // that the document must have now; 0: any, also none
+	Chunker   *query.PluginCall // cuts it; nil: [document.Chunk]
 }
 
 // PreparedDocument is a document that has been read, cut and embedded.
@@ -88,6 +97,13 @@ func (d *Documents) Prepare(ctx context.Context, tenant knowledge.TenantID, coll
 	if w.Size == 0 {
 		return PreparedDocument{}, knowledge.Invalid("source", "is empty; need a document with text")
 	}
+	if n.Chunker != nil { // before the document is read for nothing
+		digest, err := d.Chunker.Pin(ctx, tenant, *n.Chunker)
+		if err != nil {
+			return PreparedDocument{}, knowledge.At("chunker", err)
+		}
+		w.Chunker = n.Chunker.Name + "@" + digest
+	}
 	text, err := d.Extractor.Extract(ctx, tenant, n.MediaType, n.Source)
 	if err != nil {
 		return PreparedDocument{}, knowledge.At("source", err)
@@ -95,12 +111,12 @@ func (d *Documents) Prepare(ctx context.Context, tenant knowledge.TenantID, coll
 	if w.Title == "" {
 		w.Title = clip(text.Title, knowledge.MaxTitle)
 	}
-	return d.cut(ctx, tenant, c, w, text)
+	return d.cut(ctx, tenant, c, w, text, n.Chunker)
 }
 
 // cut makes passages of a text, and embeds them unless they are there. It asks for the
 // collection by its own name, for an alias may move meanwhile.
-func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, w knowledge.DocumentWrite, text document.Text) (PreparedDocument, error) {
+func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, w knowledge.DocumentWrite, text document.Text, call *query.PluginCall) (PreparedDocument, error) {
 	before, err := d.Store.Document(ctx, tenant, c.Name, w.ID)
 	switch {
 	case errors.Is(err, knowledge.ErrNotFound):
@@ -109,7 +125,10 @@ func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, c knowle
 	case c.TTL == 0 && w.Unchanged(before): // else its time is to begin anew
 		return PreparedDocument{unchanged: before}, w.Admit(before.Version)
 	}
-	passages := document.Chunk(text, document.Options{})
+	passages, err := d.chunk(ctx, tenant, c, w.Document, text, call)
+	if err != nil {
+		return PreparedDocument{}, err
+	}
 	switch n := len(passages); {
 	case n == 0:
 		return PreparedDocument{}, knowledge.Invalid("source", "has no text that could be found; need at least a word")
@@ -131,6 +150,17 @@ func (d *Documents) cut(ctx context.Context, tenant knowledge.TenantID, c knowle
 	}
 	p.embedded = p.passages.embedded
 	return p, nil
+}
+
+// chunk cuts a text by the plugin of the call, if there is one.
+func (d *Documents) chunk(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection, of knowledge.Document, text document.Text, call *query.PluginCall) ([]document.Passage, error) {
+	if call == nil {
+		return document.Chunk(text, document.Options{}), nil
+	}
+	about := document.About{ID: string(of.ID), Collection: string(c.Name), MediaType: of.MediaType, Metadata: of.Metadata}
+	text.Title = of.Title
+	passages, _, err := d.Chunker.Chunk(ctx, tenant, *call, about, text)
+	return passages, err
 }
 
 // recordsOf are the records that the passages of a document are.
