@@ -45,7 +45,7 @@ var homes = map[string][]string{
 	"gonum.org/v1/gonum":                {"knowledge/embed/local/internal/fit"}, // what makes data, and is not shipped
 	"github.com/swaggest/swgui":         {"api"},
 	"github.com/klauspost/compress/":    {"api"},
-	"golang.org/x/net/html":             {"cmd/tars/demo/corpus"},
+	"golang.org/x/net/html":             {"cmd/tars/demo/corpus", "cmd/tars/embedbench"},
 	"github.com/docker/":                {"migrations"},
 	"github.com/jackc/puddle/":          {},
 	"github.com/spf13/cobra":            {},
