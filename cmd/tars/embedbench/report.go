@@ -106,10 +106,10 @@ func sizesOf(executable, data string) (s sizes, err error) {
 	return s, nil
 }
 
-// averages makes the macro averages, of each embedder and mode.
+// averages makes the macro averages, of each embedder and mode that was asked.
 func (r *report) averages(embedders []string) {
 	for _, m := range modes {
-		for i, e := range embedders {
+		for _, e := range embedders {
 			var sets []quality
 			passages := 0
 			for _, a := range r.Retrieval {
@@ -118,10 +118,9 @@ func (r *report) averages(embedders []string) {
 					passages = max(passages, a.Passages)
 				}
 			}
-			if m == string(query.Lexical) && i > 0 {
-				continue // asks no embedder
+			if len(sets) > 0 {
+				r.Macro = append(r.Macro, answered{"macro", passages, e, m, macro(sets)})
 			}
-			r.Macro = append(r.Macro, answered{"macro", passages, e, m, macro(sets)})
 		}
 	}
 }

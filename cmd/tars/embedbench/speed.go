@@ -138,6 +138,9 @@ const leastCalls = 3
 // run embeds for a while, after a tenth of it that does not count.
 func (w workload) run(ctx context.Context, e knowledge.Embedder, lasts time.Duration) (p pace, err error) {
 	p = pace{Name: w.Name, Batch: w.Batch}
+	if len(w.Texts) == 0 || w.Batch < 1 {
+		return p, fmt.Errorf("%d texts in batches of %d; need 1 or more", len(w.Texts), w.Batch)
+	}
 	next := 0
 	call := func() error {
 		texts := make([]string, w.Batch)
