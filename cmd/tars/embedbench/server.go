@@ -71,6 +71,7 @@ func (s *server) wait(ctx context.Context, log string) (string, error) {
 		select {
 		case err := <-s.ended:
 			s.ended <- err
+			said, _ = os.ReadFile(log) // with its last words
 			return "", fmt.Errorf("the server ended: %w: %s", err, said)
 		case <-ctx.Done():
 			return "", ctx.Err()

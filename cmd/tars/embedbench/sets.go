@@ -73,7 +73,7 @@ func readPage(name string) ([]section, error) {
 	return readSections(bufio.NewReader(f))
 }
 
-// lists of names, which answer nothing: by the name of a page or of its folder.
+// leftOut are lists of names, which answer nothing: what a page or a folder begins with.
 var leftOut = []string{"genindex", "bookindex", "keyword_index", "py-modindex", "contents.html", "search.html", "sitemap", "doclist", "_sources"}
 
 // pagesIn returns the HTML pages in a folder and its folders, sorted.

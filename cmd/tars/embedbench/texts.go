@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// questionsText are 20 questions of 7 to 9 words over the sets for `tars ingest`, one
+// questionsText are 20 questions over the sets for `tars ingest`, one
 // a line; lines that begin with # say which.
 //
 //go:embed questions.txt
@@ -24,7 +24,7 @@ func shortQuestions() (questions []string) {
 
 // Workloads of speed.
 const (
-	workShort  = "short"     // a question of 8 to 11 pieces
+	workShort  = "short"     // one of them: 8 to 12 pieces of words
 	workDoc60  = "60 words"  // the beginning of a section
 	workDoc150 = "150 words" // the same
 	manyTexts  = 64          // in a batch
