@@ -76,7 +76,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	}
 	r := &report{}
 	if err := r.measure(ctx, o, s, stdout); err != nil {
-		return errors.Join(err, r.keep(o.raw)) // what there is
+		if len(r.Retrieval) > 0 { // what there is of a long run
+			err = errors.Join(err, r.keep(o.raw))
+		}
+		return err
 	}
 	return errors.Join(r.keep(o.raw), r.print(stdout))
 }
