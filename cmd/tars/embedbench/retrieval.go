@@ -86,7 +86,7 @@ func (s *server) places(ctx context.Context, c corpus, embedder, mode string) ([
 	for asked := range slices.Chunk(c.questions, askBatch) {
 		var searches []any
 		for _, q := range asked {
-			searches = append(searches, map[string]any{"text": q.text, "mode": mode, "limit": depth, "exact": true})
+			searches = append(searches, map[string]any{"text": q.text, "mode": mode, "limit": depth})
 		}
 		var answer struct {
 			Results []struct {

@@ -34,6 +34,7 @@ type question struct {
 // Bounds of what is taken.
 const (
 	leastWords = 10    // of a passage: less says nothing by itself
+	mostWords  = 120   // of a passage, its first: as many as the chunks of documents have
 	mostBytes  = 8_000 // of a passage, cut between words; of a question what a search may ask
 )
 
@@ -162,8 +163,9 @@ func (b *builder) add(set string, s section) {
 		b.headings, b.texts = map[string]int{}, map[string]bool{}
 	}
 	b.headings[strings.ToLower(s.heading)]++
-	s.text = cut(s.text, mostBytes)
-	if len(strings.Fields(s.text)) < leastWords || b.texts[s.text] {
+	f := strings.Fields(s.text)
+	s.text = cut(strings.Join(f[:min(len(f), mostWords)], " "), mostBytes)
+	if len(f) < leastWords || b.texts[s.text] {
 		return
 	}
 	b.texts[s.text] = true

@@ -15,9 +15,10 @@ func TestBuilder(t *testing.T) {
 	b.add("y", section{"twice", long + "three"})
 	b.add("x", section{"Short", "too short to say anything"})
 	b.add("y", section{"Same text", long + "one"})
-	b.add("y", section{"Last", long + "four"})
+	most := strings.TrimSpace(strings.Repeat("most ", mostWords))
+	b.add("y", section{"Last", most + " and more"})
 	c := b.finish()
-	wantPassages := []string{long + "one", long + "four"}
+	wantPassages := []string{long + "one", most}
 	wantQuestions := []question{{"x", "Once", 0}, {"y", "Last", 1}}
 	if c.name != "c" || !slices.Equal(c.passages, wantPassages) || !slices.Equal(c.questions, wantQuestions) {
 		t.Errorf("finish() = %+v, want passages %q and questions %v", c, wantPassages, wantQuestions)

@@ -25,7 +25,7 @@ func shortQuestions() (questions []string) {
 // Workloads of speed.
 const (
 	workShort  = "short"     // one of them: 8 to 12 pieces of words
-	workDoc60  = "60 words"  // the beginning of a section
+	workDoc60  = "60 words"  // the beginning of a section, with the next where it is shorter
 	workDoc150 = "150 words" // the same
 	manyTexts  = 64          // in a batch
 )
@@ -37,10 +37,13 @@ func workloads(c corpus) []workload {
 		name string
 		n    int
 	}{{workDoc60, 60}, {workDoc150, 150}} {
-		var texts []string
+		var texts, now []string
 		for _, p := range c.passages {
-			if f := strings.Fields(p); len(f) >= kind.n && isProse(f[:kind.n]) {
-				texts = append(texts, strings.Join(f[:kind.n], " "))
+			if f := strings.Fields(p); isProse(f) {
+				now = append(now, f...)
+			}
+			if len(now) >= kind.n {
+				texts, now = append(texts, strings.Join(now[:kind.n], " ")), nil
 			}
 		}
 		texts = spread(texts, manyTexts)

@@ -23,7 +23,7 @@ func TestShortQuestions(t *testing.T) {
 func TestWorkloads(t *testing.T) {
 	prose := strings.TrimSpace(strings.Repeat("These are words of a sentence. ", 30))
 	code := strings.TrimSpace(strings.Repeat("x=1; f(y) ", 100))
-	got := workloads(corpus{passages: []string{code, prose, "too short"}})
+	got := workloads(corpus{passages: []string{code, prose[:216], code, prose[217:], "too short"}})
 	if len(got) != 5 {
 		t.Fatalf("%d workloads, want 5", len(got))
 	}
