@@ -142,6 +142,16 @@ bench-search: build ## Compare retrieval over REST with pgx, pgbench and Go; SHO
 	@cd $(BENCHSEARCH) && go build -trimpath -o $(abspath $(BIN))/benchsearch .
 	@$(BIN)/benchsearch -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short,-raw docs/benchmarks/raw/search.json)
 
+.PHONY: bench-embed
+bench-embed: build ## Measure speed, size and retrieval of the built-in embedders; SHORT=1 takes a minute
+	@go build -trimpath -o $(BIN)/embedbench ./cmd/tars/embedbench
+	@$(BIN)/embedbench -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short,-raw docs/benchmarks/raw/embed.json)
+
+.PHONY: embed-folders
+embed-folders: ## Write the folders that ingest is measured with into DIR: PostgreSQL's manual, Debian's descriptions
+	@test -n "$(DIR)" || { echo "usage: make embed-folders DIR=folder"; exit 2; }
+	@go run ./cmd/tars/embedbench -folders "$(DIR)"
+
 .PHONY: check-bench
 check-bench: build $(BENCHVM_GUESTS) ## Vet and test what bench-vm and bench-search are made of
 	cd $(BENCHVM) && CGO_ENABLED=1 go vet ./... && CGO_ENABLED=1 go test -race ./...

@@ -46,7 +46,7 @@ var homes = map[string][]string{
 	"gonum.org/v1/gonum":                {"knowledge/embed/local/internal/fit"}, // what makes data, and is not shipped
 	"github.com/swaggest/swgui":         {"api"},
 	"github.com/klauspost/compress/":    {"api"},
-	"golang.org/x/net/html":             {"cmd/tars/demo/corpus", "knowledge/document"},
+	"golang.org/x/net/html":             {"cmd/tars/demo/corpus", "cmd/tars/embedbench", "knowledge/document"},
 	"github.com/yuin/goldmark":          {"knowledge/document"},
 	"github.com/ledongthuc/pdf":         {"knowledge/document"},
 	"github.com/clipperhouse/uax29":     {"knowledge/document"},
