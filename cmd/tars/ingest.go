@@ -24,6 +24,7 @@ type ingestCommand struct {
 	Embedder      string            `default:"local" help:"Embedder of a collection that is made."`
 	Prefix        string            `help:"Put before each id, which is the path below the folder, with slashes."`
 	Metadata      map[string]string `placeholder:"KEY=VALUE" mapsep:"none" help:"Metadata of each document; a value is JSON, or else a text. Again for more."`
+	Chunker       string            `placeholder:"NAME[@VERSION]" help:"Plugin that cuts the documents, instead of the service. With --resend where they are there already."`
 	Type          string            `placeholder:"TYPE" help:"Media type of all files, instead of that which each file's name tells."`
 	Include       []string          `sep:"none" placeholder:"PATTERN" help:"Only files whose path below the folder, or whose name, matches, such as *.md. Again for more."`
 	Exclude       []string          `sep:"none" placeholder:"PATTERN" help:"Not these. Again for more."`
@@ -59,7 +60,7 @@ func (c *ingestCommand) Run(ctx context.Context, w *world) error {
 		return fmt.Errorf("ingest: %w", err)
 	}
 	run := &files.Run{
-		Client: client, Collection: c.Collection, Found: found, Prefix: c.Prefix, Metadata: metadata,
+		Client: client, Collection: c.Collection, Found: found, Prefix: c.Prefix, Metadata: metadata, Chunker: c.Chunker,
 		Parallel: c.Parallel, Resend: c.Resend, DeleteMissing: c.DeleteMissing, DryRun: c.DryRun,
 	}
 	if c.DryRun {

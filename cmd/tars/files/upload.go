@@ -18,6 +18,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,7 @@ type Run struct {
 	Found         Found
 	Prefix        string         // of the ids; what is missing is looked for below it
 	Metadata      map[string]any // of each document
+	Chunker       string         // plugin that cuts documents, "name" or "name@version"; empty: none
 	Parallel      int            // requests at once, 1 or more
 	Resend        bool           // send what has the same content too
 	DeleteMissing bool           // delete the documents that are below Prefix and not in Found
@@ -167,13 +169,23 @@ func (r *Run) send(ctx context.Context, j job) (sent, error) {
 	if r.DryRun {
 		return sent{written: true}, nil
 	}
-	path := r.path(j.ID)
+	query := url.Values{}
 	if len(r.Metadata) > 0 {
 		metadata, err := json.Marshal(r.Metadata)
 		if err != nil {
 			return sent{}, err
 		}
-		path += "?" + url.Values{"metadata": {string(metadata)}}.Encode()
+		query.Set("metadata", string(metadata))
+	}
+	if name, version, given := strings.Cut(r.Chunker, "@"); name != "" {
+		query.Set("chunker", name)
+		if given {
+			query.Set("chunker_version", version)
+		}
+	}
+	path := r.path(j.ID)
+	if len(query) > 0 {
+		path += "?" + query.Encode()
 	}
 	var out struct {
 		Document  stored
