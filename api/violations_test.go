@@ -35,6 +35,7 @@ func bodies() map[string]func() body.Body {
 		"RecordDeletion":        func() body.Body { return new(body.RecordDeletion) },
 		"RecordPatch":           func() body.Body { return new(body.RecordPatch) },
 		"RecordScroll":          func() body.Body { return new(body.RecordScroll) },
+		"ReembedRequest":        func() body.Body { return new(body.ReembedRequest) },
 		"SearchBatch":           func() body.Body { return new(body.SearchBatch) },
 		"SearchRequest":         func() body.Body { return new(body.SearchRequest) },
 		"TenantDefinition":      func() body.Body { return new(body.TenantDefinition) },
