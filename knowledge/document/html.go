@@ -58,6 +58,7 @@ type element struct {
 	name  string
 	kind  Kind
 	level int
+	boxed bool // it stands beside the text: headings in it are none of the text's
 }
 
 // maxOpen bounds the blocks that are remembered as open; those within are as if they
@@ -81,11 +82,12 @@ var kinds = map[string]Kind{
 func (p *page) open(z *xhtml5.Tokenizer, closed bool) {
 	tag, more := z.TagName()
 	name := string(tag)
-	hidden := false
+	hidden, boxed := false, name == "aside" || name == "blockquote"
 	for more {
 		var key, value []byte
 		key, value, more = z.TagAttr()
 		hidden = hidden || hides(key, value)
+		boxed = boxed || boxes(key, value)
 	}
 	switch {
 	case p.skipped != "":
@@ -106,7 +108,7 @@ func (p *page) open(z *xhtml5.Tokenizer, closed bool) {
 		if kind, ok := kinds[name]; ok {
 			p.flush()
 			if !void(name) && !closed {
-				p.enter(name, kind)
+				p.enter(name, kind, boxed)
 			}
 		}
 	}
@@ -137,10 +139,30 @@ func hides(key, value []byte) bool {
 	return false
 }
 
+// boxes reports a class of notes and warnings, whose headings say no more than that.
+func boxes(key, value []byte) bool {
+	if string(key) != "class" {
+		return false
+	}
+	for class := range bytes.FieldsSeq(value) {
+		switch string(class) {
+		case "note", "tip", "warning", "caution", "important", "admonition", "sidebar":
+			return true
+		}
+	}
+	return false
+}
+
 // enter opens a block. A paragraph in an item, in a row or in a piece of code is of
 // their kind.
-func (p *page) enter(name string, kind Kind) {
-	e := element{name: name, kind: kind}
+func (p *page) enter(name string, kind Kind, boxed bool) {
+	if n := len(p.stack); n > 0 {
+		boxed = boxed || p.stack[n-1].boxed
+	}
+	if kind == Heading && boxed {
+		kind = Paragraph
+	}
+	e := element{name: name, kind: kind, boxed: boxed}
 	if kind == Heading {
 		e.level = int(name[1] - '0')
 	}

@@ -64,6 +64,7 @@ func TestParseText(t *testing.T) {
 		{"quote", document.Markdown, "> said\n> so\n", "", []string{"paragraph:said\n> so"}},
 		{"page", document.HTML, "<title>T &amp; U</title><body><nav>skip</nav><h1>A\n b</h1><p>one<br>two <b>three</b>&nbsp;four<p>five</body>", "T & U", []string{"heading1:A b", "paragraph:one\ntwo three\u00a0four", "paragraph:five"}},
 		{"hidden", document.HTML, "<div class='x navheader'>no<div>no</div></div><p hidden>no</p><script>no</script><p>yes</p>", "", []string{"paragraph:yes"}},
+		{"boxes", document.HTML, "<h1>A</h1><div class='note'><h3>Note</h3><p>n</p></div><p>a<aside><h2>B</h2></aside>", "", []string{"heading1:A", "paragraph:Note", "paragraph:n", "paragraph:a", "paragraph:B"}},
 		{"items", document.HTML, "<ul><li>one<li><p>two</p></ul><dl><dt>t<dd>d</dl>", "", []string{"item:one", "item:two", "item:t", "item:d"}},
 		{"preformatted", document.HTML, "<pre>\n a  b\n\tc</pre>", "", []string{"code:a  b\n\tc"}},
 		{"rows", document.HTML, "<table><tr><th>a<th>b<tr><td>1</td><td>2</td></table>", "", []string{"table:a\tb", "table:1\t2"}},
