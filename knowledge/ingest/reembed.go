@@ -12,6 +12,7 @@ import (
 // reembedStore is what a Reembedder needs of a [knowledge.Store].
 type reembedStore interface {
 	reembedSession
+	aliases
 	Atomically(context.Context, knowledge.TenantID, func(knowledge.Session) error) error
 	Exclusively(context.Context, knowledge.TenantID, knowledge.CollectionName, func(knowledge.Session) error) error
 }
@@ -68,6 +69,9 @@ func (r *Reembedder) Reembed(ctx context.Context, tenant knowledge.TenantID, x R
 	if progress == nil {
 		progress = func(ReembedProgress) {}
 	}
+	if done, err := x.moved(ctx, tenant, r.Store); done || err != nil {
+		return err
+	}
 	to, err := r.Store.Collection(ctx, tenant, x.To)
 	if err != nil {
 		return fmt.Errorf("re-embed: %w", err)
@@ -91,7 +95,7 @@ func (r *Reembedder) Reembed(ctx context.Context, tenant knowledge.TenantID, x R
 		}
 		err = r.Store.Exclusively(ctx, tenant, x.From, func(session knowledge.Session) error {
 			last := p
-			last.most = restless
+			last.most, last.changed, last.at.Done = restless, 0, 0
 			last.write = func(_ context.Context, _ knowledge.TenantID, do func(knowledge.Session) error) error {
 				return do(session)
 			}
@@ -115,17 +119,52 @@ func (x Reembedding) moveAlias(ctx context.Context, tenant knowledge.TenantID, s
 	if x.Alias == "" {
 		return nil
 	}
-	alias, err := session.Alias(ctx, tenant, x.Alias)
-	switch {
-	case err == nil && alias.Collection == x.To: // an attempt before got this far
-		return nil
-	case errors.Is(err, knowledge.ErrNotFound), err == nil && alias.Collection != x.From:
-		return knowledge.Invalid("alias", "does not stand for %q any more", x.From)
-	case err != nil:
+	if moved, err := x.moved(ctx, tenant, session); moved || err != nil {
 		return err
 	}
-	_, err = session.ChangeAliases(ctx, tenant, []knowledge.AliasAction{{Alias: x.Alias, Collection: x.To}})
+	_, err := session.ChangeAliases(ctx, tenant, []knowledge.AliasAction{{Alias: x.Alias, Collection: x.To}})
 	return err
+}
+
+// aliases is what tells where an alias stands.
+type aliases interface {
+	Alias(context.Context, knowledge.TenantID, knowledge.CollectionName) (knowledge.Alias, error)
+}
+
+// moved reports that the alias stands for the new collection already: an attempt before
+// got this far, and the new collection is written to by others. It returns an
+// [knowledge.InvalidError] when the alias stands for neither.
+func (x Reembedding) moved(ctx context.Context, tenant knowledge.TenantID, in aliases) (bool, error) {
+	if x.Alias == "" {
+		return false, nil
+	}
+	alias, err := in.Alias(ctx, tenant, x.Alias)
+	switch {
+	case errors.Is(err, knowledge.ErrNotFound), err == nil && alias.Collection != x.From && alias.Collection != x.To:
+		return false, knowledge.Invalid("alias", "does not stand for %q any more", x.From)
+	case err != nil:
+		return false, fmt.Errorf("re-embed: %w", err)
+	}
+	return alias.Collection == x.To, nil
+}
+
+// errOvertaken says that another attempt has moved the alias: what this one would write
+// now is older than what others have written since.
+var errOvertaken = knowledge.Unavailable("another attempt has come to its end")
+
+// transact writes to the new collection, in a transaction that looks at its end whether
+// the alias has moved: what it wrote before was then older than the move.
+func (p *pass) transact(ctx context.Context, do func(knowledge.Session) error) error {
+	return p.write(ctx, p.tenant, func(session knowledge.Session) error {
+		if err := do(session); err != nil {
+			return err
+		}
+		moved, err := p.moved(ctx, p.tenant, session)
+		if err == nil && moved {
+			err = errOvertaken
+		}
+		return err
+	})
 }
 
 // pass compares the two collections, in order of ids, and carries what differs.
@@ -286,7 +325,7 @@ func (p *pass) replace(ctx context.Context, stale []knowledge.RecordID, records 
 	if len(stale) == 0 && len(records) == 0 {
 		return nil
 	}
-	return p.write(ctx, p.tenant, func(session knowledge.Session) error {
+	return p.transact(ctx, func(session knowledge.Session) error {
 		for ids := range slices.Chunk(stale, knowledge.MaxBatch) {
 			if _, err := session.DeleteRecords(ctx, p.tenant, p.To, knowledge.Selection{IDs: ids}, knowledge.MaxBatch); err != nil {
 				return err

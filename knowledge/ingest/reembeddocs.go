@@ -46,7 +46,7 @@ func (p *pass) document(ctx context.Context, session reembedSession, d knowledge
 	if err != nil {
 		return err
 	}
-	return p.write(ctx, p.tenant, func(session knowledge.Session) error {
+	return p.transact(ctx, func(session knowledge.Session) error {
 		if there {
 			if _, err := session.DeleteDocument(ctx, p.tenant, p.To, d.ID, 0); err != nil && !errors.Is(err, knowledge.ErrNotFound) {
 				return err
@@ -74,7 +74,7 @@ func (p *pass) removeDocuments(ctx context.Context, session reembedSession) erro
 				continue
 			}
 			p.changed++
-			err = p.write(ctx, p.tenant, func(session knowledge.Session) error {
+			err = p.transact(ctx, func(session knowledge.Session) error {
 				_, err := session.DeleteDocument(ctx, p.tenant, p.To, d.ID, 0)
 				return err
 			})

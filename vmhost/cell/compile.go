@@ -161,19 +161,8 @@ func (c *compiling) overLimit() error {
 func (c *compiling) talk() error {
 	conn, opts := c.proc.Wire(), c.d.opts
 	r := wire.NewReader(conn, c.bound)
-	v, err := r.Next()
-	if err != nil {
+	if err := c.d.greeted(c.proc, r); err != nil {
 		return err
-	}
-	hello, err := wire.DecodeHello(v.Body)
-	if err != nil {
-		return err
-	}
-	if hello.Version != wire.Version {
-		return &toldError{fmt.Errorf("%w: the cell's binary speaks version %d of the wire, this one %d", vmhost.ErrUnavailable, hello.Version, wire.Version)}
-	}
-	if got := gradeOf(c.proc.Grade(), hello); got < c.d.report.Grade {
-		return &toldError{fmt.Errorf("%w: the compile cell's isolation is %v, this host's was %v", vmhost.ErrUnavailable, got, c.d.report.Grade)}
 	}
 	c.sealed = true
 	w := wire.NewWriter(conn)
@@ -188,7 +177,8 @@ func (c *compiling) talk() error {
 	if err := w.Write(wire.OpCompile, 0, 0, m.Append(nil), c.src.Module); err != nil {
 		return err
 	}
-	if v, err = r.Next(); err != nil {
+	v, err := r.Next()
+	if err != nil {
 		return err
 	}
 	if v.Op == wire.OpError {
@@ -199,6 +189,27 @@ func (c *compiling) talk() error {
 		return &toldError{fault.Err}
 	}
 	return c.take(v.Body)
+}
+
+// greeted takes the hello of a cell that is started for one piece of work: its seal is
+// closed, it speaks this version of the wire, and it is as isolated as this host's cells
+// are.
+func (d *Driver) greeted(proc Process, r *wire.Reader) error {
+	v, err := r.Next()
+	if err != nil {
+		return err
+	}
+	hello, err := wire.DecodeHello(v.Body)
+	if err != nil {
+		return err
+	}
+	if hello.Version != wire.Version {
+		return &toldError{fmt.Errorf("%w: the cell's binary speaks version %d of the wire, this one %d", vmhost.ErrUnavailable, hello.Version, wire.Version)}
+	}
+	if got := gradeOf(proc.Grade(), hello); got < d.report.Grade {
+		return &toldError{fmt.Errorf("%w: the cell's isolation is %v, this host's was %v", vmhost.ErrUnavailable, got, d.report.Grade)}
+	}
+	return nil
 }
 
 // meterGrowth is how much larger a module may become by the meter; see wasm.Meter.

@@ -162,19 +162,8 @@ func (t *doing) watch(ctx context.Context, talked <-chan error) (cause, err erro
 func (t *doing) talk() error {
 	conn := t.proc.Wire()
 	r := wire.NewReader(conn, t.bound)
-	v, err := r.Next()
-	if err != nil {
+	if err := t.d.greeted(t.proc, r); err != nil {
 		return err
-	}
-	hello, err := wire.DecodeHello(v.Body)
-	if err != nil {
-		return err
-	}
-	if hello.Version != wire.Version {
-		return &toldError{fmt.Errorf("%w: the cell's binary speaks version %d of the wire, this one %d", vmhost.ErrUnavailable, hello.Version, wire.Version)}
-	}
-	if got := gradeOf(t.proc.Grade(), hello); got < t.d.report.Grade {
-		return &toldError{fmt.Errorf("%w: the task cell's isolation is %v, this host's was %v", vmhost.ErrUnavailable, got, t.d.report.Grade)}
 	}
 	t.sealed = true
 	w := wire.NewWriter(conn)
@@ -185,7 +174,8 @@ func (t *doing) talk() error {
 	if err := w.Write(wire.OpTask, 0, 0, m.Append(nil), t.req.Input); err != nil {
 		return err
 	}
-	if v, err = r.Next(); err != nil {
+	v, err := r.Next()
+	if err != nil {
 		return err
 	}
 	if v.Op == wire.OpError {
