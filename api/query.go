@@ -14,34 +14,59 @@ type engine interface {
 	Search(ctx context.Context, tenant knowledge.TenantID, s query.SearchText) (query.Results, error)
 	SearchBatch(ctx context.Context, tenant knowledge.TenantID, searches []query.SearchText) ([]query.Searched, error)
 	Answer(ctx context.Context, tenant knowledge.TenantID, q query.Query) (query.Answer, error)
+	AnswerBatch(ctx context.Context, tenant knowledge.TenantID, queries []query.Query, timeout time.Duration) ([]query.Answered, error)
+	Stream(ctx context.Context, tenant knowledge.TenantID, q query.Query, emit func(query.Part) error) (query.Answer, error)
 }
 
 // Query implements query.
 func (s *Server) Query(ctx context.Context, r oapi.QueryRequestObject) (oapi.QueryResponseObject, error) {
+	if r.Params.LastEventID != nil {
+		return nil, knowledge.Invalid("Last-Event-ID", "is given, but a query is not kept to go on with; ask again without it")
+	}
+	if wantsEvents(ctx) {
+		return s.streamQuery(ctx, query.Query(*r.Body)), nil
+	}
 	answer, err := s.services.Engine.Answer(ctx, tenantOf(ctx), query.Query(*r.Body))
 	if err != nil {
 		return nil, err
 	}
-	out := oapi.Query200JSONResponse{
+	return oapi.Query200JSONResponse(answerOut(answer)), nil
+}
+
+// QueryBatch implements queryBatch.
+func (s *Server) QueryBatch(ctx context.Context, r oapi.QueryBatchRequestObject) (oapi.QueryBatchResponseObject, error) {
+	all, err := s.services.Engine.AnswerBatch(ctx, tenantOf(ctx), r.Body.Queries, r.Body.Timeout)
+	if err == nil {
+		err = ctx.Err() // the client has gone: there is nobody to tell how far it came
+	}
+	if err != nil {
+		return nil, err
+	}
+	return oapi.QueryBatch200JSONResponse{Results: each(all, func(one query.Answered) oapi.QueryBatchItem {
+		if one.Err != nil {
+			return oapi.QueryBatchItem{Problem: s.itemProblem(ctx, one.Err)}
+		}
+		answer := answerOut(one.Answer)
+		return oapi.QueryBatchItem{Answer: &answer}
+	})}, nil
+}
+
+func answerOut(answer query.Answer) oapi.Answer {
+	rest := restOut(answer)
+	return oapi.Answer{
 		Matches:   each(answer.Matches, candidateOut),
 		ScoreKind: string(answer.ScoreKind),
 		Results:   each(answer.Results, resultOut),
 		Missing:   each(answer.Missing, missingOut),
-		Receipts:  each(answer.Receipts, receiptOut),
-		Plans:     each(answer.Plans, legPlanOut),
-		TookMs:    milliseconds(answer.Took),
+		Receipts:  each(answer.Receipts, callReceiptOut),
+		Plans:     rest.Plans, Stages: rest.Stages, TookMs: rest.TookMs,
 	}
-	if answer.Stages != nil {
-		stages := each(answer.Stages, stageOut)
-		out.Stages = &stages
-	}
-	return out, nil
 }
 
 func candidateOut(c query.Candidate) oapi.QueryMatch {
 	return oapi.QueryMatch{
 		Collection: string(c.Collection), Id: string(c.ID), Score: c.Score, Text: c.Text,
-		Metadata: metadataOut(c.Metadata), Version: c.Version,
+		Metadata: metadataOut(c.Metadata), Version: c.Version, Reason: given(c.Reason), Redacted: given(c.Redacted),
 		Legs: each(c.Legs, func(l query.LegScore) oapi.LegScore {
 			return oapi.LegScore{Leg: l.Leg, Mode: string(l.Mode), Rank: l.Rank, Score: l.Score}
 		}),
@@ -50,7 +75,7 @@ func candidateOut(c query.Candidate) oapi.QueryMatch {
 
 func resultOut(r query.Result) oapi.Result {
 	return oapi.Result{
-		Plugin: r.Plugin, Version: r.Version, Text: r.Text, Grounded: r.Grounded,
+		Call: r.Call, Plugin: r.Plugin, Version: r.Version, Text: r.Text, Grounded: r.Grounded, Dropped: given(r.Dropped),
 		Citations: each(r.Citations, func(c query.Citation) oapi.Citation {
 			return oapi.Citation{
 				Collection: string(c.Collection), Id: string(c.ID), Version: c.Version,
@@ -61,7 +86,7 @@ func resultOut(r query.Result) oapi.Result {
 }
 
 func missingOut(m query.Missing) oapi.Missing {
-	return oapi.Missing{Source: m.Source, Reason: m.Reason, Detail: m.Detail, Budget: budgetOut(m.Budget), AfterMs: milliseconds(m.After)}
+	return oapi.Missing{Call: m.Call, Source: m.Source, Reason: m.Reason, Detail: m.Detail, Budget: budgetOut(m.Budget), AfterMs: milliseconds(m.After)}
 }
 
 // budgetOut returns a budget, or nil, which is left out.
@@ -70,6 +95,13 @@ func budgetOut(b *query.BudgetUse) *oapi.BudgetUse {
 		return nil
 	}
 	return &oapi.BudgetUse{Name: b.Name, Used: b.Used, Allowed: b.Allowed, Unit: b.Unit}
+}
+
+// callReceiptOut is the receipt of a call of a query.
+func callReceiptOut(r query.Receipt) oapi.Receipt {
+	out := receiptOut(r)
+	out.Call = &r.Call
+	return out
 }
 
 func receiptOut(r query.Receipt) oapi.Receipt {

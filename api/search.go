@@ -122,7 +122,16 @@ func valueOut(v any) json.RawMessage {
 }
 
 func stageOut(p query.StagePlan) oapi.StagePlan {
-	return oapi.StagePlan{Stage: p.Stage, In: p.In, Out: p.Out, TookMs: milliseconds(p.Took)}
+	out := oapi.StagePlan{Stage: p.Stage, In: p.In, Out: p.Out, TookMs: milliseconds(p.Took)}
+	if p.Calls == nil {
+		return out
+	}
+	budget := milliseconds(p.Budget)
+	calls := each(p.Calls, func(c query.StageCall) oapi.StageCall {
+		return oapi.StageCall{Call: c.Call, Plugin: c.Plugin, Version: c.Version, Digest: c.Digest}
+	})
+	out.BudgetMs, out.Calls = &budget, &calls
+	return out
 }
 
 func wordsOut(w *knowledge.WordsPlan) *oapi.WordsPlan {

@@ -33,11 +33,11 @@ type Defaults struct {
 }
 
 // DefaultPlugin is a plugin that queries call unless they say otherwise. A failure
-// of it leaves the answer without it.
+// of it leaves the answer without it, but that of a guard the query without answer.
 type DefaultPlugin struct {
 	Name       string
 	Version    string // an alias, a number or "sha256:…"; empty means "live"
-	Capability string // "rank" or "synthesize"
+	Capability string // "guard" (after ranking), "merge", "rank" or "synthesize"
 	Config     string // a JSON object, or empty
 }
 
@@ -63,6 +63,9 @@ func (d Defaults) Over(below Defaults) Defaults {
 	}
 	return d
 }
+
+// queryCapabilities are what a query calls plugins for.
+var queryCapabilities = []string{"guard", "merge", "rank", "synthesize"}
 
 // Validate returns an [InvalidError] unless the defaults are within bounds. Whether
 // there are such plugins is seen when they are called.
@@ -93,8 +96,8 @@ func (p DefaultPlugin) validate() error {
 	switch {
 	case len(p.Version) > 71 || CheckText(p.Version) != nil:
 		return Invalid("version", "is no version of a plugin; need a number, an alias or sha256: and the digest")
-	case p.Capability != "rank" && p.Capability != "synthesize":
-		return Invalid("capability", "is not one that a query calls; need rank or synthesize")
+	case !slices.Contains(queryCapabilities, p.Capability):
+		return Invalid("capability", "is not one that a query calls; need guard, merge, rank or synthesize")
 	case len(p.Config) > MaxDefaultConfig:
 		return Invalid("config", "has %d bytes; at most %d are allowed", len(p.Config), MaxDefaultConfig)
 	case p.Config != "" && !isObject(p.Config):

@@ -80,7 +80,10 @@ func (r *Runner) Chunk(ctx context.Context, tenant knowledge.TenantID, call quer
 		input.Document.Blocks[i] = blockDocument{Kind: b.Kind.String(), Level: b.Level, Start: b.Start, End: b.End, Page: b.Page}
 	}
 	call.Capability = query.Capability(Chunk)
-	output, receipt, err := r.call(ctx, tenant, call, input)
+	output, receipt, err := r.call(ctx, tenant, call, errand{
+		input: func(most int64) ([]byte, error) { return encode(input, most) },
+		host:  hostCalls{rest: r.REST, tenant: tenant}.answer,
+	})
 	if err != nil {
 		return nil, receipt, err
 	}
@@ -118,11 +121,10 @@ func (p chunkedDocument) check(text string, last int) error {
 		return errors.New(": lacks start or end")
 	}
 	start, end := *p.Start, *p.End
+	if err := checkRange(text, start, end); err != nil {
+		return err
+	}
 	switch {
-	case start < 0 || end > len(text) || end <= start:
-		return fmt.Errorf(": start %d and end %d are no range of a text of %d bytes", start, end, len(text))
-	case !onBoundary(text, start) || !onBoundary(text, end):
-		return fmt.Errorf(": start %d or end %d is inside a character", start, end)
 	case start < last:
 		return fmt.Errorf(".start: is %d, before that of the passage before, %d", start, last)
 	case strings.TrimSpace(text[start:end]) == "":

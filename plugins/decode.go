@@ -19,27 +19,13 @@ const (
 	maxAnswer    = 256 << 10 // bytes of an answer's text
 	maxCitations = 256
 	maxReason    = 1024 // characters of the reason of one score
+	// maxPassagesDocument is the most bytes of candidates' documents: what a guest
+	// takes is less, or it is refused.
+	maxPassagesDocument = 64 << 20
 )
 
 // The documents of abi 1, as plugins/wit/schema defines them.
 type (
-	queryDocument struct {
-		Text string `json:"text"`
-	}
-	passageDocument struct {
-		Index      int            `json:"index"`
-		ID         string         `json:"id"`
-		Collection string         `json:"collection"`
-		Text       string         `json:"text"`
-		Score      float64        `json:"score"`
-		Metadata   map[string]any `json:"metadata,omitempty"`
-	}
-	rankInput struct {
-		ABI        int               `json:"abi"`
-		Query      queryDocument     `json:"query"`
-		Candidates []passageDocument `json:"candidates"`
-		Config     jsontext.Value    `json:"config,omitempty"`
-	}
 	rankOutput struct {
 		Scores []scoreDocument `json:"scores"`
 	}
@@ -47,12 +33,6 @@ type (
 		Index  *int     `json:"index"`
 		Score  *float64 `json:"score"`
 		Reason string   `json:"reason"`
-	}
-	synthesizeInput struct {
-		ABI      int               `json:"abi"`
-		Query    queryDocument     `json:"query"`
-		Passages []passageDocument `json:"passages"`
-		Config   jsontext.Value    `json:"config,omitempty"`
 	}
 	synthesizeOutput struct {
 		Answer    *string            `json:"answer"`
@@ -65,18 +45,6 @@ type (
 		Quote *string `json:"quote"`
 	}
 )
-
-// passages makes the documents of candidates. A guest names each by its index.
-func passages(candidates []query.Candidate) []passageDocument {
-	documents := make([]passageDocument, len(candidates))
-	for i, c := range candidates {
-		documents[i] = passageDocument{
-			Index: i, ID: string(c.ID), Collection: string(c.Collection),
-			Text: c.Text, Score: c.Score, Metadata: c.Metadata,
-		}
-	}
-	return documents
-}
 
 // encode makes a document for a guest, of at most so many bytes: what is longer
 // is given up while it is written, for candidates may be far larger than what a
@@ -98,15 +66,19 @@ type boundedBuffer struct {
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
 	if int64(b.Len()+len(p)) > b.most {
-		return 0, fmt.Errorf("%w: at most %d bytes are allowed", vmhost.ErrInput, b.most)
+		return 0, tooLong(b.most)
 	}
 	return b.Buffer.Write(p)
 }
 
-// decodeRank reads what a rank plugin gave for n candidates: the score of each
-// index that it named, in its order. It returns an error made for the plugin's
-// owner.
-func decodeRank(data []byte, n int) (map[int]float64, error) {
+func tooLong(most int64) error {
+	return fmt.Errorf("%w: at most %d bytes are allowed", vmhost.ErrInput, most)
+}
+
+// decodeRank reads what a rank or merge plugin gave for n candidates: the score of
+// each index that it named, in its order. It returns an error made for the
+// plugin's owner.
+func decodeRank(data []byte, n int) ([]query.Scored, error) {
 	var out rankOutput
 	if err := strict(data, &out); err != nil {
 		return nil, err
@@ -114,7 +86,7 @@ func decodeRank(data []byte, n int) (map[int]float64, error) {
 	if out.Scores == nil {
 		return nil, errors.New("scores: is missing")
 	}
-	scores := make(map[int]float64, len(out.Scores))
+	scores, seen := make([]query.Scored, 0, min(n, len(out.Scores))), make([]bool, n)
 	for i, s := range out.Scores {
 		switch {
 		case s.Index == nil || s.Score == nil:
@@ -125,11 +97,11 @@ func decodeRank(data []byte, n int) (map[int]float64, error) {
 			return nil, fmt.Errorf("scores[%d].score: is not finite", i)
 		case utf8.RuneCountInString(s.Reason) > maxReason:
 			return nil, fmt.Errorf("scores[%d].reason: has over %d characters", i, maxReason)
-		}
-		if _, twice := scores[*s.Index]; twice {
+		case seen[*s.Index]:
 			return nil, fmt.Errorf("scores[%d].index: %d comes twice", i, *s.Index)
 		}
-		scores[*s.Index] = *s.Score
+		seen[*s.Index] = true
+		scores = append(scores, query.Scored{Index: *s.Index, Score: *s.Score, Reason: s.Reason})
 	}
 	return scores, nil
 }
@@ -168,14 +140,19 @@ func (c citationDocument) check(passages []query.Candidate) error {
 	if *c.Index < 0 || *c.Index >= len(passages) {
 		return fmt.Errorf(".index: is %d, of %d passages", *c.Index, len(passages))
 	}
-	text := passages[*c.Index].Text
-	switch {
-	case *c.Quote == "":
+	if *c.Quote == "" {
 		return errors.New(".quote: is empty")
-	case *c.Start < 0 || *c.End > len(text) || *c.End <= *c.Start:
-		return fmt.Errorf(": start %d and end %d are no range of a text of %d bytes", *c.Start, *c.End, len(text))
-	case !onBoundary(text, *c.Start) || !onBoundary(text, *c.End):
-		return fmt.Errorf(": start %d or end %d is inside a character", *c.Start, *c.End)
+	}
+	return checkRange(passages[*c.Index].Text, *c.Start, *c.End)
+}
+
+// checkRange refuses what is no part of a text.
+func checkRange(text string, start, end int) error {
+	switch {
+	case start < 0 || end > len(text) || end <= start:
+		return fmt.Errorf(": start %d and end %d are no range of a text of %d bytes", start, end, len(text))
+	case !onBoundary(text, start) || !onBoundary(text, end):
+		return fmt.Errorf(": start %d or end %d is inside a character", start, end)
 	}
 	return nil
 }

@@ -196,12 +196,10 @@ func (m Manifest) Document() []byte {
 	return data
 }
 
-// capabilities and offered are what a manifest may name. Search, embed and
-// vectors are part of the interface but not offered yet: a module that needs
-// them is refused rather than failed at its first call.
+// capabilities and offered are what a manifest may name.
 var (
 	capabilities = []Capability{Rank, Merge, Guard, Synthesize, Chunk, Reason, Heal, Coordinate}
-	offered      = []Grant{GrantLog, GrantClock}
+	offered      = []Grant{GrantSearch, GrantEmbed, GrantVectors, GrantLog, GrantClock}
 )
 
 func words[S ~string](all []S) string {

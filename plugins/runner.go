@@ -1,7 +1,6 @@
 package plugins
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +29,19 @@ type Runner struct {
 	Loader   *Loader
 	Policies policies
 	Tier     vmhost.Tier // that calls run in
+	REST     rest        // nil: plugins cannot search
+}
+
+// rest is what guests' documents have in common with the REST API, whose package
+// fills it.
+type rest interface {
+	// Filter is a filter as JSON.
+	Filter(f knowledge.Filter) []byte
+	// ParseFilter returns an [knowledge.InvalidError] for what is none.
+	ParseFilter(document []byte) (knowledge.Filter, error)
+	// Search runs a search as its body asks, whose member collection says where,
+	// and returns the answer's body.
+	Search(ctx context.Context, tenant knowledge.TenantID, body []byte) ([]byte, error)
 }
 
 // Invocation is what a direct call gave.
@@ -39,56 +51,14 @@ type Invocation struct {
 	Receipt query.Receipt
 }
 
-// Rank implements [query.Plugins].
-func (r *Runner) Rank(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
-	input := rankInput{ABI: ABI, Query: queryDocument{text}, Candidates: passages(candidates), Config: jsontext.Value(call.Config)}
-	output, receipt, err := r.call(ctx, tenant, call, input)
-	if err != nil {
-		return nil, receipt, err
-	}
-	scores, err := decodeRank(output, len(candidates))
-	if err != nil {
-		return nil, receipt, badOutput(call.Name, err)
-	}
-	return ordered(candidates, scores), receipt, nil
-}
-
-// ordered sorts candidates by their new scores; those without one follow in the
-// order they had, below the lowest.
-func ordered(candidates []query.Candidate, scores map[int]float64) []query.Candidate {
-	ranked := make([]query.Candidate, 0, len(candidates))
-	var rest []query.Candidate
-	for i, c := range candidates {
-		if score, ok := scores[i]; ok {
-			c.Score = score
-			ranked = append(ranked, c)
-		} else {
-			rest = append(rest, c)
-		}
-	}
-	slices.SortStableFunc(ranked, func(a, b query.Candidate) int { return cmp.Compare(b.Score, a.Score) })
-	return append(ranked, rest...)
-}
-
-// Synthesize implements [query.Plugins].
-func (r *Runner) Synthesize(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) (query.Draft, query.Receipt, error) {
-	input := synthesizeInput{ABI: ABI, Query: queryDocument{text}, Passages: passages(candidates), Config: jsontext.Value(call.Config)}
-	output, receipt, err := r.call(ctx, tenant, call, input)
-	if err != nil {
-		return query.Draft{}, receipt, err
-	}
-	draft, err := decodeSynthesize(output, candidates)
-	if err != nil {
-		return query.Draft{}, receipt, badOutput(call.Name, err)
-	}
-	return draft, receipt, nil
-}
-
 // Invoke calls a plugin directly, for any capability of its manifest. input is
 // one JSON value. Errors are those of [query.Plugins].
 func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability string, input []byte) (Invocation, error) {
-	asIs := func(int64) ([]byte, error) { return input, nil }
-	version, output, receipt, err := r.run(ctx, tenant, name, ref, Capability(capability), asIs)
+	version, output, receipt, err := r.run(ctx, tenant, errand{
+		name: name, ref: ref, capability: Capability(capability),
+		input: func(int64) ([]byte, error) { return input, nil },
+		host:  hostCalls{rest: r.REST, tenant: tenant}.answer,
+	})
 	if err != nil {
 		return Invocation{}, err
 	}
@@ -98,10 +68,10 @@ func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Nam
 	return Invocation{Version: version, Output: output, Receipt: receipt}, nil
 }
 
-// call runs the plugin that a query asks for on a document.
-func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, document any) ([]byte, query.Receipt, error) {
-	name, ref, err := parseCall(call)
-	if err != nil {
+// call runs a plugin as a query asks for it, or the upload of a document.
+func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, e errand) ([]byte, query.Receipt, error) {
+	var err error
+	if e.name, e.ref, err = parseCall(call); err != nil {
 		return nil, query.Receipt{}, err
 	}
 	if config := jsontext.Value(call.Config); len(config) > 0 && (config.Kind() != '{' || !config.IsValid()) {
@@ -112,8 +82,8 @@ func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query
 		limited, cancel = context.WithTimeout(ctx, call.Timeout)
 	}
 	defer cancel()
-	input := func(most int64) ([]byte, error) { return encode(document, most) }
-	_, output, receipt, err := r.run(limited, tenant, name, ref, Capability(call.Capability), input)
+	e.capability = Capability(call.Capability)
+	_, output, receipt, err := r.run(limited, tenant, e)
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		err = timedOut(call, err)
 	}
@@ -142,7 +112,7 @@ func timedOut(call query.PluginCall, err error) error {
 	}
 	wall := &vmhost.BudgetError{Budget: vmhost.BudgetWall, Used: call.Timeout.Microseconds(), Allowed: call.Timeout.Microseconds()}
 	timeout := pluginError(call.Name, "deadline", wall)
-	timeout.Detail = "the call took longer than timeout_ms"
+	timeout.Detail = fmt.Sprintf("the call took longer than the %d ms that it was given", call.Timeout.Milliseconds())
 	return timeout
 }
 
@@ -154,16 +124,37 @@ func pluginError(name, reason string, spent *vmhost.BudgetError) *query.PluginEr
 	}
 }
 
-// run resolves a version, checks that it may be called so, and calls it. input
-// makes its input, of at most so many bytes. The receipt is zero unless the guest
-// ran.
-func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability Capability, input func(most int64) ([]byte, error)) (Version, []byte, query.Receipt, error) {
+// errand is one call of a plugin.
+type errand struct {
+	name       Name
+	ref        Ref
+	capability Capability
+	input      func(most int64) ([]byte, error) // makes its input, of at most so many bytes
+	host       vmhost.HostFunc
+	// With deterministic the clock stands, and random numbers follow from seed.
+	deterministic bool
+	seed          [32]byte
+}
+
+// find resolves the version that a call names, and checks that it has the
+// capability.
+func (r *Runner) find(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability Capability) (Version, error) {
 	version, err := r.Catalog.Version(ctx, tenant, name, ref)
 	if err != nil {
-		return Version{}, nil, query.Receipt{}, fmt.Errorf("plugin %q: %w", name, err)
+		return Version{}, fmt.Errorf("plugin %q: %w", name, err)
 	}
 	if !slices.Contains(version.Manifest.Capabilities, capability) {
-		return version, nil, query.Receipt{}, knowledge.Invalid("capability", "is not one of plugin %q; its manifest has %s", name, words(version.Manifest.Capabilities))
+		return version, knowledge.Invalid("capability", "is not one of plugin %q; its manifest has %s", name, words(version.Manifest.Capabilities))
+	}
+	return version, nil
+}
+
+// run resolves a version, checks that it may be called so, and calls it. The
+// receipt is zero unless the guest ran.
+func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, e errand) (Version, []byte, query.Receipt, error) {
+	version, err := r.find(ctx, tenant, e.name, e.ref, e.capability)
+	if err != nil {
+		return version, nil, query.Receipt{}, err
 	}
 	policy, err := r.policy(ctx, tenant)
 	if err != nil {
@@ -173,23 +164,26 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, name Name, 
 		key:      key{tenant, version.Digest, r.Loader.defaults.limits(version.Manifest, policy)},
 		manifest: version.Manifest,
 		memory:   policy.Memory,
-		module:   func(ctx context.Context) ([]byte, error) { return r.Catalog.Module(ctx, tenant, name, version.Number) },
+		module: func(ctx context.Context) ([]byte, error) {
+			return r.Catalog.Module(ctx, tenant, e.name, version.Number)
+		},
 	}
 	var reply vmhost.Reply
 	err = r.Loader.use(ctx, want, func(guest *vmhost.Guest) error {
-		document, err := input(want.limits.Input)
+		document, err := e.input(want.limits.Input)
 		if err != nil {
 			return err
 		}
 		reply, err = guest.Call(ctx, vmhost.Request{
-			Capability: string(capability), Input: document,
+			Capability: string(e.capability), Input: document, Host: e.host,
 			Slots: policy.PluginSlots, AccountMemory: policy.Memory, Weight: policy.PluginWeight,
+			Deterministic: e.deterministic, Seed: e.seed,
 		})
 		return err
 	})
-	receipt := receiptOf(version, capability, reply)
+	receipt := receiptOf(version, e.capability, reply)
 	if err != nil {
-		return version, nil, receipt, callError(ctx, name, err)
+		return version, nil, receipt, callError(ctx, e.name, err)
 	}
 	return version, reply.Output, receipt, nil
 }

@@ -78,6 +78,7 @@ const (
 const (
 	CodeInvalid     = "invalid"     // an argument over its cap
 	CodeOverBudget  = "over-budget" // more than Limits.HostCalls, HostBytes or HostTime
+	CodeNotFound    = "not-found"   // there is no such thing for who calls
 	CodeUnavailable = "unavailable" // nothing answers host functions in this call
 )
 

@@ -2,6 +2,7 @@ package body
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/query"
@@ -11,7 +12,40 @@ import (
 // QueryRequest is the body of query.
 type QueryRequest query.Query
 
-func (b *QueryRequest) decode(d *decoder) error {
+func (b *QueryRequest) decode(d *decoder) error { return d.query((*query.Query)(b)) }
+
+// QueryBatch is the body of queryBatch.
+type QueryBatch struct {
+	Queries []query.Query
+	Timeout time.Duration // 0: the default
+}
+
+func (b *QueryBatch) decode(d *decoder) error {
+	given := false
+	err := d.object(func(name string) (err error) {
+		switch name {
+		case "queries":
+			given = true
+			err = d.array(1, query.MaxBatchQueries, func(int) error {
+				var q query.Query
+				err := d.query(&q)
+				b.Queries = append(b.Queries, q)
+				return err
+			})
+		case "timeout_ms":
+			b.Timeout, err = d.milliseconds(query.MaxTimeout)
+		default:
+			err = unknown()
+		}
+		return err
+	})
+	if err == nil && !given {
+		err = missing("queries")
+	}
+	return err
+}
+
+func (d *decoder) query(b *query.Query) error {
 	given := false
 	err := d.object(func(name string) (err error) {
 		if known, err := d.stage(name, &b.Stages); known {
@@ -38,6 +72,12 @@ func (b *QueryRequest) decode(d *decoder) error {
 			b.Limit, err = count(d, 1, query.MaxCandidates)
 		case "timeout_ms":
 			b.Timeout, err = d.milliseconds(query.MaxTimeout)
+		case "unverified":
+			b.Unverified, err = word(d, query.Mark, query.Drop)
+		case "deterministic":
+			b.Deterministic, err = d.boolean()
+		case "seed":
+			b.Seed, err = d.text(0, query.MaxSeed)
 		default:
 			err = unknown()
 		}
@@ -87,7 +127,13 @@ func (d *decoder) pluginCall() (call query.PluginCall, err error) {
 		case "version":
 			call.Version, _, err = d.version()
 		case "capability":
-			call.Capability, err = word(d, query.Rank, query.Synthesize)
+			call.Capability, err = word(d, query.Guard, query.Merge, query.Rank, query.Synthesize)
+		case "stage":
+			call.Stage, err = word(d, query.Pre, query.Post)
+		case "group":
+			call.Group, err = d.text(1, query.MaxGroup)
+		case "weight":
+			call.Weight, err = d.above(query.MaxWeight)
 		case "config":
 			call.Config, err = d.config()
 		case "on_error":

@@ -10,6 +10,34 @@ type SearchRequest query.SearchText
 
 func (b *SearchRequest) decode(d *decoder) error { return d.search((*query.SearchText)(b)) }
 
+// PluginSearch is what a plugin asks the host function search for: the body of
+// searchRecords with the collection as a member.
+type PluginSearch query.SearchText
+
+func (b *PluginSearch) decode(d *decoder) error {
+	s := (*query.SearchText)(b)
+	err := d.object(func(name string) (err error) {
+		if name != "collection" {
+			return d.searchMember(name, s)
+		}
+		s.Collection, err = parsed(d, knowledge.ParseCollectionName)
+		return err
+	})
+	if err == nil && s.Collection == "" {
+		err = missing("collection")
+	}
+	return err
+}
+
+// FilterDocument is a filter by itself.
+type FilterDocument knowledge.Filter
+
+func (b *FilterDocument) decode(d *decoder) error {
+	filter, err := d.filter()
+	*b = FilterDocument(filter)
+	return err
+}
+
 // SearchBatch is the body of searchRecordsBatch. Its searches' collection is not
 // part of it.
 type SearchBatch struct{ Searches []query.SearchText }
@@ -35,46 +63,48 @@ func (b *SearchBatch) decode(d *decoder) error {
 }
 
 func (d *decoder) search(s *query.SearchText) error {
-	return d.object(func(name string) (err error) {
-		if known, err := d.stage(name, &s.Stages); known {
-			return err
-		}
-		switch name {
-		case "text":
-			s.Text, err = d.text(1, query.MaxQueryText)
-		case "vector":
-			s.Vector, err = d.vector()
-		case "mode":
-			s.Mode, err = d.mode()
-		case "recommend":
-			s.Recommend, err = d.recommend()
-		case "limit":
-			s.Limit, err = count(d, 1, knowledge.MaxLimit)
-		case "offset":
-			s.Offset, err = count(d, 0, knowledge.MaxLimit-1)
-		case "candidates":
-			s.Candidates, err = count(d, 1, knowledge.MaxLimit)
-		case "filter":
-			s.Filter, err = d.filter()
-		case "exact":
-			s.Exact, err = d.boolean()
-		case "ef":
-			s.Ef, err = count(d, 1, knowledge.MaxEf)
-		case "max_scan":
-			s.MaxScan, err = count(d, 1, knowledge.MaxScan)
-		case "group_by":
-			s.GroupBy, err = d.groupBy()
-		case "facets":
-			err = d.array(0, knowledge.MaxFacets, func(int) error {
-				f, err := d.facet()
-				s.Facets = append(s.Facets, f)
-				return err
-			})
-		default:
-			err = unknown()
-		}
+	return d.object(func(name string) error { return d.searchMember(name, s) })
+}
+
+func (d *decoder) searchMember(name string, s *query.SearchText) (err error) {
+	if known, err := d.stage(name, &s.Stages); known {
 		return err
-	})
+	}
+	switch name {
+	case "text":
+		s.Text, err = d.text(1, query.MaxQueryText)
+	case "vector":
+		s.Vector, err = d.vector()
+	case "mode":
+		s.Mode, err = d.mode()
+	case "recommend":
+		s.Recommend, err = d.recommend()
+	case "limit":
+		s.Limit, err = count(d, 1, knowledge.MaxLimit)
+	case "offset":
+		s.Offset, err = count(d, 0, knowledge.MaxLimit-1)
+	case "candidates":
+		s.Candidates, err = count(d, 1, knowledge.MaxLimit)
+	case "filter":
+		s.Filter, err = d.filter()
+	case "exact":
+		s.Exact, err = d.boolean()
+	case "ef":
+		s.Ef, err = count(d, 1, knowledge.MaxEf)
+	case "max_scan":
+		s.MaxScan, err = count(d, 1, knowledge.MaxScan)
+	case "group_by":
+		s.GroupBy, err = d.groupBy()
+	case "facets":
+		err = d.array(0, knowledge.MaxFacets, func(int) error {
+			f, err := d.facet()
+			s.Facets = append(s.Facets, f)
+			return err
+		})
+	default:
+		err = unknown()
+	}
+	return err
 }
 
 func (d *decoder) recommend() (*query.Recommend, error) {

@@ -401,6 +401,8 @@ func (e Quantization) Valid() bool {
 
 // Defines values for QueryCapability.
 const (
+	Guard      QueryCapability = "guard"
+	Merge      QueryCapability = "merge"
 	Rank       QueryCapability = "rank"
 	Synthesize QueryCapability = "synthesize"
 )
@@ -408,6 +410,10 @@ const (
 // Valid indicates whether the value is a known member of the QueryCapability enum.
 func (e QueryCapability) Valid() bool {
 	switch e {
+	case Guard:
+		return true
+	case Merge:
+		return true
 	case Rank:
 		return true
 	case Synthesize:
@@ -1626,13 +1632,16 @@ type Missing struct {
 
 	// Budget The budget that a call used up, or waited for in vain.
 	Budget *BudgetUse `json:"budget,omitempty"`
-	Detail string     `json:"detail"`
+
+	// Call Index in the query's `plugins`.
+	Call   int    `json:"call"`
+	Detail string `json:"detail"`
 
 	// Reason One of `deadline`, `cpu`, `fuel`, `memory`, `trapped`, `output`, `input`, `host-budget`, `refused`, `error`, `crashed`,
 	// `quarantined`, `busy`, `not-found`, `unavailable`. More may come.
 	Reason string `json:"reason"`
 
-	// Source `plugin NAME` or `leg N`.
+	// Source `plugin NAME`.
 	Source string `json:"source"`
 }
 
@@ -1817,6 +1826,23 @@ type QuarantinedModule struct {
 	Tenant TenantID `json:"tenant"`
 }
 
+// QueryBatch defines model for QueryBatch.
+type QueryBatch = body.QueryBatch
+
+// QueryBatchItem Either an answer or a problem.
+type QueryBatchItem struct {
+	Answer *Answer `json:"answer,omitempty"`
+
+	// Problem A `Problem` of one part of a request.
+	Problem *ItemProblem `json:"problem,omitempty"`
+}
+
+// QueryBatchResult defines model for QueryBatchResult.
+type QueryBatchResult struct {
+	// Results One for each query, in order.
+	Results []QueryBatchItem `json:"results"`
+}
+
 // QueryCapability What a query calls a plugin for.
 type QueryCapability string
 
@@ -1836,6 +1862,12 @@ type QueryMatch struct {
 	// Metadata Any JSON object of at most 64 KiB and 8 levels. Integers beyond ±9,007,199,254,740,992 are refused, since
 	// they would not come back as they are: send them as strings.
 	Metadata Metadata `json:"metadata"`
+
+	// Reason What the last ranker that gave one says of the score.
+	Reason *string `json:"reason,omitempty"`
+
+	// Redacted A guard took something of the text or the metadata away; `true` or not given.
+	Redacted *bool `json:"redacted,omitempty"`
 
 	// Score Of the fusion, or of the last plugin that ranked.
 	Score   float64 `json:"score"`
@@ -1857,6 +1889,8 @@ type ReadinessStatus string
 
 // Receipt What one plugin call ran and cost.
 type Receipt struct {
+	// Call Index in the query's `plugins`; not given outside of a query.
+	Call       *int   `json:"call,omitempty"`
 	Capability string `json:"capability"`
 
 	// CpuUs Microseconds of processor time in the VM, without host calls; 0 where it is not measured.
@@ -1983,9 +2017,14 @@ type ReembedRequest = body.ReembedRequest
 
 // Result What one synthesizer wrote.
 type Result struct {
+	// Call Index in the query's `plugins`.
+	Call      int        `json:"call"`
 	Citations []Citation `json:"citations"`
 
-	// Grounded There is a citation, and all are verified.
+	// Dropped Citations that were not verified and left out, with `unverified` `drop`; not given when 0.
+	Dropped *int `json:"dropped,omitempty"`
+
+	// Grounded There was a citation, and all were verified, those too that were dropped.
 	Grounded bool   `json:"grounded"`
 	Plugin   string `json:"plugin"`
 	Text     string `json:"text"`
@@ -2101,15 +2140,34 @@ type SearchResult struct {
 	Short bool `json:"short"`
 }
 
+// StageCall A plugin call of a stage, with the version that was chosen.
+type StageCall struct {
+	// Call Index in the query's `plugins`.
+	Call int `json:"call"`
+
+	// Digest `sha256:` and 64 hexadecimal digits.
+	//
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	Digest  Digest `json:"digest"`
+	Plugin  string `json:"plugin"`
+	Version int    `json:"version"`
+}
+
 // StagePlan defines model for StagePlan.
 type StagePlan struct {
+	// BudgetMs Of the query's time, what each plugin call of the stage could take.
+	BudgetMs *float64 `json:"budget_ms,omitempty"`
+
+	// Calls Of plugins, at once.
+	Calls *[]StageCall `json:"calls,omitempty"`
+
 	// In Candidates that it was given; several retrievals may give the same record.
 	In int `json:"in"`
 
 	// Out Candidates, or groups, that it left.
 	Out int `json:"out"`
 
-	// Stage `retrieve`, `fuse`, `boost`, `threshold`, `diversify`, `group` or `limit`.
+	// Stage `guard`, `retrieve`, `fuse`, `merge`, `boost`, `threshold`, `diversify`, `rank`, `group`, `limit` or `synthesize`.
 	Stage  string  `json:"stage"`
 	TookMs float64 `json:"took_ms"`
 }
@@ -2255,6 +2313,9 @@ type IdempotencyKey = string
 
 // IfMatch defines model for IfMatch.
 type IfMatch = string
+
+// LastEventID defines model for LastEventID.
+type LastEventID = string
 
 // PageCursor defines model for PageCursor.
 type PageCursor = string
@@ -2587,6 +2648,12 @@ type ListPluginVersionsParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// QueryParams defines parameters for Query.
+type QueryParams struct {
+	// LastEventID What a client sends that wants to go on with a stream; it is refused, for a query is not kept.
+	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
+}
+
 // ListViewsParams defines parameters for ListViews.
 type ListViewsParams struct {
 	// Cursor The `next_cursor` of the page before; none for the first page.
@@ -2658,6 +2725,9 @@ type UploadPluginVersionMultipartRequestBody = PluginUpload
 
 // QueryJSONRequestBody defines body for Query for application/json ContentType.
 type QueryJSONRequestBody = QueryRequest
+
+// QueryBatchJSONRequestBody defines body for QueryBatch for application/json ContentType.
+type QueryBatchJSONRequestBody = QueryBatch
 
 // PutViewJSONRequestBody defines body for PutView for application/json ContentType.
 type PutViewJSONRequestBody = ViewDefinition
@@ -2996,7 +3066,10 @@ type ServerInterface interface {
 	GetPluginVersion(ctx echo.Context, name PathPlugin, version PathVersion) error
 	// Query Ask a question
 	// (POST /v1/query)
-	Query(ctx echo.Context) error
+	Query(ctx echo.Context, params QueryParams) error
+	// QueryBatch Ask several questions
+	// (POST /v1/query/batch)
+	QueryBatch(ctx echo.Context) error
 	// ListViews List views
 	// (GET /v1/views)
 	ListViews(ctx echo.Context, params ListViewsParams) error
@@ -4521,8 +4594,37 @@ func (w *ServerInterfaceWrapper) GetPluginVersion(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) Query(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params QueryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID LastEventID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.Query(ctx)
+	err = w.Handler.Query(ctx, params)
+	return err
+}
+
+// QueryBatch converts echo context to params.
+func (w *ServerInterfaceWrapper) QueryBatch(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.QueryBatch(ctx)
 	return err
 }
 
@@ -4707,6 +4809,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/plugins/:name/versions", wrapper.UploadPluginVersion, options.OperationMiddlewares["uploadPluginVersion"]...)
 	router.GET(options.BaseURL+"/v1/plugins/:name/versions/:version", wrapper.GetPluginVersion, options.OperationMiddlewares["getPluginVersion"]...)
 	router.POST(options.BaseURL+"/v1/query", wrapper.Query, options.OperationMiddlewares["query"]...)
+	router.POST(options.BaseURL+"/v1/query/batch", wrapper.QueryBatch, options.OperationMiddlewares["queryBatch"]...)
 	router.GET(options.BaseURL+"/v1/views", wrapper.ListViews, options.OperationMiddlewares["listViews"]...)
 	router.DELETE(options.BaseURL+"/v1/views/:view", wrapper.DeleteView, options.OperationMiddlewares["deleteView"]...)
 	router.GET(options.BaseURL+"/v1/views/:view", wrapper.GetView, options.OperationMiddlewares["getView"]...)
@@ -6191,7 +6294,8 @@ func (response GetPluginVersion200JSONResponse) VisitGetPluginVersionResponse(w 
 }
 
 type QueryRequestObject struct {
-	Body *QueryJSONRequestBody
+	Params QueryParams
+	Body   *QueryJSONRequestBody
 }
 
 type QueryResponseObject interface {
@@ -6201,6 +6305,71 @@ type QueryResponseObject interface {
 type Query200JSONResponse Answer
 
 func (response Query200JSONResponse) VisitQueryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type Query200TexteventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response Query200TexteventStreamResponse) VisitQueryResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type QueryBatchRequestObject struct {
+	Body *QueryBatchJSONRequestBody
+}
+
+type QueryBatchResponseObject interface {
+	VisitQueryBatchResponse(w http.ResponseWriter) error
+}
+
+type QueryBatch200JSONResponse QueryBatchResult
+
+func (response QueryBatch200JSONResponse) VisitQueryBatchResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -6494,6 +6663,9 @@ type StrictServerInterface interface {
 	// Query Ask a question
 	// (POST /v1/query)
 	Query(ctx context.Context, request QueryRequestObject) (QueryResponseObject, error)
+	// QueryBatch Ask several questions
+	// (POST /v1/query/batch)
+	QueryBatch(ctx context.Context, request QueryBatchRequestObject) (QueryBatchResponseObject, error)
 	// ListViews List views
 	// (GET /v1/views)
 	ListViews(ctx context.Context, request ListViewsRequestObject) (ListViewsResponseObject, error)
@@ -8483,8 +8655,10 @@ func (sh *strictHandler) GetPluginVersion(ctx echo.Context, name PathPlugin, ver
 }
 
 // Query operation middleware
-func (sh *strictHandler) Query(ctx echo.Context) error {
+func (sh *strictHandler) Query(ctx echo.Context, params QueryParams) error {
 	var request QueryRequestObject
+
+	request.Params = params
 
 	var body QueryJSONRequestBody
 	var err error
@@ -8522,6 +8696,52 @@ func (sh *strictHandler) Query(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(QueryResponseObject); ok {
 		return validResponse.VisitQueryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// QueryBatch operation middleware
+func (sh *strictHandler) QueryBatch(ctx echo.Context) error {
+	var request QueryBatchRequestObject
+
+	var body QueryBatchJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.QueryBatch(ctx.Request().Context(), request.(QueryBatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "QueryBatch")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(QueryBatchResponseObject); ok {
+		return validResponse.VisitQueryBatchResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

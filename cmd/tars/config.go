@@ -29,7 +29,7 @@ type serverConfig struct {
 
 	DatabaseConns int           `env:"TARS_DATABASE_CONNS" default:"0" placeholder:"N" help:"Connections to the database; 0 means four for each core, at least 8."`
 	QueryTimeout  time.Duration `env:"TARS_QUERY_TIMEOUT" default:"10s" help:"Deadline of a query that gives none, up to 60s."`
-	QueryParallel int           `env:"TARS_QUERY_PARALLEL" default:"8" placeholder:"N" help:"Legs, and synthesizers, of one query at once."`
+	QueryParallel int           `env:"TARS_QUERY_PARALLEL" default:"8" placeholder:"N" help:"Retrievals of one query at once; never more than half of the connections to the database."`
 	Unindexed     string        `env:"TARS_UNINDEXED" default:"mark" enum:"mark,refuse" help:"A filter that looks at many records for a field that the collection does not declare: mark it in the plan, or refuse it."`
 	UnindexedRows int64         `env:"TARS_UNINDEXED_ROWS" default:"100000" placeholder:"N" help:"How many records are many."`
 	RecallSample  float64       `env:"TARS_RECALL_SAMPLE" default:"0.01" placeholder:"SHARE" help:"Share of searches by an index that are carried out once more exactly, in the background, to measure recall; 0 for none."`

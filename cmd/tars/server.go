@@ -86,7 +86,11 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	}
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
-	runner := &plugins.Runner{Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier()}
+	engine := &query.Engine{Store: srv.store, Embedders: srv.embedders, Parallel: fairShare(c.QueryParallel, s.conns), Timeout: c.QueryTimeout}
+	runner := &plugins.Runner{
+		Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier(), REST: api.Guests{Engine: engine},
+	}
+	engine.Plugins = runner
 	writer := &ingest.Writer{Store: srv.store, Embedders: srv.embedders}
 	metrics := api.NewMetrics()
 	metrics.RegisterCells(srv.cellStats)
@@ -104,7 +108,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Importer:    &ingest.Importer{Store: srv.store, Writer: writer},
 		Documents:   &ingest.Documents{Store: srv.store, Writer: writer, Extractor: reading{srv.cells}, Chunker: runner},
 		Embedders:   srv.embedders,
-		Engine:      &query.Engine{Store: srv.store, Embedders: srv.embedders, Plugins: runner, Parallel: c.QueryParallel, Timeout: c.QueryTimeout},
+		Engine:      engine,
 		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
 		Catalog:     srv.catalog,
 		Invoker:     runner,
@@ -117,6 +121,10 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	}
 	return srv, srv.listen(ctx, handler, metrics)
 }
+
+// fairShare is how many retrievals of one query run at once: as many as wanted,
+// but never more than half of the connections to the database.
+func fairShare(wanted, conns int) int { return max(1, min(wanted, conns/2)) }
 
 // storeOptions are the settings of the store.
 func storeOptions(c *serverConfig) pgstore.Options {

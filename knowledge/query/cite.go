@@ -7,10 +7,9 @@ import "strings"
 const minQuote = 12
 
 // verify checks every citation of a draft against the text that the plugin was
-// given and returns the result. Nothing is dropped: an unverified citation is
-// shown as such.
-func verify(draft Draft, receipt Receipt, passages []Candidate) Result {
-	result := Result{Plugin: receipt.Plugin, Version: receipt.Version, Text: draft.Text, Grounded: len(draft.Citations) > 0}
+// given. One that does not stand the test is shown as such, or left out.
+func verify(draft Draft, passages []Candidate, unverified Unverified) Result {
+	result := Result{Text: draft.Text, Grounded: len(draft.Citations) > 0}
 	for _, claim := range draft.Citations {
 		passage := passages[claim.Index]
 		c := Citation{
@@ -19,6 +18,10 @@ func verify(draft Draft, receipt Receipt, passages []Candidate) Result {
 			Verified: occurs(passage.Text, claim),
 		}
 		result.Grounded = result.Grounded && c.Verified
+		if !c.Verified && unverified == Drop {
+			result.Dropped++
+			continue
+		}
 		result.Citations = append(result.Citations, c)
 	}
 	return result

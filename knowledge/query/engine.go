@@ -2,11 +2,8 @@ package query
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tars-project/tars/knowledge"
 )
@@ -23,7 +20,7 @@ type Engine struct {
 	Store     knowledge.Store
 	Embedders embedders
 	Plugins   Plugins
-	Parallel  int              // most legs, or synthesizers, of one query at once; at least 1
+	Parallel  int              // most retrievals of one query at once; at least 1
 	Timeout   time.Duration    // of a query that gives none; up to [MaxTimeout]
 	Now       func() time.Time // nil means [time.Now]
 }
@@ -36,19 +33,50 @@ func (e *Engine) present() time.Time {
 	return time.Now()
 }
 
-// Answer answers a query: legs in parallel, [Stages], rank plugins one after the
-// other, synthesizers side by side, citations verified. Plugins are called also
-// when nothing was found, with no candidates, so that what becomes of a query
-// does not depend on the data: an unknown plugin is always an error, and a
+// Answer answers a query, in these steps, each of which is left out when nothing
+// asks for it: guards before the search, legs in parallel, fusion or a merge
+// plugin, boost, threshold, diversification, rankers, guards after ranking, the
+// limit, synthesizers side by side, verification of what they cite. Plugins are
+// called also when nothing was found, with no candidates, so that what becomes of
+// a query does not depend on the data: an unknown plugin is always an error, and a
 // synthesizer may say that it knows nothing.
 //
 // The store must answer or the query fails; a plugin that fails is named in
-// Missing, unless its call says [Fail]. It returns an [knowledge.InvalidError]
-// for a bad query, an error wrapping [knowledge.ErrNotFound] for an unknown
-// collection or plugin, a *[PluginError] for a plugin under [Fail], the error of
-// the store, [context.DeadlineExceeded] past the query's time, or ctx's error.
-// Nothing of the query goes on once it has returned.
+// Missing, unless its call says [Fail]. The query's time is shared out to the
+// steps, so that one that hangs leaves the others theirs. It returns an
+// [knowledge.InvalidError] for a bad query, an error wrapping
+// [knowledge.ErrNotFound] for an unknown collection or plugin, or
+// [knowledge.ErrForbidden] when a guard refuses, a *[PluginError] for a plugin
+// under [Fail], the error of the store, [context.DeadlineExceeded] past the query's
+// time, or ctx's error. Nothing of the query goes on once it has returned.
 func (e *Engine) Answer(ctx context.Context, tenant knowledge.TenantID, q Query) (Answer, error) {
+	return e.Stream(ctx, tenant, q, func(Part) error { return nil })
+}
+
+// Part is a part of an answer as it comes. One field is set.
+type Part struct {
+	Matches *Matches // once
+	Result  *Result
+	Missing *Missing
+	Receipt *Receipt
+}
+
+// Matches are those of an answer: nothing after them changes them.
+type Matches struct {
+	Matches   []Candidate
+	ScoreKind ScoreKind
+}
+
+// Stream is [Engine.Answer] that hands the parts of the answer to emit as they
+// come, one at a time, before it returns the whole: the same, but that results,
+// missing and receipts may come in another order, which their Call tells. An error
+// of emit ends the query, and is returned.
+func (e *Engine) Stream(ctx context.Context, tenant knowledge.TenantID, q Query, emit func(Part) error) (Answer, error) {
+	return e.ask(ctx, tenant, q, e.Parallel, emit)
+}
+
+// ask is [Engine.Stream] with so many retrievals at once.
+func (e *Engine) ask(ctx context.Context, tenant knowledge.TenantID, q Query, parallel int, emit func(Part) error) (Answer, error) {
 	start := time.Now()
 	q, err := q.withDefaults(e.Timeout)
 	if err != nil {
@@ -59,117 +87,144 @@ func (e *Engine) Answer(ctx context.Context, tenant knowledge.TenantID, q Query)
 	if q, err = e.withPresets(ctx, tenant, q); err != nil {
 		return Answer{}, err
 	}
+	r := &run{
+		engine: e, tenant: tenant, q: q, end: start.Add(q.Timeout), parallel: parallel, emit: emit,
+		outcomes: make([]outcome, len(q.Plugins)), dropped: map[int]bool{},
+		definitions: &definitionsOf{store: e.Store, tenant: tenant}, trace: &trace{},
+	}
+	if err := r.find(ctx); err != nil {
+		return Answer{}, err
+	}
+	if err := r.answer(ctx); err != nil {
+		return Answer{}, err
+	}
+	r.whole.Took = time.Since(start)
+	return r.whole, nil
+}
 
-	found, err := e.retrieve(ctx, tenant, q.Legs, q.Stages, e.Parallel)
+// run is one query on its way. What plugins that run at once share is guarded by
+// mu; the rest belongs to the goroutine of [Engine.Stream].
+type run struct {
+	engine      *Engine
+	tenant      knowledge.TenantID
+	q           Query
+	end         time.Time
+	parallel    int       // retrievals at once
+	versions    []Version // of the query's plugins
+	definitions *definitionsOf
+	dropped     map[int]bool // legs that a guard took away
+	trace       *trace
+	whole       Answer
+
+	mu       sync.Mutex
+	emit     func(Part) error // called under mu
+	outcomes []outcome        // of the query's plugins
+}
+
+// answer goes through the steps.
+func (r *run) answer(ctx context.Context) error {
+	plan := r.plan()
+	if err := r.guardBefore(ctx, plan); err != nil {
+		return err
+	}
+	found, err := r.retrieve(ctx)
 	if err != nil {
-		return Answer{}, err
+		return err
 	}
-	trace := &trace{}
-	trace.add("retrieve", 0, found.count(), start)
-	candidates, kind := q.Stages.run(found.lists, e.present(), MaxCandidates, trace)
-	answer := Answer{Plans: found.plans, ScoreKind: kind}
+	candidates, err := r.fuse(ctx, plan, found)
+	if err != nil {
+		return err
+	}
+	if candidates, err = r.rank(ctx, plan, candidates); err != nil {
+		return err
+	}
+	if candidates, err = r.guardAfter(ctx, plan, candidates); err != nil {
+		return err
+	}
+	r.trace.stage("limit", &candidates, func(c []Candidate) []Candidate { return window(c, 0, r.q.Limit) })
+	r.whole.Matches, r.whole.Plans = candidates, found.plans
+	if err := r.tell(Part{Matches: &Matches{Matches: candidates, ScoreKind: r.whole.ScoreKind}}); err != nil {
+		return err
+	}
+	if err := r.synthesize(ctx, plan, candidates); err != nil {
+		return err
+	}
+	for _, o := range r.outcomes {
+		o.addTo(&r.whole)
+	}
+	if r.q.Stages.Explain {
+		r.whole.Stages = r.trace.stages
+	}
+	return nil
+}
+
+// retrieve runs the legs that are left.
+func (r *run) retrieve(ctx context.Context) (retrieved, error) {
+	legs, at := make([]Leg, 0, len(r.q.Legs)), make([]int, 0, len(r.q.Legs))
+	vectors := false
+	for _, v := range r.versions {
+		vectors = vectors || v.Vectors
+	}
+	for i, leg := range r.q.Legs {
+		if !r.dropped[i] {
+			leg.vectors = vectors
+			legs, at = append(legs, leg), append(at, i)
+		}
+	}
+	start := time.Now()
+	found, err := r.engine.retrieve(ctx, r.tenant, legs, r.q.Stages, r.parallel)
+	if err != nil {
+		return found, err
+	}
+	for i := range found.lists {
+		found.lists[i].Leg = at[found.lists[i].Leg]
+		found.plans[i].Leg = found.lists[i].Leg
+	}
+	r.trace.add("retrieve", 0, found.count(), start)
+	return found, nil
+}
+
+// fuse makes one list of what was found, by the built-in fusion or by a merge
+// plugin, and takes it through the stages up to the rankers.
+func (r *run) fuse(ctx context.Context, plan plan, found retrieved) ([]Candidate, error) {
+	stages, now := r.q.Stages, r.engine.present()
+	if len(plan.merge) == 0 {
+		candidates, kind := stages.run(found.lists, now, MaxCandidates, r.trace)
+		r.whole.ScoreKind = kind
+		return window(candidates, 0, MaxCandidates), nil
+	}
+	candidates, kind := stages.fused(found.lists, r.trace)
 	candidates = window(candidates, 0, MaxCandidates)
-	outcomes := make([]outcome, len(q.Plugins))
-	if candidates, err = e.rank(ctx, tenant, q, candidates, outcomes); err != nil {
-		return Answer{}, err
+	merged, err := r.merge(ctx, plan, found, candidates)
+	if err != nil {
+		return nil, err
 	}
-	trace.stage("limit", &candidates, func(c []Candidate) []Candidate { return window(c, 0, q.Limit) })
-	answer.Matches = candidates
-	for i, call := range q.Plugins {
-		if call.Capability == Rank && outcomes[i].missing == nil {
-			answer.ScoreKind = ScorePlugin
-		}
+	if merged != nil {
+		candidates, kind = merged, ScorePlugin
 	}
-	if q.Stages.Explain {
-		answer.Stages = trace.stages
-	}
-	if err := e.synthesize(ctx, tenant, q, candidates, outcomes); err != nil {
-		return Answer{}, err
-	}
-	answer.add(outcomes)
-	answer.Took = time.Since(start)
-	return answer, nil
-}
-
-// outcome is what became of one plugin call of a query.
-type outcome struct {
-	receipt Receipt // zero when the call did not run
-	result  *Result
-	missing *Missing
-}
-
-// add puts what became of the plugin calls into the answer, in the order of the
-// query.
-func (a *Answer) add(outcomes []outcome) {
-	for _, o := range outcomes {
-		if o.result != nil {
-			a.Results = append(a.Results, *o.result)
-		}
-		if o.missing != nil {
-			a.Missing = append(a.Missing, *o.missing)
-		}
-		if o.receipt.Plugin != "" {
-			a.Receipts = append(a.Receipts, o.receipt)
-		}
-	}
-}
-
-// rank hands the candidates to each rank plugin, in order. outcomes has a slot
-// for each plugin call of the query.
-func (e *Engine) rank(ctx context.Context, tenant knowledge.TenantID, q Query, candidates []Candidate, outcomes []outcome) ([]Candidate, error) {
-	for i, call := range q.Plugins {
-		if call.Capability != Rank {
-			continue
-		}
-		start := time.Now()
-		ranked, receipt, err := e.Plugins.Rank(ctx, tenant, call, q.Text, candidates)
-		outcomes[i].receipt = receipt
-		if err == nil {
-			candidates = ranked
-		} else if outcomes[i].missing, err = failed(ctx, i, call, err, time.Since(start)); err != nil {
-			return nil, err
-		}
-	}
+	candidates, kind = stages.order(candidates, kind, now, MaxCandidates, r.trace)
+	r.whole.ScoreKind = kind
 	return candidates, nil
 }
 
-// synthesize asks all synthesizers at once and verifies what they cite. One that
-// ends the query ends the others.
-func (e *Engine) synthesize(ctx context.Context, tenant knowledge.TenantID, q Query, passages []Candidate, outcomes []outcome) error {
-	g, shared := errgroup.WithContext(ctx)
-	g.SetLimit(e.Parallel)
-	for i, call := range q.Plugins {
-		if call.Capability != Synthesize {
-			continue
+// embedder is the embedding of a text for the plugins of the query.
+func (r *run) embedder(ctx context.Context, text string) ([]float32, error) {
+	var chosen *knowledge.Collection
+	for _, leg := range r.q.Legs {
+		named, err := r.definitions.get(ctx, leg.Collection)
+		if err != nil {
+			return nil, err
 		}
-		g.Go(func() error {
-			start := time.Now()
-			draft, receipt, err := e.Plugins.Synthesize(shared, tenant, call, q.Text, passages)
-			outcomes[i].receipt = receipt
-			if err != nil {
-				outcomes[i].missing, err = failed(ctx, i, call, err, time.Since(start))
-				return err
-			}
-			result := verify(draft, receipt, passages)
-			outcomes[i].result = &result
-			return nil
-		})
+		switch c := named.Collection; {
+		case c.Embedder.ID == knowledge.NoEmbedder:
+		case chosen == nil:
+			chosen = &c
+		case chosen.Embedder != c.Embedder:
+			return nil, knowledge.Invalid("", "the collections of the query have different embedders")
+		}
 	}
-	return g.Wait()
-}
-
-// failed decides what becomes of a query whose i-th plugin call failed: a
-// Missing, or an error that ends it. What is the query's own end, or the caller's
-// mistake, or an internal fault, ends it whatever the call says.
-func failed(ctx context.Context, i int, call PluginCall, err error, after time.Duration) (*Missing, error) {
-	var plugin *PluginError
-	switch ours := !errors.As(err, &plugin); {
-	case ours && ctx.Err() != nil:
-		return nil, ctx.Err()
-	case ours:
-		return nil, knowledge.At(fmt.Sprintf("plugins[%d]", i), err)
-	case call.OnError == Fail:
-		return nil, err
+	if chosen == nil {
+		return nil, knowledge.Invalid("", "the collections of the query have no embedder")
 	}
-	return &Missing{Source: "plugin " + call.Name, Reason: plugin.Reason, Detail: plugin.Detail, Budget: plugin.Budget, After: after}, nil
+	return r.engine.embed(ctx, r.tenant, *chosen, "", text)
 }

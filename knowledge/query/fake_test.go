@@ -108,36 +108,60 @@ func (e *embedder) For(_ context.Context, _ knowledge.TenantID, c knowledge.Coll
 
 // plugin is one of the fake plugins, by name. What it lacks, it is not asked.
 type plugin struct {
-	rank       func(ctx context.Context, candidates []query.Candidate) ([]query.Candidate, error)
+	guard      func(ctx context.Context, t query.Task) (query.Verdict, error)
+	merge      func(ctx context.Context, t query.Task) ([]query.Scored, error)
+	scores     func(ctx context.Context, t query.Task) ([]query.Scored, error)
+	rank       func(ctx context.Context, candidates []query.Candidate) ([]query.Candidate, error) // instead of scores
 	synthesize func(ctx context.Context, passages []query.Candidate) (query.Draft, error)
+	vectors    bool
 }
 
 type plugins map[string]plugin
 
-func (p plugins) find(call query.PluginCall) (plugin, query.Receipt, error) {
+func (p plugins) Find(_ context.Context, _ knowledge.TenantID, call query.PluginCall) (query.Version, error) {
 	found, ok := p[call.Name]
 	if !ok {
-		return plugin{}, query.Receipt{}, fmt.Errorf("plugin %q: %w", call.Name, knowledge.ErrNotFound)
+		return query.Version{}, fmt.Errorf("plugin %q: %w", call.Name, knowledge.ErrNotFound)
 	}
-	return found, query.Receipt{Plugin: call.Name, Version: 3, Capability: call.Capability}, nil
+	return query.Version{Number: 3, Digest: "digest of " + call.Name, Vectors: found.vectors}, nil
 }
 
-func (p plugins) Rank(ctx context.Context, _ knowledge.TenantID, call query.PluginCall, _ string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
-	found, receipt, err := p.find(call)
-	if err != nil {
-		return nil, receipt, err
-	}
-	ranked, err := found.rank(ctx, candidates)
-	return ranked, receipt, err
+func receiptOf(call query.PluginCall) query.Receipt {
+	return query.Receipt{Plugin: call.Name, Version: 3, Capability: call.Capability}
 }
 
-func (p plugins) Synthesize(ctx context.Context, _ knowledge.TenantID, call query.PluginCall, _ string, passages []query.Candidate) (query.Draft, query.Receipt, error) {
-	found, receipt, err := p.find(call)
-	if err != nil {
-		return query.Draft{}, receipt, err
+func (p plugins) Guard(ctx context.Context, t query.Task) (query.Verdict, query.Receipt, error) {
+	v, err := p[t.Call.Name].guard(ctx, t)
+	return v, receiptOf(t.Call), err
+}
+
+func (p plugins) Merge(ctx context.Context, t query.Task) ([]query.Scored, query.Receipt, error) {
+	scores, err := p[t.Call.Name].merge(ctx, t)
+	return scores, receiptOf(t.Call), err
+}
+
+// Rank gives the candidates of rank scores by their places, the last 1.
+func (p plugins) Rank(ctx context.Context, t query.Task) ([]query.Scored, query.Receipt, error) {
+	found := p[t.Call.Name]
+	if found.scores != nil {
+		scores, err := found.scores(ctx, t)
+		return scores, receiptOf(t.Call), err
 	}
-	draft, err := found.synthesize(ctx, passages)
-	return draft, receipt, err
+	ranked, err := found.rank(ctx, t.Handout.Candidates)
+	var scores []query.Scored
+	for place, c := range ranked {
+		for i, given := range t.Handout.Candidates {
+			if given.ID == c.ID && given.Collection == c.Collection {
+				scores = append(scores, query.Scored{Index: i, Score: float64(len(ranked) - place)})
+			}
+		}
+	}
+	return scores, receiptOf(t.Call), err
+}
+
+func (p plugins) Synthesize(ctx context.Context, t query.Task) (query.Draft, query.Receipt, error) {
+	draft, err := p[t.Call.Name].synthesize(ctx, t.Handout.Candidates)
+	return draft, receiptOf(t.Call), err
 }
 
 // engine returns one that searches by a function.

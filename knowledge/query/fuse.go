@@ -96,17 +96,13 @@ type Retrieved struct {
 // answer, whatever the order of the lists.
 func (f Fusion) fuse(lists []Retrieved) ([]Candidate, ScoreKind) {
 	points, kind := f.points(lists)
-	type key struct {
-		collection knowledge.CollectionName
-		id         knowledge.RecordID
-	}
-	at := map[key]int{}
+	at := map[matchKey]int{}
 	var candidates []Candidate
 	var shares [][]float64 // of each candidate's score
 	for _, list := range lists {
 		give := points(list)
 		for i, match := range list.Matches {
-			k := key{match.Collection, match.ID}
+			k := keyOf(match)
 			j, seen := at[k]
 			if !seen {
 				j = len(candidates)
@@ -124,6 +120,14 @@ func (f Fusion) fuse(lists []Retrieved) ([]Candidate, ScoreKind) {
 	sortCandidates(candidates)
 	return candidates, kind
 }
+
+// matchKey tells records apart.
+type matchKey struct {
+	collection knowledge.CollectionName
+	id         knowledge.RecordID
+}
+
+func keyOf(m knowledge.Match) matchKey { return matchKey{m.Collection, m.ID} }
 
 // total adds in an order of its own, so that rounding is the same whichever list
 // came first.

@@ -92,8 +92,12 @@ func (e *Engine) withPresets(ctx context.Context, tenant knowledge.TenantID, q Q
 	if plugins {
 		for _, p := range common.Plugins {
 			q.Plugins = append(q.Plugins, PluginCall{
-				Name: p.Name, Version: p.Version, Capability: Capability(p.Capability), Config: json.RawMessage(p.Config), OnError: Skip,
+				Name: p.Name, Version: p.Version, Capability: Capability(p.Capability), Config: json.RawMessage(p.Config),
 			})
+		}
+		var err error
+		if q.Plugins, err = withPluginDefaults(q.Plugins, q.Text); err != nil {
+			return q, err
 		}
 	}
 	return q, nil

@@ -26,9 +26,9 @@ type heard struct {
 	called *string
 }
 
-func (h heard) Rank(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
-	*h.called += call.Name + string(call.Config)
-	return h.Plugins.Rank(ctx, tenant, call, text, candidates)
+func (h heard) Rank(ctx context.Context, t query.Task) ([]query.Scored, query.Receipt, error) {
+	*h.called += t.Call.Name + string(t.Call.Config)
+	return h.Plugins.Rank(ctx, t)
 }
 
 // TestPresetModes: how a search and a leg look that do not say.

@@ -9,7 +9,6 @@
 package query
 
 import (
-	"context"
 	"encoding/json"
 	"time"
 
@@ -19,22 +18,40 @@ import (
 // Bounds of a query.
 const (
 	MaxLegs       = 16
-	MaxPlugins    = 8
+	MaxPlugins    = 32
 	MaxCandidates = 200   // of a leg, and handed to a plugin
 	MaxQueryText  = 8_000 // bytes
 	MaxTimeout    = 60 * time.Second
 	MaxConfig     = 64 << 10 // bytes of one plugin's config
+	MaxGroup      = 63       // bytes of the name of a group
+	MaxSeed       = 64       // bytes
 )
 
 // Query is one question to the knowledge of a tenant.
 type Query struct {
 	Text    string        // the question; needed by legs without a vector and by plugins; up to [MaxQueryText] bytes
 	Legs    []Leg         // 1 to [MaxLegs]
-	Plugins []PluginCall  // in order: rank plugins run one after the other, synthesizers side by side; nil, not empty, means the default that all legs have, if there is a Text
+	Plugins []PluginCall  // up to [MaxPlugins]; nil, not empty, means the default that all legs have, if there is a Text
 	Limit   int           // matches in the answer, 1 to 200; 0 means the default that all legs have, or else 10
 	Stages  Stages        // between the legs and the plugins
 	Timeout time.Duration // 0 means the engine's default
+	// Unverified is what becomes of citations that do not stand the test.
+	Unverified Unverified
+	// Deterministic has every plugin run with a fixed clock, and with random
+	// numbers that follow from Seed, the plugin and its place in the query: the
+	// same candidates then give the same answer, to the byte.
+	Deterministic bool
+	Seed          string // up to [MaxSeed] bytes; may be empty
 }
+
+// Unverified is a policy for citations that are not verified.
+type Unverified string
+
+// The policies. The empty one is Mark.
+const (
+	Mark Unverified = "mark" // they are there, and say so
+	Drop Unverified = "drop" // they are left out, and counted
+)
 
 // Leg is one retrieval of a query.
 type Leg struct {
@@ -49,6 +66,7 @@ type Leg struct {
 	// Of a search that is no query.
 	exact       bool
 	ef, maxScan int
+	vectors     bool   // give the vectors of what was found
 	path        string // where the request has this leg; empty for a search
 }
 
@@ -57,9 +75,16 @@ type PluginCall struct {
 	Name       string
 	Version    string // an alias, a number or "sha256:…"; empty means "live"
 	Capability Capability
+	Stage      GuardStage      // of a guard alone; empty means [Post]
 	Config     json.RawMessage // a JSON object for the plugin, or nothing
 	OnError    OnError
 	Timeout    time.Duration // 0 means what its manifest says
+	// Group: calls of one capability (and stage) with the same group run at once,
+	// each given the same, in the place of the first of them; what they gave is
+	// put together. Without one a guard or ranker has a step of its own, after
+	// those before it. Synthesizers always run at once.
+	Group  string  // up to [MaxGroup] bytes
+	Weight float64 // of a ranker in its group, above 0 up to [MaxWeight]; 0 means 1
 }
 
 // Capability is what a query calls a plugin for.
@@ -67,14 +92,26 @@ type Capability string
 
 // The capabilities that a query calls.
 const (
-	Rank       Capability = "rank"
-	Synthesize Capability = "synthesize"
+	Guard      Capability = "guard"      // narrows or refuses a query, takes away from what was found
+	Merge      Capability = "merge"      // makes one list of what the legs found, in the place of the fusion; one a query
+	Rank       Capability = "rank"       // orders the candidates
+	Synthesize Capability = "synthesize" // answers from the matches
+)
+
+// GuardStage says when a guard is called.
+type GuardStage string
+
+// The stages of guards.
+const (
+	Pre  GuardStage = "pre"  // before the search: may narrow or refuse
+	Post GuardStage = "post" // after ranking: may drop, redact and hide
 )
 
 // OnError is what becomes of the query when a plugin fails.
 type OnError string
 
-// The policies. The empty one is Skip.
+// The policies. The empty one is Fail for a guard, for a doubt must not let
+// anything through, and Skip for the others.
 const (
 	Skip OnError = "skip" // the answer names it in Missing
 	Fail OnError = "fail" // the query fails
@@ -85,6 +122,9 @@ type Candidate struct {
 	knowledge.Match
 	Score float64    // in the present order; the fused or ranked score
 	Legs  []LegScore // where it was found
+	// Reason is what the last ranker that gave one says of its score.
+	Reason   string
+	Redacted bool // a guard took something of its text or metadata away
 }
 
 // LegScore says how one leg saw a candidate.
@@ -110,12 +150,15 @@ type Answer struct {
 
 // Result is the text that one synthesizer wrote.
 type Result struct {
+	Call      int // index in Query.Plugins
 	Plugin    string
 	Version   int
 	Text      string
 	Citations []Citation
-	// Grounded says that there is at least one citation and that all are verified.
+	// Grounded says that there was at least one citation and that all were
+	// verified, those too that were dropped.
 	Grounded bool
+	Dropped  int // citations that were left out by [Drop]
 }
 
 // Citation is a passage that an answer rests on. Start and End are offsets in
@@ -133,6 +176,7 @@ type Citation struct {
 
 // Missing names a part of the query that gave no answer.
 type Missing struct {
+	Call   int    // index in Query.Plugins
 	Source string // "plugin NAME" or "leg N"
 	Reason string // a word of the list in docs and openapi.yaml, such as "deadline"
 	Detail string // for people; made by us, or by the tenant's own plugin
@@ -149,6 +193,7 @@ type BudgetUse struct {
 
 // Receipt is what one plugin call ran and cost.
 type Receipt struct {
+	Call       int // index in Query.Plugins, of a query
 	Plugin     string
 	Version    int
 	Digest     string
@@ -177,44 +222,3 @@ type LegPlan struct {
 	Short      bool
 	Took       time.Duration
 }
-
-// Plugins calls the plugins of a tenant. Package plugins fills it. Errors are
-// *[PluginError], or wrap knowledge's kinds (an [knowledge.InvalidError] names a
-// member of the call), or are ctx's. A call that ran has a receipt also when it
-// failed; one that did not run has the zero Receipt.
-type Plugins interface {
-	// Rank returns the candidates in the plugin's order with its scores.
-	// Whatever it left out follows in the order it had.
-	Rank(ctx context.Context, tenant knowledge.TenantID, call PluginCall, text string, candidates []Candidate) ([]Candidate, Receipt, error)
-	// Synthesize returns the plugin's answer. Citations are not verified
-	// yet: Collection, ID, Version and Verified are set by the engine from
-	// Index.
-	Synthesize(ctx context.Context, tenant knowledge.TenantID, call PluginCall, text string, passages []Candidate) (Draft, Receipt, error)
-}
-
-// Draft is an answer as a plugin wrote it.
-type Draft struct {
-	Text      string
-	Citations []DraftCitation
-}
-
-// DraftCitation is a citation as a plugin claims it. Index is in range.
-type DraftCitation struct {
-	Index      int // of the passage
-	Start, End int
-	Quote      string
-}
-
-// PluginError is a failure of a plugin call that is the plugin's, or its
-// budget's, and not the service's.
-type PluginError struct {
-	Plugin string
-	Reason string     // a word: "deadline", "cpu", "fuel", "memory", "trapped", "output", "input", "host-budget", "refused", "error", "crashed", "quarantined", "busy", "unavailable"
-	Detail string     // for the tenant's people
-	Budget *BudgetUse // what it is about; nil when it is about none
-	Err    error      // the cause
-}
-
-func (e *PluginError) Error() string { return "plugin " + e.Plugin + ": " + e.Reason + ": " + e.Detail }
-
-func (e *PluginError) Unwrap() error { return e.Err }

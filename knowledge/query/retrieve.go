@@ -100,7 +100,7 @@ func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, legs [
 func (e *Engine) byVector(ctx context.Context, tenant knowledge.TenantID, leg Leg, stages Stages, definitions *definitionsOf) (knowledge.Found, error) {
 	search := knowledge.Search{
 		Collection: leg.Collection, Vector: leg.Vector, Limit: leg.Candidates, Filter: leg.Filter,
-		Exact: leg.exact, Ef: leg.ef, MaxScan: leg.maxScan, Vectors: stages.Diversify != nil, Explain: stages.Explain,
+		Exact: leg.exact, Ef: leg.ef, MaxScan: leg.maxScan, Vectors: leg.vectors || stages.Diversify != nil, Explain: stages.Explain,
 	}
 	if len(search.Vector) == 0 {
 		c, err := definitions.get(ctx, leg.Collection)
@@ -122,7 +122,7 @@ func (e *Engine) byVector(ctx context.Context, tenant knowledge.TenantID, leg Le
 func (e *Engine) byWords(ctx context.Context, tenant knowledge.TenantID, leg Leg, stages Stages, _ *definitionsOf) (knowledge.Found, error) {
 	found, err := e.Store.SearchText(ctx, tenant, knowledge.TextSearch{
 		Collection: leg.Collection, Text: leg.Text, Limit: leg.Candidates, Filter: leg.Filter,
-		Exact: leg.exact, Vectors: stages.Diversify != nil, Explain: stages.Explain,
+		Exact: leg.exact, Vectors: leg.vectors || stages.Diversify != nil, Explain: stages.Explain,
 	})
 	if err != nil {
 		return knowledge.Found{}, fmt.Errorf("collection %q: %w", leg.Collection, err)

@@ -45,10 +45,22 @@ type Stages struct {
 
 // StagePlan says what one stage did.
 type StagePlan struct {
-	Stage string // "retrieve", "fuse", "boost", "threshold", "diversify", "group" or "limit"
-	In    int    // candidates that it was given; 0 for retrieve
-	Out   int    // that it left
-	Took  time.Duration
+	// Stage is "guard", "retrieve", "fuse", "merge", "boost", "threshold",
+	// "diversify", "rank", "group", "limit" or "synthesize".
+	Stage  string
+	In     int // candidates that it was given; 0 for retrieve
+	Out    int // that it left
+	Took   time.Duration
+	Calls  []StageCall   // of plugins, which ran at once
+	Budget time.Duration // for each of them; 0 without any
+}
+
+// StageCall is one plugin call of a stage.
+type StageCall struct {
+	Call    int // index in Query.Plugins
+	Plugin  string
+	Version int
+	Digest  string
 }
 
 // validate returns the stages with zero values replaced, or an
@@ -84,6 +96,12 @@ func finite(x, most float64) bool { return !math.IsNaN(x) && math.Abs(x) <= most
 // run takes what was retrieved through the stages. now is the present, for
 // boosts; want is how many are needed in the end.
 func (s Stages) run(lists []Retrieved, now time.Time, want int, trace *trace) ([]Candidate, ScoreKind) {
+	candidates, kind := s.fused(lists, trace)
+	return s.order(candidates, kind, now, want, trace)
+}
+
+// fused is what was retrieved as one list.
+func (s Stages) fused(lists []Retrieved, trace *trace) ([]Candidate, ScoreKind) {
 	in := 0
 	for _, l := range lists {
 		in += len(l.Matches)
@@ -91,6 +109,11 @@ func (s Stages) run(lists []Retrieved, now time.Time, want int, trace *trace) ([
 	start := time.Now()
 	candidates, kind := s.Fusion.fuse(lists)
 	trace.add("fuse", in, len(candidates), start)
+	return candidates, kind
+}
+
+// order takes a list, with scores of a kind, through the stages after the fusion.
+func (s Stages) order(candidates []Candidate, kind ScoreKind, now time.Time, want int, trace *trace) ([]Candidate, ScoreKind) {
 	if s.Boost != nil {
 		trace.stage("boost", &candidates, func(c []Candidate) []Candidate { return s.Boost.apply(c, now) })
 		kind = ScoreBoosted
@@ -121,8 +144,21 @@ func window(candidates []Candidate, offset, limit int) []Candidate {
 	return candidates[:min(limit, len(candidates))]
 }
 
+// traceStep notes a step of plugins.
+func (r *run) traceStep(name string, s step, budget time.Duration, h *Handout, start time.Time) {
+	r.trace.add(name, len(h.Candidates), len(h.Candidates), start)
+	stage := r.trace.last()
+	stage.Budget = budget
+	for _, i := range s {
+		stage.Calls = append(stage.Calls, StageCall{Call: i, Plugin: r.q.Plugins[i].Name, Version: r.versions[i].Number, Digest: r.versions[i].Digest})
+	}
+}
+
 // trace collects what stages did. It is used by one goroutine.
 type trace struct{ stages []StagePlan }
+
+// last is the stage that was noted last.
+func (t *trace) last() *StagePlan { return &t.stages[len(t.stages)-1] }
 
 func (t *trace) add(name string, in, out int, start time.Time) {
 	t.stages = append(t.stages, StagePlan{Stage: name, In: in, Out: out, Took: time.Since(start)})

@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -42,12 +43,38 @@ func (q Query) withDefaults(timeout time.Duration) (Query, error) {
 	if q.Stages, err = q.Stages.validate(); err != nil {
 		return q, err
 	}
-	for i, call := range q.Plugins {
-		if err := call.validate(q.Text); err != nil {
-			return q, knowledge.At(fmt.Sprintf("plugins[%d]", i), err)
+	switch {
+	case q.Unverified != "" && q.Unverified != Mark && q.Unverified != Drop:
+		return q, knowledge.Invalid("unverified", "is not a policy; need mark or drop")
+	case len(q.Seed) > MaxSeed:
+		return q, knowledge.Invalid("seed", "has %d bytes; at most %d are allowed", len(q.Seed), MaxSeed)
+	case q.Seed != "" && !q.Deterministic:
+		return q, knowledge.Invalid("seed", "goes with deterministic alone")
+	}
+	if q.Plugins != nil {
+		q.Plugins, err = withPluginDefaults(q.Plugins, q.Text)
+	}
+	return q, err
+}
+
+// withPluginDefaults checks the plugin calls of a query and returns them with
+// zero values replaced.
+func withPluginDefaults(calls []PluginCall, text string) ([]PluginCall, error) {
+	full := make([]PluginCall, len(calls)) // also of none, which is not the default
+	merges := 0
+	for i, call := range calls {
+		var err error
+		if full[i], err = call.withDefaults(text); err != nil {
+			return nil, knowledge.At(fmt.Sprintf("plugins[%d]", i), err)
+		}
+		if call.Capability == Merge {
+			merges++
+		}
+		if merges > 1 {
+			return nil, knowledge.Invalid(fmt.Sprintf("plugins[%d].capability", i), "is merge once more; a query has one")
 		}
 	}
-	return q, nil
+	return full, nil
 }
 
 func (l Leg) withDefaults(text string) (Leg, error) {
@@ -86,10 +113,30 @@ func (l Leg) withDefaults(text string) (Leg, error) {
 	return l, knowledge.At("filter", l.Filter.Validate(knowledge.Collection{}))
 }
 
+func (c PluginCall) withDefaults(text string) (PluginCall, error) {
+	if c.Capability == Guard {
+		c.Stage, c.OnError = cmp.Or(c.Stage, Post), cmp.Or(c.OnError, Fail)
+	}
+	c.OnError = cmp.Or(c.OnError, Skip)
+	return c, c.validate(text)
+}
+
 func (c PluginCall) validate(text string) error {
 	switch {
-	case c.Capability != Rank && c.Capability != Synthesize:
-		return knowledge.Invalid("capability", "is not one that a query calls; need rank or synthesize")
+	case c.Capability != Guard && c.Capability != Merge && c.Capability != Rank && c.Capability != Synthesize:
+		return knowledge.Invalid("capability", "is not one that a query calls; need guard, merge, rank or synthesize")
+	case c.Capability != Guard && c.Stage != "":
+		return knowledge.Invalid("stage", "is for guards alone")
+	case c.Capability == Guard && c.Stage != Pre && c.Stage != Post:
+		return knowledge.Invalid("stage", "is not a stage; need pre or post")
+	case len(c.Group) > MaxGroup:
+		return knowledge.Invalid("group", "has %d bytes; at most %d are allowed", len(c.Group), MaxGroup)
+	case c.Group != "" && c.Capability != Guard && c.Capability != Rank:
+		return knowledge.Invalid("group", "is for guards and rankers alone")
+	case c.Weight != 0 && (c.Capability != Rank || c.Group == ""):
+		return knowledge.Invalid("weight", "is for rankers of a group alone")
+	case !(c.Weight >= 0 && c.Weight <= MaxWeight):
+		return knowledge.Invalid("weight", "is %g; need more than 0, up to %d", c.Weight, MaxWeight)
 	case c.OnError != "" && c.OnError != Skip && c.OnError != Fail:
 		return knowledge.Invalid("on_error", "is not a policy; need skip or fail")
 	case len(c.Config) > MaxConfig:

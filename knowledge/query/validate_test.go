@@ -46,8 +46,8 @@ func TestValidation(t *testing.T) {
 		{"no legs", func(q *query.Query) { q.Legs = nil }, "legs"},
 		{"16 legs", func(q *query.Query) { q.Legs = make16(q.Legs[0], 16) }, "ok"},
 		{"17 legs", func(q *query.Query) { q.Legs = make16(q.Legs[0], 17) }, "legs"},
-		{"8 plugins", many(8), "ok"},
-		{"9 plugins", many(9), "plugins"},
+		{"32 plugins", many(32), "ok"},
+		{"33 plugins", many(33), "plugins"},
 		{"limit -1", func(q *query.Query) { q.Limit = -1 }, "limit"},
 		{"limit 200", func(q *query.Query) { q.Limit = 200 }, "ok"},
 		{"limit 201", func(q *query.Query) { q.Limit = 201 }, "limit"},
@@ -74,7 +74,21 @@ func TestValidation(t *testing.T) {
 		{"filter", leg(func(l *query.Leg) { l.Filter = knowledge.Filter{Op: "regex"} }), "legs[0].filter"},
 		{"filter without operator", leg(func(l *query.Leg) { l.Filter = knowledge.Filter{Field: "f"} }), "legs[0].filter"},
 
-		{"capability", call(func(c *query.PluginCall) { c.Capability = "guard" }), "plugins[0].capability"},
+		{"capability", call(func(c *query.PluginCall) { c.Capability = "chunk" }), "plugins[0].capability"},
+		{"stage of a ranker", call(func(c *query.PluginCall) { c.Stage = query.Pre }), "plugins[0].stage"},
+		{"stage", call(func(c *query.PluginCall) { c.Capability, c.Stage = query.Guard, "mid" }), "plugins[0].stage"},
+		{"group of a synthesizer", call(func(c *query.PluginCall) { c.Capability, c.Group = query.Synthesize, "g" }), "plugins[0].group"},
+		{"long group", call(func(c *query.PluginCall) { c.Group = strings.Repeat("g", 64) }), "plugins[0].group"},
+		{"weight without a group", call(func(c *query.PluginCall) { c.Weight = 1 }), "plugins[0].weight"},
+		{"weight", call(func(c *query.PluginCall) { c.Group, c.Weight = "g", -1 }), "plugins[0].weight"},
+		{"weight that is none", call(func(c *query.PluginCall) { c.Group, c.Weight = "g", math.NaN() }), "plugins[0].weight"},
+		{"two merges", func(q *query.Query) {
+			merge := query.PluginCall{Name: "p", Capability: query.Merge}
+			q.Plugins = []query.PluginCall{merge, merge}
+		}, "plugins[1].capability"},
+		{"unverified", func(q *query.Query) { q.Unverified = "hide" }, "unverified"},
+		{"seed", func(q *query.Query) { q.Deterministic, q.Seed = true, strings.Repeat("s", 65) }, "seed"},
+		{"seed alone", func(q *query.Query) { q.Seed = "s" }, "seed"},
 		{"no capability", call(func(c *query.PluginCall) { c.Capability = "" }), "plugins[0].capability"},
 		{"on_error", call(func(c *query.PluginCall) { c.OnError = "retry" }), "plugins[0].on_error"},
 		{"call timeout -1", call(func(c *query.PluginCall) { c.Timeout = -1 }), "plugins[0].timeout_ms"},
