@@ -65,7 +65,7 @@ func TestBudgetsOfCalls(t *testing.T) {
 			}
 			wantBudget(t, err, tc.want)
 		}
-		_, _, err := n.runner.Rank(t.Context(), alice, query.PluginCall{Name: "loop", Capability: query.Rank, Timeout: time.Second}, "q", candidates())
+		_, _, err := n.rank(t.Context(), alice, query.PluginCall{Name: "loop", Capability: query.Rank, Timeout: time.Second}, "q", candidates())
 		wantBudget(t, err, query.BudgetUse{Name: "wall", Used: 1_000_000, Allowed: 1_000_000, Unit: "us"})
 	})
 }
@@ -106,7 +106,7 @@ func TestMemoryOfATenant(t *testing.T) {
 			invoke("bob", time.Second)
 		}
 		hurried := query.PluginCall{Name: "sleep", Capability: query.Rank, Timeout: time.Second / 2}
-		_, _, err := n.runner.Rank(t.Context(), alice, hurried, "q", candidates())
+		_, _, err := n.rank(t.Context(), alice, hurried, "q", candidates())
 		if got := reason(t, "Rank", err); got != "busy" {
 			t.Errorf("Rank that waits for memory = %q, want busy", got)
 		}

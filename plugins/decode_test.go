@@ -45,13 +45,13 @@ func TestDecodeRank(t *testing.T) {
 	for _, tc := range []struct {
 		name, output string
 		n            int
-		want         map[int]float64
+		want         []query.Scored
 	}{
-		{"none", `{"scores":[]}`, 3, map[int]float64{}},
-		{"none of none", `{"scores":[]}`, 0, map[int]float64{}},
-		{"some", `{"scores":[{"index":2,"score":-1.5e3,"reason":"é"},{"score":0,"index":0}]}`, 3, map[int]float64{2: -1500, 0: 0}},
-		{"largest", `{"scores":[{"index":0,"score":1.7976931348623157e308}]}`, 1, map[int]float64{0: math.MaxFloat64}},
-		{"reason of 1024 characters", `{"scores":[{"index":0,"score":1,"reason":"` + strings.Repeat("é", 1024) + `"}]}`, 1, map[int]float64{0: 1}},
+		{"none", `{"scores":[]}`, 3, []query.Scored{}},
+		{"none of none", `{"scores":[]}`, 0, []query.Scored{}},
+		{"some", `{"scores":[{"index":2,"score":-1.5e3,"reason":"é"},{"score":0,"index":0}]}`, 3, []query.Scored{{Index: 2, Score: -1500, Reason: "é"}, {Index: 0}}},
+		{"largest", `{"scores":[{"index":0,"score":1.7976931348623157e308}]}`, 1, []query.Scored{{Score: math.MaxFloat64}}},
+		{"reason of 1024 characters", `{"scores":[{"index":0,"score":1,"reason":"` + strings.Repeat("é", 1024) + `"}]}`, 1, []query.Scored{{Score: 1, Reason: strings.Repeat("é", 1024)}}},
 	} {
 		if got, err := plugins.DecodeRank([]byte(tc.output), tc.n); err != nil || !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%s: DecodeRank = %v, %v, want %v", tc.name, got, err, tc.want)
@@ -192,12 +192,15 @@ func FuzzDecodeRank(f *testing.F) {
 	f.Add([]byte(`{"scores":[{"index":1,"score":1.5,"reason":"r"},{"index":0,"score":-0}]}`), 2)
 	f.Add([]byte(`{"scores":[{"index":1e2,"score":1e999}]}`), 0)
 	f.Fuzz(func(t *testing.T, data []byte, n int) {
+		if n < 0 || n > query.MaxCandidates {
+			return
+		}
 		scores, err := plugins.DecodeRank(data, n)
 		if err != nil {
 			return
 		}
-		for i, score := range scores {
-			if i < 0 || i >= n || math.IsNaN(score) || math.IsInf(score, 0) {
+		for _, s := range scores {
+			if s.Index < 0 || s.Index >= n || math.IsNaN(s.Score) || math.IsInf(s.Score, 0) {
 				t.Errorf("DecodeRank(%q, %d) = %v", data, n, scores)
 			}
 		}

@@ -105,7 +105,7 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"sample without an input", with("samples", `[{"capability":"rank"}]`), "manifest.samples[0].input"},
 		{"sample with a repeated member", with("samples", `[{"capability":"rank","input":{"a":1,"a":2}}]`), "manifest"},
 		{"nine samples", with("samples", "["+strings.Repeat(`{"capability":"rank","input":1},`, 8)+`{"capability":"rank","input":1}]`), "manifest.samples"},
-		{"grant not offered", with("grants", `["search"]`), "manifest.grants"},
+		{"grants of the store", with("grants", `["search","embed","vectors"]`), "ok"},
 		{"unknown grant", with("grants", `["network"]`), "manifest.grants"},
 		{"memory 0", with("limits", `{"memory_bytes":0}`), "ok"},
 		{"memory negative", with("limits", `{"memory_bytes":-65536}`), "manifest.limits.memory_bytes"},

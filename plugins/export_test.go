@@ -22,7 +22,12 @@ const LoadTimeout = loadTimeout
 func Encode(document any, most int64) ([]byte, error) { return encode(document, most) }
 
 // DecodeRank is decodeRank.
-func DecodeRank(data []byte, n int) (map[int]float64, error) { return decodeRank(data, n) }
+func DecodeRank(data []byte, n int) ([]query.Scored, error) { return decodeRank(data, n) }
+
+// DecodePostGuard is decodePostGuard.
+func DecodePostGuard(data []byte, candidates []query.Candidate) (query.Verdict, error) {
+	return decodePostGuard(data, candidates)
+}
 
 // DecodeChunk is decodeChunk.
 func DecodeChunk(data []byte, t document.Text) ([]document.Passage, error) {

@@ -50,7 +50,7 @@ type (
 // made for the plugin's owner.
 func (r *Runner) decodePreGuard(data []byte, h *query.Handout) (query.Verdict, error) {
 	var out preGuardOutput
-	if err := strict(data, &out); err != nil {
+	if err := strictObject(data, &out); err != nil {
 		return query.Verdict{}, err
 	}
 	known := make(map[int]bool, len(h.Legs))
@@ -97,7 +97,7 @@ func (r *Runner) decodePreGuard(data []byte, h *query.Handout) (query.Verdict, e
 // for the plugin's owner.
 func decodePostGuard(data []byte, candidates []query.Candidate) (query.Verdict, error) {
 	var out postGuardOutput
-	if err := strict(data, &out); err != nil {
+	if err := strictObject(data, &out); err != nil {
 		return query.Verdict{}, err
 	}
 	v := query.Verdict{Refuse: out.Refuse, Drop: out.Drop}
@@ -130,6 +130,15 @@ func decodePostGuard(data []byte, candidates []query.Candidate) (query.Verdict, 
 		v.Hide = append(v.Hide, query.Hidden{Index: *h.Index, Fields: h.Fields})
 	}
 	return v, nil
+}
+
+// strictObject is strict for documents whose members may all be missing: null is
+// none of them.
+func strictObject(data []byte, into any) error {
+	if jsontext.Value(data).Kind() != '{' {
+		return errors.New("output is not the document of this capability: not an object")
+	}
+	return strict(data, into)
 }
 
 func checkRefusal(text string) error {

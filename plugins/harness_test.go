@@ -2,6 +2,9 @@ package plugins_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/plugins"
 	"github.com/tars-project/tars/plugins/memcatalog"
@@ -28,7 +32,7 @@ const (
 func defaults() plugins.Defaults {
 	return plugins.Defaults{
 		Memory: 64 << 20, MaxMemory: 128 << 20, Wall: 10 * time.Second, MaxWall: 20 * time.Second,
-		Input: 1 << 20, Output: 1 << 20, MaxOutput: 4 << 20, Logs: 4 << 10,
+		Input: 1 << 20, Output: 1 << 20, MaxOutput: 4 << 20, Logs: 4 << 10, MaxHostCalls: 10,
 	}
 }
 
@@ -104,7 +108,7 @@ func newNode(t *testing.T, below vmhost.Driver, most int) *node {
 	n := &node{driver: &driver{Driver: below}, catalog: new(memcatalog.Catalog), policies: policies{}}
 	var err error
 	n.host, err = vmhost.New(n.driver, vmhost.Options{Slots: 8, MaxLimits: vmhost.Limits{
-		Wall: time.Minute, Memory: 1 << 30, Input: 8 << 20, Output: 8 << 20, Logs: 1 << 20,
+		Wall: time.Minute, Memory: 1 << 30, Input: 8 << 20, Output: 8 << 20, Logs: 1 << 20, HostCalls: 10,
 	}})
 	if err != nil {
 		t.Fatalf("vmhost.New = %v, want nil", err)
@@ -112,7 +116,7 @@ func newNode(t *testing.T, below vmhost.Driver, most int) *node {
 	n.loader = plugins.NewLoader(n.host, defaults(), most)
 	limits := wasm.DefaultLimits()
 	n.registry = &plugins.Registry{Catalog: n.catalog, Loader: n.loader, Defaults: defaults(), WASM: limits}
-	n.runner = &plugins.Runner{Catalog: n.catalog, Loader: n.loader, Policies: n.policies, Tier: vmhost.TierProcess}
+	n.runner = &plugins.Runner{Catalog: n.catalog, Loader: n.loader, Policies: n.policies, Tier: vmhost.TierProcess, REST: rest{}}
 	t.Cleanup(n.close(t))
 	return n
 }
@@ -127,6 +131,39 @@ func (n *node) close(t *testing.T) func() {
 			t.Errorf("Host.Close = %v, want nil", err)
 		}
 	}
+}
+
+// rest is what plugins have in common with the REST API, which these tests need
+// little of: a filter is {"field":…,"eq":…}.
+type rest struct{}
+
+func (rest) Filter(f knowledge.Filter) []byte {
+	return fmt.Appendf(nil, `{"eq":%q,"field":%q}`, f.Values[0], f.Field)
+}
+
+func (rest) ParseFilter(document []byte) (knowledge.Filter, error) {
+	var f struct {
+		Field string
+		Eq    any
+	}
+	if err := json.Unmarshal(document, &f); err != nil || f.Eq == nil {
+		return knowledge.Filter{}, knowledge.Invalid("", "is no filter")
+	}
+	return knowledge.Filter{Op: knowledge.OpEq, Field: f.Field, Values: []any{f.Eq}}, nil
+}
+
+func (rest) Search(context.Context, knowledge.TenantID, []byte) ([]byte, error) {
+	return nil, errors.New("nothing searches here")
+}
+
+// rank has a plugin rank candidates.
+func (n *node) rank(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, candidates []query.Candidate) ([]query.Scored, query.Receipt, error) {
+	return n.runner.Rank(ctx, query.Task{Tenant: tenant, Call: call, Handout: &query.Handout{Text: text, Candidates: candidates}})
+}
+
+// synthesize has a plugin answer from passages.
+func (n *node) synthesize(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, text string, passages []query.Candidate) (query.Draft, query.Receipt, error) {
+	return n.runner.Synthesize(ctx, query.Task{Tenant: tenant, Call: call, Handout: &query.Handout{Text: text, Candidates: passages}})
 }
 
 // manifest is one that may be called for the capabilities of queries.

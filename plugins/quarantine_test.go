@@ -87,7 +87,7 @@ func TestQuarantinedCall(t *testing.T) {
 	n.driver.set(func(context.Context) error {
 		return &vmhost.QuarantinedError{Quarantine: vmhost.Quarantine{Reason: "out of memory", Since: time.Unix(0, 0), Deaths: 5}}
 	})
-	_, _, err := n.runner.Rank(t.Context(), alice, query.PluginCall{Name: "echo", Capability: query.Rank}, "q", candidates())
+	_, _, err := n.rank(t.Context(), alice, query.PluginCall{Name: "echo", Capability: query.Rank}, "q", candidates())
 	var fault *query.PluginError
 	if !errors.As(err, &fault) || fault.Reason != "quarantined" || !strings.Contains(fault.Detail, "5 in a row, the last: out of memory") {
 		t.Errorf("Rank = %v, want the reason quarantined, with why", err)

@@ -124,7 +124,7 @@ func TestUploadRefusesManifests(t *testing.T) {
 	}{
 		{"name", func(m *plugins.Manifest) { m.Name = "../a" }, tenancy.Policy{}, "manifest.name"},
 		{"capability", func(m *plugins.Manifest) { m.Capabilities = nil }, tenancy.Policy{}, "manifest.capabilities"},
-		{"grant", func(m *plugins.Manifest) { m.Grants = []plugins.Grant{plugins.GrantSearch} }, tenancy.Policy{}, "manifest.grants"},
+		{"grant", func(m *plugins.Manifest) { m.Grants = []plugins.Grant{"network"} }, tenancy.Policy{}, "manifest.grants"},
 		{"memory over the node's", func(m *plugins.Manifest) { m.Limits.Memory = 128<<20 + 64<<10 }, tenancy.Policy{}, "manifest.limits.memory_bytes"},
 		{"memory over the node's, under the policy's", func(m *plugins.Manifest) { m.Limits.Memory = 256 << 20 }, tenancy.Policy{PluginMemory: 1 << 40}, "manifest.limits.memory_bytes"},
 		{"memory over the policy's", func(m *plugins.Manifest) { m.Limits.Memory = 2 << 20 }, tenancy.Policy{PluginMemory: 1 << 20}, "manifest.limits.memory_bytes"},
@@ -133,7 +133,7 @@ func TestUploadRefusesManifests(t *testing.T) {
 		{"negative wall", func(m *plugins.Manifest) { m.Limits.Wall = -time.Second }, tenancy.Policy{}, "manifest.limits.wall_ms"},
 		{"fuel over the node's", func(m *plugins.Manifest) { m.Limits.Fuel = 20*10e9 + 1 }, tenancy.Policy{}, "manifest.limits.fuel"},
 		{"CPU over the policy's wall", func(m *plugins.Manifest) { m.Limits.CPU = 2 * time.Second }, tenancy.Policy{PluginWall: time.Second}, "manifest.limits.cpu_ms"},
-		{"host calls over the node's", func(m *plugins.Manifest) { m.Limits.HostCalls = 1 }, tenancy.Policy{}, "manifest.limits.host_calls"},
+		{"host calls over the node's", func(m *plugins.Manifest) { m.Limits.HostCalls = 11 }, tenancy.Policy{}, "manifest.limits.host_calls"},
 		{"host bytes over the node's", func(m *plugins.Manifest) { m.Limits.HostBytes = 64<<20 + 1 }, tenancy.Policy{}, "manifest.limits.host_bytes"},
 		{"host time over the node's", func(m *plugins.Manifest) { m.Limits.HostTime = 21 * time.Second }, tenancy.Policy{}, "manifest.limits.host_ms"},
 		{"output over the node's", func(m *plugins.Manifest) { m.Limits.Output = 4<<20 + 1 }, tenancy.Policy{}, "manifest.limits.output_bytes"},

@@ -75,10 +75,10 @@ func candidates() []query.Candidate {
 	return list
 }
 
-func ids(list []query.Candidate) string {
+func scores(list []query.Scored) string {
 	var b strings.Builder
-	for _, c := range list {
-		fmt.Fprintf(&b, "%s:%g ", c.ID, c.Score)
+	for _, s := range list {
+		fmt.Fprintf(&b, "%d:%g%s ", s.Index, s.Score, s.Reason)
 	}
 	return strings.TrimSpace(b.String())
 }
@@ -86,18 +86,13 @@ func ids(list []query.Candidate) string {
 func TestRank(t *testing.T) {
 	n, seen := ready(t)
 	for _, tc := range []struct{ output, want string }{
-		{`{"scores":[{"index":2,"score":5},{"index":0,"score":7},{"index":1,"score":6}]}`, "a:7 b:6 c:5"},
-		{`{"scores":[{"index":2,"score":-1}]}`, "c:-1 a:3 b:2"}, // what is left out follows
-		{`{"scores":[{"index":2,"score":1},{"index":1,"score":1}]}`, "b:1 c:1 a:3"},
-		{`{"scores":[]}`, "a:3 b:2 c:1"},
+		{`{"scores":[{"index":2,"score":5},{"index":0,"score":7,"reason":"so"},{"index":1,"score":6}]}`, "2:5 0:7so 1:6"},
+		{`{"scores":[{"index":2,"score":-1}]}`, "2:-1"},
+		{`{"scores":[]}`, ""},
 	} {
-		given := candidates()
-		ranked, receipt, err := n.runner.Rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Config: say(tc.output)}, "why?", given)
-		if err != nil || ids(ranked) != tc.want {
-			t.Errorf("Rank by %s = %s, %v, want %s", tc.output, ids(ranked), err, tc.want)
-		}
-		if ids(given) != "a:3 b:2 c:1" {
-			t.Errorf("Rank changed the caller's candidates to %s", ids(given))
+		ranked, receipt, err := n.rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Config: say(tc.output)}, "why?", candidates())
+		if err != nil || scores(ranked) != tc.want {
+			t.Errorf("Rank by %s = %s, %v, want %s", tc.output, scores(ranked), err, tc.want)
 		}
 		version, _ := n.catalog.Version(t.Context(), alice, "says", plugins.Ref{})
 		if receipt.Plugin != "says" || receipt.Version != 1 || receipt.Digest != version.Digest.String() || receipt.Capability != query.Rank ||
@@ -105,14 +100,14 @@ func TestRank(t *testing.T) {
 			t.Errorf("receipt = %+v, want all of the call", receipt)
 		}
 	}
-	want := `{"abi":1,"query":{"text":"why?"},"candidates":[` +
+	want := `{"abi":1,"query":{"text":"why?"},"config":{"say":"{\"scores\":[]}"},"candidates":[` +
 		`{"index":0,"id":"a","collection":"docs","text":"the text of a","score":3,"metadata":{"a":"x","m":null,"z":1}},` +
 		`{"index":1,"id":"b","collection":"docs","text":"the text of b","score":2,"metadata":{"a":"x","m":null,"z":1}},` +
-		`{"index":2,"id":"c","collection":"docs","text":"the text of c","score":1,"metadata":{"a":"x","m":null,"z":1}}],"config":{"say":"{\"scores\":[]}"}}`
+		`{"index":2,"id":"c","collection":"docs","text":"the text of c","score":1,"metadata":{"a":"x","m":null,"z":1}}]}`
 	if string(*seen) != want {
 		t.Errorf("the plugin was given %s, want %s", *seen, want)
 	}
-	if ranked, _, err := n.runner.Rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Config: say(`{"scores":[]}`)}, "q", nil); err != nil || len(ranked) != 0 {
+	if ranked, _, err := n.rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Config: say(`{"scores":[]}`)}, "q", nil); err != nil || len(ranked) != 0 {
 		t.Errorf("Rank of nothing = %v, %v, want nothing", ranked, err)
 	}
 	if !strings.Contains(string(*seen), `"candidates":[]`) {
@@ -123,7 +118,7 @@ func TestRank(t *testing.T) {
 func TestSynthesize(t *testing.T) {
 	n, seen := ready(t)
 	call := query.PluginCall{Name: "says", Capability: query.Synthesize, Config: say(citing(1, 4, 8, "text"))}
-	draft, receipt, err := n.runner.Synthesize(t.Context(), alice, call, "why?", candidates())
+	draft, receipt, err := n.synthesize(t.Context(), alice, call, "why?", candidates())
 	if err != nil || draft.Text != "a" || len(draft.Citations) != 1 || draft.Citations[0] != (query.DraftCitation{Index: 1, Start: 4, End: 8, Quote: "text"}) {
 		t.Errorf("Synthesize = %+v, %v, want the answer with its citation", draft, err)
 	}
@@ -152,7 +147,7 @@ func TestReasons(t *testing.T) {
 		"panic": "trapped", "hog": "memory", "crash": "crashed", "flood": "output", "error": "error", "echo": "output",
 	} {
 		call := query.PluginCall{Name: name, Capability: query.Rank}
-		_, receipt, err := n.runner.Rank(t.Context(), alice, call, "q", candidates())
+		_, receipt, err := n.rank(t.Context(), alice, call, "q", candidates())
 		if got := reason(t, "Rank by "+name, err); got != want {
 			t.Errorf("Rank by %s = %q, want %q", name, got, want)
 		}
@@ -160,12 +155,12 @@ func TestReasons(t *testing.T) {
 			t.Errorf("receipt of %s = %+v, want one: it ran", name, receipt)
 		}
 		call.Capability = query.Synthesize
-		_, _, err = n.runner.Synthesize(t.Context(), alice, call, "q", candidates())
+		_, _, err = n.synthesize(t.Context(), alice, call, "q", candidates())
 		if got := reason(t, "Synthesize by "+name, err); got != want {
 			t.Errorf("Synthesize by %s = %q, want %q", name, got, want)
 		}
 	}
-	_, _, err := n.runner.Rank(t.Context(), alice, query.PluginCall{Name: "error", Capability: query.Rank}, "q", candidates())
+	_, _, err := n.rank(t.Context(), alice, query.PluginCall{Name: "error", Capability: query.Rank}, "q", candidates())
 	var fault *query.PluginError
 	if errors.As(err, &fault) && fault.Detail != "bad-config: weight is missing" {
 		t.Errorf("detail = %q, want the plugin's own words", fault.Detail)
@@ -177,7 +172,7 @@ func TestInputIsBounded(t *testing.T) {
 	n, seen := ready(t)
 	big := candidates()
 	big[1].Text = strings.Repeat("x", 1<<20)
-	_, receipt, err := n.runner.Rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Config: say("{}")}, "q", big)
+	_, receipt, err := n.rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Config: say("{}")}, "q", big)
 	if got := reason(t, "Rank of a megabyte", err); got != "input" || *seen != nil {
 		t.Errorf("Rank of a megabyte = %q and the plugin was given %d bytes, want input and none", got, len(*seen))
 	}
@@ -216,7 +211,7 @@ func TestCallRefuses(t *testing.T) {
 		{"config of bad UTF-8", config("{\"a\":\"\xff\"}"), knowledge.ErrInvalid, "config"},
 	} {
 		loads := n.driver.loads.Load()
-		_, receipt, err := n.runner.Rank(t.Context(), alice, tc.call, "q", candidates())
+		_, receipt, err := n.rank(t.Context(), alice, tc.call, "q", candidates())
 		if !errors.Is(err, tc.kind) || receipt.Plugin != "" {
 			t.Errorf("%s: Rank = %v with receipt %+v, want %v and none", tc.name, err, receipt, tc.kind)
 		}
@@ -379,7 +374,7 @@ func TestDeadlines(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), tc.of)
 			defer cancel()
 			start := time.Now()
-			_, receipt, err := n.runner.Rank(ctx, alice, query.PluginCall{Name: "loop", Capability: query.Rank, Timeout: tc.call}, "q", candidates())
+			_, receipt, err := n.rank(ctx, alice, query.PluginCall{Name: "loop", Capability: query.Rank, Timeout: tc.call}, "q", candidates())
 			if took := time.Since(start); took != tc.after {
 				t.Errorf("%s: Rank took %v, want %v", tc.name, took, tc.after)
 			}
@@ -404,7 +399,7 @@ func TestCallerOfPluginCancels(t *testing.T) {
 		n, _ := ready(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		_, _, err := n.runner.Rank(ctx, alice, query.PluginCall{Name: "loop", Capability: query.Rank, Timeout: 5 * time.Second}, "q", candidates())
+		_, _, err := n.rank(ctx, alice, query.PluginCall{Name: "loop", Capability: query.Rank, Timeout: 5 * time.Second}, "q", candidates())
 		var fault *query.PluginError
 		if !errors.Is(err, context.Canceled) || errors.As(err, &fault) {
 			t.Errorf("Rank = %v, want Canceled and no *PluginError", err)
@@ -421,12 +416,12 @@ func TestTimeoutWhileLoading(t *testing.T) {
 		n.upload(t, alice, manifest("b"), fakevm.Module("b")) // and a is no longer there
 		n.driver.set(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		call := query.PluginCall{Name: "a", Capability: query.Rank, Timeout: time.Second}
-		_, receipt, err := n.runner.Rank(t.Context(), alice, call, "q", candidates())
+		_, receipt, err := n.rank(t.Context(), alice, call, "q", candidates())
 		if got := reason(t, "Rank", err); got != "deadline" || receipt.Plugin != "" {
 			t.Errorf("Rank within 1s of a load without end = %q, %+v, want deadline and no receipt", got, receipt)
 		}
 		call.Timeout = 0
-		_, _, err = n.runner.Rank(t.Context(), alice, call, "q", candidates())
+		_, _, err = n.rank(t.Context(), alice, call, "q", candidates())
 		if got := reason(t, "Rank", err); got != "unavailable" {
 			t.Errorf("Rank after a load without end = %q, want unavailable", got)
 		}
@@ -446,7 +441,7 @@ func TestBusy(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		_, receipt, err := n.runner.Rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Timeout: time.Second, Config: say(`{"scores":[]}`)}, "q", candidates())
+		_, receipt, err := n.rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Timeout: time.Second, Config: say(`{"scores":[]}`)}, "q", candidates())
 		if got := reason(t, "Rank", err); got != "busy" || receipt.Plugin != "" || !errors.Is(err, vmhost.ErrBusy) {
 			t.Errorf("Rank without a slot for 1s = %q, %+v, want busy and no receipt", got, receipt)
 		}

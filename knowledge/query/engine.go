@@ -95,7 +95,7 @@ func (e *Engine) ask(ctx context.Context, tenant knowledge.TenantID, q Query, pa
 	if err := r.find(ctx); err != nil {
 		return Answer{}, err
 	}
-	if err := r.answer(ctx); err != nil {
+	if err := r.answer(gated(ctx, parallel)); err != nil {
 		return Answer{}, err
 	}
 	r.whole.Took = time.Since(start)

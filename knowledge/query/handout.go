@@ -96,8 +96,13 @@ func (r *run) handout(candidates []Candidate) *Handout {
 	return h
 }
 
-// Rows says where legs have a candidate.
-func (h *Handout) Rows(candidate int) []LegRow { return h.rows[candidate] }
+// Rows says where legs have a candidate; none for a handout that no query made.
+func (h *Handout) Rows(candidate int) []LegRow {
+	if candidate >= len(h.rows) {
+		return nil
+	}
+	return h.rows[candidate]
+}
 
 // Vectors returns rows first to first+count-1 of a leg, one after the other, as
 // little-endian float32s, or an [knowledge.InvalidError]. The numbers come from a

@@ -55,10 +55,33 @@ type Results struct {
 // and by words at once in a hybrid, takes what it found through [Stages], groups
 // it or takes a page of it. Errors are those of [knowledge.Records.Search] and
 // [knowledge.Embedder.Embed], and an [knowledge.InvalidError] for a bad request.
+// Searches by the plugins of one query, which its ctx tells, wait for each other
+// where they would take more connections together than the query may.
 func (e *Engine) Search(ctx context.Context, tenant knowledge.TenantID, s SearchText) (Results, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	return e.search(ctx, tenant, s, e.Parallel)
+	gate, ofPlugin := ctx.Value(gateKey{}).(gate)
+	if !ofPlugin {
+		return e.search(ctx, tenant, s, e.Parallel)
+	}
+	select {
+	case gate <- struct{}{}:
+		defer func() { <-gate }()
+		return e.search(ctx, tenant, s, 1)
+	case <-ctx.Done():
+		return Results{}, ctx.Err()
+	}
+}
+
+// gate lets as many searches of a query's plugins through at once as it has room for.
+type gate chan struct{}
+
+type gateKey struct{}
+
+// gated returns a context for the plugins of a query that may do so much at once. A
+// search may take two connections.
+func gated(ctx context.Context, parallel int) context.Context {
+	return context.WithValue(ctx, gateKey{}, make(gate, max(1, parallel/2)))
 }
 
 // Searched is what became of one search of a batch.

@@ -561,3 +561,27 @@ func TestAnswerBatch(t *testing.T) {
 		}
 	})
 }
+
+// TestSearchesOfPluginsShare: what a query's plugins search at once is bounded.
+func TestSearchesOfPluginsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		e := engine(func(_ context.Context, s knowledge.Search) (knowledge.Found, error) {
+			if s.Collection == "more" {
+				most.Store(max(most.Load(), now.Add(1)))
+				time.Sleep(time.Millisecond)
+				now.Add(-1)
+			}
+			return knowledge.Found{}, nil
+		}, nil)
+		searches := plugin{synthesize: func(ctx context.Context, _ []query.Candidate) (query.Draft, error) {
+			_, err := e.Search(ctx, tenant, query.SearchText{Search: knowledge.Search{Collection: "more", Vector: []float32{1, 1}, Limit: 1}})
+			return query.Draft{}, err
+		}}
+		e.Plugins, e.Parallel = plugins{"p": searches}, 6
+		a, err := e.Answer(t.Context(), tenant, ask(slices.Repeat([]query.PluginCall{synthesize("p")}, query.MaxPlugins)...))
+		if err != nil || len(a.Results) != query.MaxPlugins || most.Load() != 3 {
+			t.Errorf("%d plugins searched, %d at once, %v, want all, 3 at once", len(a.Results), most.Load(), err)
+		}
+	})
+}
