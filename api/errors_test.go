@@ -87,6 +87,14 @@ func (f *failing) Answer(context.Context, knowledge.TenantID, query.Query) (quer
 	return query.Answer{}, f.get()
 }
 
+func (f *failing) Stream(context.Context, knowledge.TenantID, query.Query, func(query.Part) error) (query.Answer, error) {
+	return query.Answer{}, f.get()
+}
+
+func (f *failing) AnswerBatch(context.Context, knowledge.TenantID, []query.Query, time.Duration) ([]query.Answered, error) {
+	return nil, f.get()
+}
+
 func (f *failing) Version(context.Context, knowledge.TenantID, plugins.Name, plugins.Ref) (plugins.Version, error) {
 	return plugins.Version{}, f.get()
 }
@@ -235,6 +243,7 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"putView": `{"collection":"c","filter":{"and":[]}}`, "estimateCollection": `{"rows":1,"dimension":2}`,
 		"searchRecordsBatch": `{"searches":[{"vector":[1,1]}]}`,
 		"query":              `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
+		"queryBatch":   `{"queries":[{"legs":[{"collection":"c","vector":[1,1]}]}]}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 		"reembedCollection": `{"embedder":"local"}`,
 		"putEmbedder":       `{"base_url":"https://example.com","model":"m"}`, "embedTexts": `{"texts":["a"]}`,
@@ -280,7 +289,7 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		case "embedTexts": // an unknown embedder is a fault of the body
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 400
-		case "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs":
+		case "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs", "queryBatch":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422

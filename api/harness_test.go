@@ -328,6 +328,7 @@ type pluginsDouble struct {
 	upload  func() error
 	invoke  func(ctx context.Context) ([]byte, error)
 	lie     string // put after the quotes of citations
+	refuse  string // what a guard before the search says
 }
 
 func (p *pluginsDouble) Upload(ctx context.Context, tenant knowledge.TenantID, policy tenancy.Policy, m plugins.Manifest, module []byte) (plugins.Version, bool, error) {
@@ -362,16 +363,45 @@ func (p *pluginsDouble) receipt(v plugins.Version, capability query.Capability) 
 	}
 }
 
-func (p *pluginsDouble) Rank(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, _ string, candidates []query.Candidate) ([]query.Candidate, query.Receipt, error) {
-	v, err := p.catalog.Version(ctx, tenant, plugins.Name(call.Name), plugins.Ref{Alias: plugins.Live})
-	return candidates, p.receipt(v, query.Rank), err
+// found is the version that a call of a query runs.
+func (p *pluginsDouble) found(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall) (plugins.Version, error) {
+	return p.catalog.Version(ctx, tenant, plugins.Name(call.Name), plugins.Ref{Alias: plugins.Live})
 }
 
-func (p *pluginsDouble) Synthesize(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, _ string, passages []query.Candidate) (query.Draft, query.Receipt, error) {
-	v, err := p.catalog.Version(ctx, tenant, plugins.Name(call.Name), plugins.Ref{Alias: plugins.Live})
+func (p *pluginsDouble) Find(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall) (query.Version, error) {
+	v, err := p.found(ctx, tenant, call)
+	return query.Version{Number: v.Number, Digest: v.Digest.String()}, err
+}
+
+// Guard takes the first word of the first candidate away.
+func (p *pluginsDouble) Guard(ctx context.Context, t query.Task) (query.Verdict, query.Receipt, error) {
+	v, err := p.found(ctx, t.Tenant, t.Call)
+	var verdict query.Verdict
+	if t.Call.Stage == query.Pre {
+		verdict.Refuse = p.refuse
+	} else if len(t.Handout.Candidates) > 0 {
+		verdict.Redact = []query.Span{{Index: 0, Start: 0, End: strings.Index(t.Handout.Candidates[0].Text, " ")}}
+	}
+	return verdict, p.receipt(v, query.Guard), err
+}
+
+// Merge keeps the first candidate.
+func (p *pluginsDouble) Merge(ctx context.Context, t query.Task) ([]query.Scored, query.Receipt, error) {
+	v, err := p.found(ctx, t.Tenant, t.Call)
+	return []query.Scored{{Index: 0, Score: 9, Reason: "the first"}}[:min(1, len(t.Handout.Candidates))], p.receipt(v, query.Merge), err
+}
+
+func (p *pluginsDouble) Rank(ctx context.Context, t query.Task) ([]query.Scored, query.Receipt, error) {
+	v, err := p.found(ctx, t.Tenant, t.Call)
+	return nil, p.receipt(v, query.Rank), err
+}
+
+func (p *pluginsDouble) Synthesize(ctx context.Context, t query.Task) (query.Draft, query.Receipt, error) {
+	v, err := p.found(ctx, t.Tenant, t.Call)
 	if err == nil && p.invoke != nil {
 		_, err = p.invoke(ctx)
 	}
+	passages := t.Handout.Candidates
 	if err != nil || len(passages) == 0 {
 		return query.Draft{}, query.Receipt{}, err
 	}

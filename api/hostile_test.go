@@ -164,7 +164,7 @@ func TestHostileQueries(t *testing.T) {
 		"text and vector": `{"legs":[{"collection":"c","mode":"vector","vector":[1,1],"text":"x"}]}`, "neither": `{"legs":[{"collection":"c"}]}`,
 		"timeout 0": `{"legs":[` + leg + `],"timeout_ms":0}`, "timeout 60001": `{"legs":[` + leg + `],"timeout_ms":60001}`, "timeout 2^63": `{"legs":[` + leg + `],"timeout_ms":9223372036854775807}`,
 		"limit 201":      `{"legs":[` + leg + `],"limit":201}`,
-		"9 plugins":      `{"text":"x","legs":[` + leg + `],"plugins":[` + strings.TrimSuffix(strings.Repeat(`{"name":"p","capability":"rank"},`, 9), ",") + `]}`,
+		"33 plugins":     `{"text":"x","legs":[` + leg + `],"plugins":[` + strings.TrimSuffix(strings.Repeat(`{"name":"p","capability":"rank"},`, 33), ",") + `]}`,
 		"plugin chunk":   `{"text":"x","legs":[` + leg + `],"plugins":[{"name":"p","capability":"chunk"}]}`,
 		"plugin name":    `{"text":"x","legs":[` + leg + `],"plugins":[{"name":"../p","capability":"rank"}]}`,
 		"version 0":      `{"text":"x","legs":[` + leg + `],"plugins":[{"name":"p","capability":"rank","version":"0"}]}`,

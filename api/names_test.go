@@ -286,6 +286,14 @@ func TestLimitedKeysSeeTheirViewsAlone(t *testing.T) {
 							if first == "" {
 								first = text
 							}
+							if o.OperationID == "queryBatch" { // each query has a problem of its own
+								answered := strings.Contains(got.body, `"answer"`)
+								known = known || !answered && strings.Contains(got.body, `"status":404`)
+								if text != first || answered {
+									t.Errorf("%s %s for %s = %s, want problems as for a name of nothing: %s", method, path, name, text, first)
+								}
+								continue
+							}
 							if text != first || got.status < 400 {
 								t.Errorf("%s %s for %s = %s, want an error as for a name of nothing: %s", method, path, name, text, first)
 							}

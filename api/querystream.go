@@ -42,10 +42,11 @@ func (s *Server) streamQuery(ctx context.Context, q query.Query) events {
 		w := &partWriter{to: to}
 		defer w.beat(s.heartbeat)()
 		answer, err := s.services.Engine.Stream(ctx, tenant, q, w.part)
+		begun := w.end()
 		if err == nil {
-			return w.event("done", restOut(answer))
+			return to.event("done", restOut(answer))
 		}
-		if begun := w.end(); !begun {
+		if !begun {
 			return err // as of any request
 		}
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -29,6 +29,7 @@ func bodies() map[string]func() body.Body {
 		"EstimateRequest":       func() body.Body { return new(body.EstimateRequest) },
 		"InvokeRequest":         func() body.Body { return new(body.InvokeRequest) },
 		"KeyDefinition":         func() body.Body { return new(body.KeyDefinition) },
+		"QueryBatch":            func() body.Body { return new(body.QueryBatch) },
 		"QueryRequest":          func() body.Body { return new(body.QueryRequest) },
 		"RecordBatch":           func() body.Body { return new(body.RecordBatch) },
 		"RecordCount":           func() body.Body { return new(body.RecordCount) },
