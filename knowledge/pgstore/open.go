@@ -44,7 +44,8 @@ func Open(ctx context.Context, config Config) (*pgxpool.Pool, error) {
 	} else if c.ConnConfig.ConnectTimeout == 0 {
 		c.ConnConfig.ConnectTimeout = 2 * time.Second
 	}
-	c.ConnConfig.BuildContextWatcherHandler = cancelRequests
+	c.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: conn} }
+	c.AfterRelease = settled
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
@@ -54,12 +55,6 @@ func Open(ctx context.Context, config Config) (*pgxpool.Pool, error) {
 		return nil, err
 	}
 	return pool, nil
-}
-
-// cancelRequests has the server end a statement as soon as its context ends,
-// and gives the connection up only if it does not answer.
-func cancelRequests(conn *pgconn.PgConn) ctxwatch.Handler {
-	return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: time.Second}
 }
 
 // The oldest that this package runs on, and the oldest pgvector without known
