@@ -50,8 +50,8 @@ func TestCancelledStatements(t *testing.T) {
 	for _, q := range quickest {
 		best = min(best, q)
 	}
-	if best > cancelSettles/2 {
-		t.Errorf("a cancelled statement ended after %v at the quickest, want it not to wait for %v", best, cancelSettles)
+	if best > 50*time.Millisecond {
+		t.Errorf("a cancelled statement ended after %v at the quickest, want it not to wait until it has settled", best)
 	}
 	if made := pool.Stat().NewConnsCount(); made > 8 {
 		t.Errorf("%d connections were made, want cancelled ones kept", made)
