@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 
 	"github.com/tars-project/tars/api/body"
-	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/query"
 )
@@ -47,5 +46,5 @@ func (g Guests) Search(ctx context.Context, tenant knowledge.TenantID, request [
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(oapi.SearchResult(resultsOut(found)))
+	return json.Marshal(resultsOut(found))
 }

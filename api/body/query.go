@@ -33,7 +33,7 @@ func (b *QueryBatch) decode(d *decoder) error {
 				return err
 			})
 		case "timeout_ms":
-			b.Timeout, err = d.milliseconds(query.MaxTimeout)
+			b.Timeout, err = d.milliseconds()
 		default:
 			err = unknown()
 		}
@@ -71,7 +71,7 @@ func (d *decoder) query(b *query.Query) error {
 		case "limit":
 			b.Limit, err = count(d, 1, query.MaxCandidates)
 		case "timeout_ms":
-			b.Timeout, err = d.milliseconds(query.MaxTimeout)
+			b.Timeout, err = d.milliseconds()
 		case "unverified":
 			b.Unverified, err = word(d, query.Mark, query.Drop)
 		case "deterministic":
@@ -139,7 +139,7 @@ func (d *decoder) pluginCall() (call query.PluginCall, err error) {
 		case "on_error":
 			call.OnError, err = word(d, query.Skip, query.Fail)
 		case "timeout_ms":
-			call.Timeout, err = d.milliseconds(query.MaxTimeout)
+			call.Timeout, err = d.milliseconds()
 		default:
 			err = unknown()
 		}

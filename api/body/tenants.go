@@ -46,7 +46,7 @@ func (d *decoder) policy(p *tenancy.Policy) error {
 		case "plugin_memory_bytes":
 			p.PluginMemory, err = d.integer(64<<10, 4<<30)
 		case "plugin_wall_ms":
-			p.PluginWall, err = d.milliseconds(time.Minute)
+			p.PluginWall, err = d.milliseconds()
 		case "plugin_slots":
 			p.PluginSlots, err = count(d, 1, 10_000)
 		case "memory_bytes":

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/query"
 )
 
 // maxDepth is how deeply a document that passes through as it is may be nested.
@@ -32,9 +33,10 @@ func parseMoment(s string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-// milliseconds reads a duration of at least one and at most the given.
-func (d *decoder) milliseconds(most time.Duration) (time.Duration, error) {
-	n, err := d.integer(1, most.Milliseconds())
+// milliseconds reads how long something may take: at least one, at most a minute,
+// which is [query.MaxTimeout] too.
+func (d *decoder) milliseconds() (time.Duration, error) {
+	n, err := d.integer(1, query.MaxTimeout.Milliseconds())
 	return time.Duration(n) * time.Millisecond, err
 }
 
