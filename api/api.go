@@ -68,6 +68,7 @@ type Server struct {
 	documents  *slots
 	heartbeat  time.Duration
 	streams    *streams
+	tools      []tool
 	echo       *echo.Echo
 }
 
@@ -94,6 +95,9 @@ func New(services Services, options Options) (*Server, error) {
 	if s.operations, err = operationsOf(document, s.maxModule); err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
+	if s.tools, err = s.newTools(document); err != nil {
+		return nil, fmt.Errorf("openapi.yaml: %w", err)
+	}
 	s.routes(document)
 	return s, nil
 }
@@ -109,6 +113,7 @@ func (s *Server) routes(document []byte) {
 	handler := oapi.NewStrictHandler(s, nil)
 	oapi.RegisterHandlersWithOptions(s.echo, handler, oapi.RegisterHandlersOptions{OperationMiddlewares: guards})
 	s.routeDocs(document, guards)
+	s.routeMCP(guards)
 }
 
 // ServeHTTP answers one request. HEAD takes the way of GET; net/http drops the

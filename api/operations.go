@@ -63,6 +63,8 @@ func boundsOf(operationID string, maxModule int64) bounds {
 		return bounds{body: 1 << 20, read: 15 * time.Second, total: time.Minute}
 	case "searchRecordsBatch":
 		return bounds{body: 8 << 20, read: 15 * time.Second, total: query.MaxTimeout + 20*time.Second}
+	case "mcp":
+		return bounds{body: 1 << 20, read: 15 * time.Second, total: query.MaxTimeout + 20*time.Second}
 	case "query": // the engine keeps the query's own deadline
 		return bounds{body: 4 << 20, read: 15 * time.Second, total: query.MaxTimeout + 20*time.Second}
 	case "watchJob": // then the client asks again

@@ -53,7 +53,7 @@ func TestBodiesAreTheirSchemas(t *testing.T) {
 	total := 0
 	for path, item := range w.spec.Paths.Map() {
 		for method, o := range item.Operations() {
-			if o.RequestBody == nil || o.RequestBody.Value.Content.Get("application/json") == nil {
+			if o.RequestBody == nil || o.RequestBody.Value.Content.Get("application/json") == nil || o.OperationID == "mcp" { // the SDK's
 				continue
 			}
 			media := o.RequestBody.Value.Content.Get("application/json")

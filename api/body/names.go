@@ -126,3 +126,23 @@ func (d *decoder) viewMember(name string, v *knowledge.View) (err error) {
 	}
 	return err
 }
+
+// PageRequest asks for a page of a list where there is no query string.
+type PageRequest struct {
+	Cursor string
+	Limit  int
+}
+
+func (b *PageRequest) decode(d *decoder) error {
+	return d.object(func(name string) (err error) {
+		switch name {
+		case "cursor":
+			b.Cursor, err = d.text(1, 512)
+		case "limit":
+			b.Limit, err = count(d, 1, 200)
+		default:
+			err = unknown()
+		}
+		return err
+	})
+}
