@@ -585,3 +585,18 @@ func TestSearchesOfPluginsShare(t *testing.T) {
 		}
 	})
 }
+
+// TestVersionsArePinned: a plugin is called by the digest that its name had when the
+// query began.
+func TestVersionsArePinned(t *testing.T) {
+	var called []string
+	p := plugins{"p": {scores: func(_ context.Context, task query.Task) ([]query.Scored, error) {
+		called = append(called, task.Call.Version)
+		return nil, nil
+	}}}
+	canary := rank("p")
+	canary.Version = "canary"
+	if _, err := three(p).Answer(t.Context(), tenant, ask(rank("p"), canary)); err != nil || !slices.Equal(called, []string{"digest of p", "digest of p"}) {
+		t.Errorf("Answer called versions %q, %v, want the digests that were found first", called, err)
+	}
+}
