@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/cmd/tars/rest"
+	"github.com/tars-project/tars/cmd/tars/rig"
 )
 
 // ingested says what writing rows over REST cost.
@@ -49,7 +50,7 @@ func write(ctx context.Context, c *rest.Client, addr, collection string, d *data
 	var group sync.WaitGroup
 	for i := range clients {
 		group.Go(func() {
-			conn, err := dialHTTP(ctx, addr, nil)
+			conn, err := rig.DialHTTP(ctx, addr, nil)
 			if err != nil {
 				errs[i] = err
 				bad.Add(1)
@@ -62,8 +63,8 @@ func write(ctx context.Context, c *rest.Client, addr, collection string, d *data
 					break
 				}
 				body = code.records(body, d, start, min(start+batch, to))
-				r := newRequest(addr, "/v1/collections/"+collection+"/records", c.Token, body, 0)
-				if err := conn.send(r); err != nil {
+				r := rig.NewRequest(addr, "/v1/collections/"+collection+"/records", c.Token, body, 0)
+				if err := conn.Send(r); err != nil {
 					bad.Add(1)
 					errs[i] = errors.Join(errs[i], err)
 				}
@@ -82,26 +83,26 @@ func ingest(ctx context.Context, b bench, collection string, d *dataset, code co
 	if err := makeCollection(ctx, c, collection, d, index); err != nil {
 		return i, err
 	}
-	before, err := b.clocks().start()
+	before, err := b.clocks().Start()
 	if err != nil {
 		return i, err
 	}
 	start := time.Now()
 	failed, first := write(ctx, c, s.addr(), collection, d, code, 0, d.len(), batch, writers)
 	written := max(0, d.len()-failed*batch)
-	i.Rate = round(float64(written) / time.Since(start).Seconds())
+	i.Rate = rig.Round(float64(written) / time.Since(start).Seconds())
 	if first != nil {
 		i.Errors, i.First = failed, first.Error()
 	}
 	if err := waitReady(ctx, c, collection, index, written); err != nil {
 		return i, err
 	}
-	i.Ready = round(time.Since(start).Seconds())
-	u, err := b.clocks().stop(before)
+	i.Ready = rig.Round(time.Since(start).Seconds())
+	u, err := b.clocks().Stop(before)
 	if err != nil {
 		return i, err
 	}
-	i.ClientCPU, i.ServerCPU, i.DBCPU = round(u.client.Seconds()), round(u.server.Seconds()), round(u.postgres.Seconds())
+	i.ClientCPU, i.ServerCPU, i.DBCPU = rig.Round(u.Client.Seconds()), rig.Round(u.Server.Seconds()), rig.Round(u.Postgres.Seconds())
 	if i.BytesTable, i.BytesIndex, err = db.bytesOf(ctx, collection); err != nil {
 		return i, err
 	}

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tars-project/tars/knowledge/benchsearch/internal/load"
+	"github.com/tars-project/tars/cmd/tars/rig"
+	"github.com/tars-project/tars/cmd/tars/rig/load"
 )
 
 // searcher is a client whose answers can be looked at.
@@ -39,7 +40,7 @@ type layer struct {
 // aggregate adds up rounds.
 type aggregate struct {
 	result load.Result
-	used   usage
+	used   rig.Usage
 }
 
 // dial makes sure that so many clients are there, and returns them.
@@ -80,7 +81,7 @@ func (l *layer) assess(ctx context.Context, most int) error {
 	answers := make([][]int32, min(most, l.data.count()))
 	for n := range answers {
 		var err error
-		if answers[n], err = l.open[0].Rows(n); err != nil && !errors.Is(err, errAnswer) {
+		if answers[n], err = l.open[0].Rows(n); err != nil && !errors.Is(err, rig.ErrAnswer) {
 			return fmt.Errorf("%s: search %d: %w", l.name, n, err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/api/body"
+	"github.com/tars-project/tars/cmd/tars/rig"
 )
 
 // TestEncodedBodies: what is sent is what the server's own decoder takes, and means
@@ -63,7 +64,7 @@ func TestHTTPClient(t *testing.T) {
 	}))
 	defer s.Close()
 	addr := strings.TrimPrefix(s.URL, "http://")
-	c, err := dialHTTP(t.Context(), addr, []request{newRequest(addr, "/a", "t", []byte("1"), 2), newRequest(addr, "/b", "t", []byte("22"), 2)})
+	c, err := dialRows(t.Context(), addr, []rig.Request{rig.NewRequest(addr, "/a", "t", []byte("1"), 2), rig.NewRequest(addr, "/b", "t", []byte("22"), 2)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestRounds(t *testing.T) {
 			return connect(ctx)
 		}
 	}
-	m := rounds{n: 3, lasts: time.Millisecond, clocks: clocks{os.Getpid(), os.Getpid()}, cores: 1, log: io.Discard}
+	m := rounds{n: 3, lasts: time.Millisecond, clocks: rig.Clocks{Server: os.Getpid(), Postgres: os.Getpid()}, cores: 1, log: io.Discard}
 	rows, err := m.run(t.Context(), layers)
 	if err != nil || len(rows) != 3 {
 		t.Fatalf("run = %d rows, %v, want 3", len(rows), err)

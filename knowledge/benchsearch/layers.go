@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/cmd/tars/rest"
-	"github.com/tars-project/tars/knowledge/benchsearch/internal/load"
+	"github.com/tars-project/tars/cmd/tars/rig"
+	"github.com/tars-project/tars/cmd/tars/rig/load"
 )
 
 // Names of the layers.
@@ -53,7 +54,9 @@ type bench struct {
 	dir    string
 }
 
-func (b bench) clocks() clocks { return clocks{b.server.cmd.Process.Pid, b.db.pid} }
+func (b bench) clocks() rig.Clocks {
+	return rig.Clocks{Server: b.server.cmd.Process.Pid, Postgres: b.db.pid}
+}
 
 // layers are the ways to search a dataset whose collection has its name.
 func (b bench) layers(ctx context.Context, d *dataset, t table, right truth, clients []int) ([]*layer, error) {
@@ -112,7 +115,7 @@ func (b bench) layers(ctx context.Context, d *dataset, t table, right truth, cli
 
 // rest is a layer of searches over REST.
 func (b bench) rest(name string, d *dataset, code coding, s scope, exact bool, clients []int) *layer {
-	requests := make([]request, d.count())
+	requests := make([]rig.Request, d.count())
 	wants := topK
 	if s != everything {
 		wants = 0 // how many there are, and how many were found, is looked at apart
@@ -122,28 +125,28 @@ func (b bench) rest(name string, d *dataset, code coding, s scope, exact bool, c
 		if exact || s != everything {
 			ef = 0 // what a filter needs is for the server to see
 		}
-		requests[n] = newRequest(b.server.addr(), "/v1/collections/"+d.name+"/search", b.client.Token, code.search(d, n, ef, s, exact), wants)
+		requests[n] = rig.NewRequest(b.server.addr(), "/v1/collections/"+d.name+"/search", b.client.Token, code.search(d, n, ef, s, exact), wants)
 	}
 	return &layer{
 		name: name, clients: clients, scopes: []scope{s}, slow: exact || s != everything,
-		connect: func(ctx context.Context) (searcher, error) { return dialHTTP(ctx, b.server.addr(), requests) },
+		connect: func(ctx context.Context) (searcher, error) { return dialRows(ctx, b.server.addr(), requests) },
 	}
 }
 
 // hybrid is a layer of searches by vector and by words: one that is in every text, and
 // one that is in a single one. What is right is not known: nothing is compared.
 func (b bench) hybrid(d *dataset) *layer {
-	requests := make([]request, d.count())
+	requests := make([]rig.Request, d.count())
 	for n := range requests {
 		body := asNumbers.search(d, n, d.ef, everything, false)
 		body = append(body[:len(body)-1], `,"mode":"hybrid","text":"row `...)
 		body = strconv.AppendInt(body, int64(n*7919%d.len()), 10)
 		body = append(body, `"}`...)
-		requests[n] = newRequest(b.server.addr(), "/v1/collections/"+d.name+"/search", b.client.Token, body, topK)
+		requests[n] = rig.NewRequest(b.server.addr(), "/v1/collections/"+d.name+"/search", b.client.Token, body, topK)
 	}
 	return &layer{
 		name: layerHybrid, clients: oneSize, slow: true, right: make([][]neighbour, d.count()),
-		connect: func(ctx context.Context) (searcher, error) { return dialHTTP(ctx, b.server.addr(), requests) },
+		connect: func(ctx context.Context) (searcher, error) { return dialRows(ctx, b.server.addr(), requests) },
 	}
 }
 
@@ -153,7 +156,7 @@ const perBatch = 10
 // batch is a layer of batches: the n-th has the n-th query and those after it. Its rate
 // is that of batches.
 func (b bench) batch(d *dataset) *layer {
-	requests := make([]request, d.count())
+	requests := make([]rig.Request, d.count())
 	for n := range requests {
 		body := []byte(`{"searches":[`)
 		for i := range perBatch {
@@ -162,23 +165,23 @@ func (b bench) batch(d *dataset) *layer {
 			}
 			body = append(body, asNumbers.search(d, (n+i)%d.count(), d.ef, everything, false)...)
 		}
-		requests[n] = newRequest(b.server.addr(), "/v1/collections/"+d.name+"/search/batch", b.client.Token, append(body, "]}"...), perBatch*topK)
+		requests[n] = rig.NewRequest(b.server.addr(), "/v1/collections/"+d.name+"/search/batch", b.client.Token, append(body, "]}"...), perBatch*topK)
 	}
 	return &layer{
 		name: layerBatch, clients: oneSize, slow: true,
 		connect: func(ctx context.Context) (searcher, error) {
-			c, err := dialHTTP(ctx, b.server.addr(), requests)
+			c, err := rig.DialHTTP(ctx, b.server.addr(), requests)
 			return &batchClient{c}, err
 		},
 	}
 }
 
 // batchClient sends batches; its rows are those of the first search of each.
-type batchClient struct{ *httpClient }
+type batchClient struct{ *rig.HTTPClient }
 
 // Rows implements searcher.
 func (c *batchClient) Rows(n int) ([]int32, error) {
-	if err := c.Ask(n); err != nil && !errors.Is(err, errAnswer) {
+	if err := c.Ask(n); err != nil && !errors.Is(err, rig.ErrAnswer) {
 		return nil, err
 	}
 	var answer struct {
@@ -186,8 +189,8 @@ func (c *batchClient) Rows(n int) ([]int32, error) {
 			Result json.RawMessage `json:"result"`
 		} `json:"results"`
 	}
-	if err := json.Unmarshal(c.body, &answer); err != nil || len(answer.Results) != perBatch {
-		return nil, fmt.Errorf("answer: %d results, %w: %.300s", len(answer.Results), err, c.body)
+	if err := json.Unmarshal(c.Body, &answer); err != nil || len(answer.Results) != perBatch {
+		return nil, fmt.Errorf("answer: %d results, %w: %.300s", len(answer.Results), err, c.Body)
 	}
 	return rowsOf(answer.Results[0].Result)
 }

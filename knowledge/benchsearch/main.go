@@ -19,6 +19,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/tars-project/tars/cmd/tars/rig"
 )
 
 func main() {
@@ -207,7 +209,7 @@ func (b bench) hold(ctx context.Context, d *dataset, e effort, log io.Writer) er
 // describe says what is measured where.
 func describe(o options, s *server, db *database) machine {
 	return machine{
-		Commit: o.commit, Date: time.Now().UTC().Format(time.RFC3339), Go: runtime.Version(), CPU: cpuName(), Cores: runtime.NumCPU(), Kernel: kernel(),
+		Commit: o.commit, Date: time.Now().UTC().Format(time.RFC3339), Go: runtime.Version(), CPU: rig.CPUName(), Cores: runtime.NumCPU(), Kernel: rig.Kernel(),
 		Isolation: s.grade, Database: db.version, Settings: serverSettings, Short: o.short, Modules: peers(),
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"runtime"
 	"time"
+
+	"github.com/tars-project/tars/cmd/tars/rig"
 )
 
 // openClients are what the open loop may use: enough for it not to wait for one.
@@ -120,11 +122,11 @@ func (b bench) measureLayers(ctx context.Context, d *dataset, e effort, layers [
 
 // resident reads what server and database have in memory.
 func (b bench) resident(r *report) error {
-	server, err := residentOf(b.server.cmd.Process.Pid)
+	server, err := rig.ResidentOf(b.server.cmd.Process.Pid)
 	if err != nil {
 		return err
 	}
-	postgres, err := residentOf(b.db.pid)
-	r.ServerMB, r.PostgresMB = round(float64(server)/(1<<20)), round(float64(postgres)/(1<<20))
+	postgres, err := rig.ResidentOf(b.db.pid)
+	r.ServerMB, r.PostgresMB = rig.Round(float64(server)/(1<<20)), rig.Round(float64(postgres)/(1<<20))
 	return err
 }

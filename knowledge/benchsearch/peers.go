@@ -12,7 +12,8 @@ import (
 	"github.com/coder/hnsw"
 	"github.com/philippgille/chromem-go"
 
-	"github.com/tars-project/tars/knowledge/benchsearch/internal/load"
+	"github.com/tars-project/tars/cmd/tars/rig"
+	"github.com/tars-project/tars/cmd/tars/rig/load"
 )
 
 // peer is an index inside a Go process: what leaving PostgreSQL would buy. It has
@@ -44,7 +45,7 @@ func measurePeers(ctx context.Context, d *dataset, right [][]neighbour, most int
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", x.name, err)
 		}
-		p := peer{Dataset: d.name, Name: x.name, Build: round(time.Since(start).Seconds()), Heap: round((heap() - before) / (1 << 20))}
+		p := peer{Dataset: d.name, Name: x.name, Build: rig.Round(time.Since(start).Seconds()), Heap: rig.Round((heap() - before) / (1 << 20))}
 		fmt.Fprintf(log, "%-9s %s: built in %.1f s, %.0f MB\n", d.name, x.name, p.Build, p.Heap)
 		l := &layer{
 			name: x.name, data: d, clients: []int{1, headline}, scopes: []scope{everything}, right: right,

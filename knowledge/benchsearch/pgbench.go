@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tars-project/tars/knowledge/benchsearch/internal/load"
+	"github.com/tars-project/tars/cmd/tars/rig/load"
 )
 
 // pgbench runs a table's statement by pgbench -M prepared: the least that a

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	pgxvec "github.com/pgvector/pgvector-go/pgx"
 
+	"github.com/tars-project/tars/cmd/tars/rig"
 	"github.com/tars-project/tars/migrations/pglocal"
 )
 
@@ -83,11 +84,11 @@ func (db *database) inspect(ctx context.Context) error {
 	}
 	version, _, _ = strings.Cut(version, " ")
 	db.version = "PostgreSQL " + version + ", pgvector " + db.server.VectorVersion
-	fields, err := statFields(fmt.Sprintf("/proc/%d/stat", db.super.PgConn().PID()))
+	fields, err := rig.StatFields(fmt.Sprintf("/proc/%d/stat", db.super.PgConn().PID()))
 	if err != nil {
 		return fmt.Errorf("the server's processes: %w", err)
 	}
-	db.pid, err = strconv.Atoi(fields[statParent])
+	db.pid, err = strconv.Atoi(fields[rig.StatParent])
 	return err
 }
 

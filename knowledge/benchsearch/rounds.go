@@ -7,7 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tars-project/tars/knowledge/benchsearch/internal/load"
+	"github.com/tars-project/tars/cmd/tars/rig"
+	"github.com/tars-project/tars/cmd/tars/rig/load"
 )
 
 // row is what one layer did with so many clients, over all rounds.
@@ -49,7 +50,7 @@ func (r row) cpu() float64 { return r.ClientMS + r.ServerMS + r.PostgresMS }
 type rounds struct {
 	n      int
 	lasts  time.Duration
-	clocks clocks
+	clocks rig.Clocks
 	cores  int
 	log    io.Writer
 }
@@ -90,7 +91,7 @@ func (m rounds) measure(ctx context.Context, l *layer, clients int) error {
 			return err
 		}
 	}
-	before, err := m.clocks.start()
+	before, err := m.clocks.Start()
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (m rounds) measure(ctx context.Context, l *layer, clients int) error {
 	if err != nil {
 		return err
 	}
-	taken, err := m.clocks.stop(before)
+	taken, err := m.clocks.Stop(before)
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func (m rounds) measure(ctx context.Context, l *layer, clients int) error {
 	return nil
 }
 
-func (a *aggregate) add(r load.Result, u usage) {
+func (a *aggregate) add(r load.Result, u rig.Usage) {
 	a.result.Took += r.Took
 	a.result.Latencies = append(a.result.Latencies, r.Latencies...)
 	a.result.Errors += r.Errors
@@ -116,7 +117,7 @@ func (a *aggregate) add(r load.Result, u usage) {
 	if a.result.First == nil {
 		a.result.First = r.First
 	}
-	a.used = usage{a.used.client + u.client, a.used.server + u.server, a.used.postgres + u.postgres, a.used.machine + u.machine, a.used.wall + u.wall}
+	a.used = a.used.Plus(u)
 }
 
 // openLoop offers a layer a constant rate, over at most so many clients.
@@ -125,7 +126,7 @@ func (m rounds) openLoop(ctx context.Context, l *layer, clients int, rate float6
 	if err != nil {
 		return row{}, err
 	}
-	before, err := m.clocks.start()
+	before, err := m.clocks.Start()
 	if err != nil {
 		return row{}, err
 	}
@@ -133,7 +134,7 @@ func (m rounds) openLoop(ctx context.Context, l *layer, clients int, rate float6
 	if err != nil {
 		return row{}, err
 	}
-	taken, err := m.clocks.stop(before)
+	taken, err := m.clocks.Stop(before)
 	if err != nil {
 		return row{}, err
 	}
@@ -146,21 +147,21 @@ func (m rounds) openLoop(ctx context.Context, l *layer, clients int, rate float6
 
 func (m rounds) row(l *layer, clients int, loop string, offered float64, rates []float64, a aggregate) row {
 	slices.Sort(a.result.Latencies)
-	ms := func(q float64) float64 { return round(milliseconds(quantile(a.result.Latencies, q))) }
+	ms := func(q float64) float64 { return rig.Round(rig.Milliseconds(rig.Quantile(a.result.Latencies, q))) }
 	each := func(d time.Duration) float64 {
-		return round(milliseconds(d) / float64(max(1, len(a.result.Latencies)+a.result.Errors)))
+		return rig.Round(rig.Milliseconds(d) / float64(max(1, len(a.result.Latencies)+a.result.Errors)))
 	}
 	r := row{
-		Dataset: l.data.name, Layer: l.name, Loop: loop, Clients: clients, Offered: round(offered), Rate: round(median(rates)),
+		Dataset: l.data.name, Layer: l.name, Loop: loop, Clients: clients, Offered: rig.Round(offered), Rate: rig.Round(rig.Median(rates)),
 		P50: ms(0.5), P95: ms(0.95), P99: ms(0.99),
 		Samples: len(a.result.Latencies), Errors: a.result.Errors, Late: a.result.Late, ErrorRate: a.result.ErrorRate(),
-		ClientMS: each(a.used.client), ServerMS: each(a.used.server), PostgresMS: each(a.used.postgres),
-		Foreign: round(a.used.foreign().Seconds() / (a.used.wall.Seconds() * float64(m.cores))),
+		ClientMS: each(a.used.Client), ServerMS: each(a.used.Server), PostgresMS: each(a.used.Postgres),
+		Foreign: rig.Round(a.used.Foreign().Seconds() / (a.used.Wall.Seconds() * float64(m.cores))),
 		quality: l.quality,
 	}
 	if loop == "closed" {
 		for _, rate := range rates {
-			r.Rounds = append(r.Rounds, round(rate))
+			r.Rounds = append(r.Rounds, rig.Round(rate))
 		}
 	}
 	if a.result.First != nil {
@@ -187,5 +188,5 @@ func ratio(a, b row) float64 {
 			all = append(all, a.Rounds[i]/b.Rounds[i])
 		}
 	}
-	return round(median(all))
+	return rig.Round(rig.Median(all))
 }

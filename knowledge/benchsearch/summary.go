@@ -1,5 +1,7 @@
 package main
 
+import "github.com/tars-project/tars/cmd/tars/rig"
+
 // summary is the last line: one figure for each thing that is promised, of the
 // words, at the headline's number of clients.
 type summary struct {
@@ -69,7 +71,7 @@ func summarise(r *report) (s summary, err error) {
 	s.Recall, s.Short, s.REST, s.P95, s.P99 = rest.ByID, rest.Short, rest.Rate, rest.P95, rest.P99
 	s.Pgx, s.RecallPgx, s.Ratio = pgx.Rate, pgx.ByID, ratio(rest, pgx)
 	s.Half, s.RecallHalf, s.RatioHalf = half.Rate, half.ByID, ratio(rest, half)
-	s.CPURatio, s.CPURatioHalf, s.Foreign = round(pgx.cpu()/rest.cpu()), round(half.cpu()/rest.cpu()), rest.Foreign
+	s.CPURatio, s.CPURatioHalf, s.Foreign = rig.Round(pgx.cpu()/rest.cpu()), rig.Round(half.cpu()/rest.cpu()), rest.Foreign
 	s.RESTBytes, s.RatioBytes = bytes.Rate, ratio(bytes, pgx)
 	s.Pgbench, s.RatioPgbench = words(layerPgbench).Rate, ratio(pgx, words(layerPgbench))
 	s.RatioByClients = map[int]float64{}

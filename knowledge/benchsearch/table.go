@@ -10,7 +10,8 @@ import (
 	"github.com/pgvector/pgvector-go"
 	pgxvec "github.com/pgvector/pgvector-go/pgx"
 
-	"github.com/tars-project/tars/knowledge/benchsearch/internal/load"
+	"github.com/tars-project/tars/cmd/tars/rig"
+	"github.com/tars-project/tars/cmd/tars/rig/load"
 )
 
 // table is what a service made by hand would have: the rows of a dataset, an HNSW
@@ -79,11 +80,11 @@ func (t table) load(ctx context.Context, conn *pgx.Conn, live int) (l loaded, er
 	if err != nil {
 		return l, err
 	}
-	l.Copy = round(float64(d.len()-live) / took.Seconds())
+	l.Copy = rig.Round(float64(d.len()-live) / took.Seconds())
 	build := func(on string) (float64, error) {
 		start := time.Now()
 		_, err := conn.Exec(ctx, t.sql("CREATE INDEX ON %[1]s USING hnsw ("+on+fmt.Sprintf(") WITH (m = %d, ef_construction = %d)", hnswM, hnswEfConstruction)))
-		return round(time.Since(start).Seconds()), err
+		return rig.Round(time.Since(start).Seconds()), err
 	}
 	if l.Build, err = build("e vector_cosine_ops"); err != nil {
 		return l, err
@@ -91,7 +92,7 @@ func (t table) load(ctx context.Context, conn *pgx.Conn, live int) (l loaded, er
 	if took, err = t.copyRows(ctx, conn, d.len()-live, d.len()); err != nil {
 		return l, err
 	}
-	l.CopyLive = round(float64(live) / took.Seconds())
+	l.CopyLive = rig.Round(float64(live) / took.Seconds())
 	if l.BuildHalf, err = build("(e::halfvec(%[2]d)) halfvec_cosine_ops"); err != nil {
 		return l, err
 	}
@@ -145,7 +146,7 @@ func (c *pgxClient) Ask(n int) error {
 		return err
 	}
 	if len(c.rows) != topK {
-		return fmt.Errorf("%w: %d rows", errAnswer, len(c.rows))
+		return fmt.Errorf("%w: %d rows", rig.ErrAnswer, len(c.rows))
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/tars-project/tars/cmd/tars/rig"
 )
 
 // manyTenants are small tenants in shared places, their sizes and how often each
@@ -51,14 +53,14 @@ func (b bench) tenantsLayer(ctx context.Context, d *dataset, rows int) (*layer, 
 	random := rand.New(rand.NewPCG(seed, 2))
 	draw := rand.NewZipf(random, 1.001, 1, manyTenants-1)
 	l := &layer{name: layerTenants, data: d, clients: oneSize, scopes: make([]scope, d.count())}
-	requests := make([]request, d.count())
+	requests := make([]rig.Request, d.count())
 	for n := range requests {
 		i := draw.Uint64()
 		l.scopes[n] = parts[i]
 		wants := min(topK, int(parts[i].rows[1]-parts[i].rows[0]))
-		requests[n] = newRequest(b.server.addr(), "/v1/collections/part/search", tokens[i], asNumbers.search(d, n, 0, everything, false), wants)
+		requests[n] = rig.NewRequest(b.server.addr(), "/v1/collections/part/search", tokens[i], asNumbers.search(d, n, 0, everything, false), wants)
 	}
 	l.right = bruteForceEach(d, l.scopes)
-	l.connect = func(ctx context.Context) (searcher, error) { return dialHTTP(ctx, b.server.addr(), requests) }
-	return l, round(float64(rows) / took.Seconds()), nil
+	l.connect = func(ctx context.Context) (searcher, error) { return dialRows(ctx, b.server.addr(), requests) }
+	return l, rig.Round(float64(rows) / took.Seconds()), nil
 }

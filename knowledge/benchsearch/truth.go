@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tars-project/tars/cmd/tars/rig"
 )
 
 // neighbour is a row and its cosine distance.
@@ -160,8 +162,8 @@ func assess(d *dataset, scopes []scope, right [][]neighbour, answers [][]int32) 
 		return quality{Queries: len(answers)}
 	}
 	return quality{
-		ByID: round(float64(byID) / float64(wanted)), ByDistance: round(float64(byDistance) / float64(wanted)),
-		Short: round(float64(short) / float64(len(answers))), Queries: len(answers),
+		ByID: rig.Round(float64(byID) / float64(wanted)), ByDistance: rig.Round(float64(byDistance) / float64(wanted)),
+		Short: rig.Round(float64(short) / float64(len(answers))), Queries: len(answers),
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tars-project/tars/cmd/tars/rig"
 	"github.com/tars-project/tars/knowledge/query"
 )
 
@@ -114,11 +115,11 @@ func (r *report) measure(ctx context.Context, o options, s shelf, log io.Writer)
 	if err := os.Chmod(dir, 0o755); err != nil { // the database's account passes through
 		return err
 	}
-	srv, err := startServer(ctx, o.executable, dir)
+	srv, err := rig.Start(ctx, o.executable, dir)
 	if err != nil {
 		return err
 	}
-	r.Machine = describe(o.commit, srv.grade, o.short)
+	r.Machine = describe(o.commit, srv.Grade, o.short)
 	m := r.Machine
 	fmt.Fprintf(log, "commit %s, %s, %d cores (%s), isolation %s\n", m.Commit, m.Go, m.Cores, m.CPU, m.Isolation)
 	for _, c := range []corpus{docs, cwe} {
@@ -127,7 +128,7 @@ func (r *report) measure(ctx context.Context, o options, s shelf, log io.Writer)
 		}
 	}
 	// The server is gone before speed is measured.
-	if err = errors.Join(err, srv.stop()); err != nil {
+	if err = errors.Join(err, srv.Stop()); err != nil {
 		return err
 	}
 	r.averages(o.embedders)
@@ -145,12 +146,12 @@ func (r *report) measure(ctx context.Context, o options, s shelf, log io.Writer)
 }
 
 // retrieve writes a corpus with each embedder and asks its questions in each mode.
-func (r *report) retrieve(ctx context.Context, srv *server, c corpus, embedders []string, log io.Writer) error {
+func (r *report) retrieve(ctx context.Context, srv *rig.Server, c corpus, embedders []string, log io.Writer) error {
 	size := sizeOf(c)
 	r.Corpora = append(r.Corpora, size)
 	fmt.Fprintf(log, "%s: %d passages of %d words on average, questions %v\n", c.name, size.Passages, size.Words/max(size.Passages, 1), size.Questions)
 	for n, e := range embedders {
-		i, err := srv.ingest(ctx, c, e)
+		i, err := ingest(ctx, srv, c, e)
 		if err != nil {
 			return err
 		}
@@ -160,7 +161,7 @@ func (r *report) retrieve(ctx context.Context, srv *server, c corpus, embedders 
 			if mode == string(query.Lexical) && n > 0 {
 				continue // asks no embedder: the same again
 			}
-			places, err := srv.places(ctx, c, e, mode)
+			places, err := placesOf(ctx, srv, c, e, mode)
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/tars-project/tars/cmd/tars/rig"
 )
 
 // How much is sent at once: within what a server's time-outs allow on a busy machine.
@@ -50,14 +52,14 @@ func collectionOf(c corpus, embedder string) string { return c.name + "-" + embe
 
 // ingest writes a corpus into a new collection without an index, so that searches
 // compare all vectors, and the embedder alone is measured.
-func (s *server) ingest(ctx context.Context, c corpus, embedder string) (ingested, error) {
+func ingest(ctx context.Context, s *rig.Server, c corpus, embedder string) (ingested, error) {
 	path := "/v1/collections/" + collectionOf(c, embedder)
 	definition := map[string]any{"embedder": embedder, "language": "english", "index": map[string]any{"kind": "none"}}
-	if _, err := s.c.Do(ctx, http.MethodPut, path, definition, nil); err != nil {
+	if _, err := s.Client.Do(ctx, http.MethodPut, path, definition, nil); err != nil {
 		return ingested{}, fmt.Errorf("make collection %s: %w", collectionOf(c, embedder), err)
 	}
 	i := ingested{Corpus: c.name, Embedder: embedder, Texts: len(c.passages)}
-	before, err := cpuOf(s.cmd.Process.Pid)
+	before, err := cpuOf(s.PID())
 	if err != nil {
 		return i, err
 	}
@@ -69,19 +71,19 @@ func (s *server) ingest(ctx context.Context, c corpus, embedder string) (ingeste
 			i.Words += words(text)
 			i.Bytes += len(text)
 		}
-		if _, err := s.c.Do(ctx, http.MethodPost, path+"/records", map[string]any{"records": records}, nil); err != nil {
+		if _, err := s.Client.Do(ctx, http.MethodPost, path+"/records", map[string]any{"records": records}, nil); err != nil {
 			return i, fmt.Errorf("write to %s: %w", collectionOf(c, embedder), err)
 		}
 	}
 	i.Seconds = round(time.Since(start).Seconds())
-	after, err := cpuOf(s.cmd.Process.Pid)
+	after, err := cpuOf(s.PID())
 	i.CPU = round((after - before).Seconds())
 	return i, err
 }
 
-// places asks all questions of a corpus and returns the place of each one's passage
+// placesOf asks all questions of a corpus and returns the place of each one's passage
 // among the matches, -1 where it is not.
-func (s *server) places(ctx context.Context, c corpus, embedder, mode string) ([]int, error) {
+func placesOf(ctx context.Context, s *rig.Server, c corpus, embedder, mode string) ([]int, error) {
 	places := make([]int, 0, len(c.questions))
 	for asked := range slices.Chunk(c.questions, askBatch) {
 		var searches []any
@@ -102,7 +104,7 @@ func (s *server) places(ctx context.Context, c corpus, embedder, mode string) ([
 			} `json:"results"`
 		}
 		path := "/v1/collections/" + collectionOf(c, embedder) + "/search/batch"
-		if _, err := s.c.Do(ctx, http.MethodPost, path, map[string]any{"searches": searches}, &answer); err != nil {
+		if _, err := s.Client.Do(ctx, http.MethodPost, path, map[string]any{"searches": searches}, &answer); err != nil {
 			return nil, fmt.Errorf("search %s: %w", collectionOf(c, embedder), err)
 		}
 		if len(answer.Results) != len(asked) {

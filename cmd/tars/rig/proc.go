@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"bufio"
@@ -15,13 +15,13 @@ import (
 
 // Fields of /proc/PID/stat, counted from the state on: proc_pid_stat(5).
 const (
-	statParent = 1
+	StatParent = 1
 	statUser   = 11 // user, system, and the same of children that were waited for
 	statEnd    = 15
 )
 
-// statFields returns what of /proc/PID/stat follows the name.
-func statFields(name string) ([]string, error) {
+// StatFields returns what of /proc/PID/stat follows the name.
+func StatFields(name string) ([]string, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
@@ -46,8 +46,8 @@ func family(pid int) ([]int, error) {
 	}
 	pids := []int{pid}
 	for _, name := range names {
-		fields, err := statFields(name)
-		if err != nil || fields[statParent] != strconv.Itoa(pid) {
+		fields, err := StatFields(name)
+		if err != nil || fields[StatParent] != strconv.Itoa(pid) {
 			continue // gone meanwhile, or another's
 		}
 		child, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
@@ -59,16 +59,16 @@ func family(pid int) ([]int, error) {
 	return pids, nil
 }
 
-// cpuOf is the processor time of a process and its children so far, with those
+// CPUOf is the processor time of a process and its children so far, with those
 // that have ended.
-func cpuOf(pid int) (time.Duration, error) {
+func CPUOf(pid int) (time.Duration, error) {
 	pids, err := family(pid)
 	if err != nil {
 		return 0, err
 	}
 	var total time.Duration
 	for _, p := range pids {
-		fields, err := statFields(fmt.Sprintf("/proc/%d/stat", p))
+		fields, err := StatFields(fmt.Sprintf("/proc/%d/stat", p))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
@@ -85,8 +85,8 @@ func cpuOf(pid int) (time.Duration, error) {
 	return total, nil
 }
 
-// ownCPU is the processor time of this process and of programs that it ran.
-func ownCPU() (time.Duration, error) {
+// OwnCPU is the processor time of this process and of programs that it ran.
+func OwnCPU() (time.Duration, error) {
 	var total time.Duration
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var u syscall.Rusage
@@ -120,9 +120,9 @@ func machineCPU() (time.Duration, error) {
 	return total, nil
 }
 
-// residentOf is the memory of a process and its children, in bytes, each page
+// ResidentOf is the memory of a process and its children, in bytes, each page
 // that several of them share counted once.
-func residentOf(pid int) (int64, error) {
+func ResidentOf(pid int) (int64, error) {
 	pids, err := family(pid)
 	if err != nil {
 		return 0, err
@@ -157,56 +157,56 @@ func kilobytes(name, field string) (int64, error) {
 	return 0, errors.Join(s.Err(), fmt.Errorf("%s has no %s", name, field))
 }
 
-// usage is processor time by who took it.
-type usage struct{ client, server, postgres, machine, wall time.Duration }
+// Usage is processor time by who took it.
+type Usage struct{ Client, Server, Postgres, Machine, Wall time.Duration }
 
-// clocks are whose processor time is read.
-type clocks struct{ server, postgres int } // process ids
+// Clocks are whose processor time is read.
+type Clocks struct{ Server, Postgres int } // process ids
 
 // began is what wall clocks count from.
 var began = time.Now()
 
-// start reads the clocks, and stop reads them again and returns what was taken in
+// Start reads the clocks, and Stop reads them again and returns what was taken in
 // between. Reading takes a while, so this process's own clock is the last to be
 // read at the start, and the first at the end.
-func (c clocks) start() (u usage, err error) {
-	u.wall = time.Since(began)
-	if u.server, u.postgres, u.machine, err = c.others(); err != nil {
+func (c Clocks) Start() (u Usage, err error) {
+	u.Wall = time.Since(began)
+	if u.Server, u.Postgres, u.Machine, err = c.others(); err != nil {
 		return u, err
 	}
-	u.client, err = ownCPU()
+	u.Client, err = OwnCPU()
 	return u, err
 }
 
-func (c clocks) stop(started usage) (u usage, err error) {
-	if u.client, err = ownCPU(); err != nil {
+func (c Clocks) Stop(started Usage) (u Usage, err error) {
+	if u.Client, err = OwnCPU(); err != nil {
 		return u, err
 	}
-	u.server, u.postgres, u.machine, err = c.others()
-	return usage{
-		u.client - started.client, u.server - started.server, u.postgres - started.postgres, u.machine - started.machine,
-		time.Since(began) - started.wall,
+	u.Server, u.Postgres, u.Machine, err = c.others()
+	return Usage{
+		u.Client - started.Client, u.Server - started.Server, u.Postgres - started.Postgres, u.Machine - started.Machine,
+		time.Since(began) - started.Wall,
 	}, err
 }
 
-func (c clocks) others() (server, postgres, machine time.Duration, err error) {
-	if server, err = cpuOf(c.server); err != nil {
+func (c Clocks) others() (server, postgres, machine time.Duration, err error) {
+	if server, err = CPUOf(c.Server); err != nil {
 		return 0, 0, 0, err
 	}
-	if postgres, err = cpuOf(c.postgres); err != nil {
+	if postgres, err = CPUOf(c.Postgres); err != nil {
 		return 0, 0, 0, err
 	}
 	machine, err = machineCPU()
 	return server, postgres, machine, err
 }
 
-// foreign is what others took of the machine meanwhile, about.
-func (u usage) foreign() time.Duration {
-	return max(0, u.machine-u.client-u.server-u.postgres)
+// Foreign is what others took of the machine meanwhile, about.
+func (u Usage) Foreign() time.Duration {
+	return max(0, u.Machine-u.Client-u.Server-u.Postgres)
 }
 
-// cpuName is the processor as it calls itself.
-func cpuName() string {
+// CPUName is the processor as it calls itself.
+func CPUName() string {
 	b, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return "unknown"
@@ -219,11 +219,16 @@ func cpuName() string {
 	return "unknown"
 }
 
-// kernel is the kernel's version.
-func kernel() string {
+// Kernel is the kernel's version.
+func Kernel() string {
 	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		return "unknown"
 	}
 	return "Linux " + strings.TrimSpace(string(b))
+}
+
+// Plus adds up.
+func (u Usage) Plus(v Usage) Usage {
+	return Usage{u.Client + v.Client, u.Server + v.Server, u.Postgres + v.Postgres, u.Machine + v.Machine, u.Wall + v.Wall}
 }

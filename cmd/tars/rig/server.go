@@ -1,4 +1,6 @@
-package main
+// Package rig is what benchmarks of the shipped binary are made of: a server of their
+// own, prepared requests, and what processes took.
+package rig
 
 import (
 	"bufio"
@@ -17,26 +19,34 @@ import (
 	"github.com/tars-project/tars/cmd/tars/rest"
 )
 
-// server is the shipped binary with a database of its own, everything on: keys,
+// Server is the shipped binary with a database of its own, everything on: keys,
 // row-level security, plugins in jails.
-type server struct {
+type Server struct {
+	Client *rest.Client // of the benchmark's tenant
+	Admin  *rest.Client
+	Grade  string // isolation of plugins
+
 	cmd   *exec.Cmd
-	ended chan error   // one
-	c     *rest.Client // of the benchmark's tenant
-	grade string       // isolation of plugins
+	ended chan error // one
 }
+
+// PID is the server's process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Addr is host:port.
+func (s *Server) Addr() string { return strings.TrimPrefix(s.Client.BaseURL, "http://") }
 
 // serving is the line by which the server says where it is.
 var serving = regexp.MustCompile(`^Serving on (\S+) `)
 
-// startServer starts the binary on an empty data folder in dir.
-func startServer(ctx context.Context, executable, dir string) (s *server, err error) {
+// Start starts the binary on an empty data folder in dir.
+func Start(ctx context.Context, executable, dir string) (s *Server, err error) {
 	log, err := os.Create(filepath.Join(dir, "server.log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	s = &server{cmd: exec.CommandContext(ctx, executable, "dev", "--no-demo", "--data-dir", filepath.Join(dir, "data"))}
+	s = &Server{cmd: exec.CommandContext(ctx, executable, "dev", "--no-demo", "--data-dir", filepath.Join(dir, "data"))}
 	s.ended = make(chan error, 1)
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(os.Interrupt) }
 	s.cmd.WaitDelay = time.Minute
@@ -51,13 +61,13 @@ func startServer(ctx context.Context, executable, dir string) (s *server, err er
 		err = s.enter(ctx, url, filepath.Join(dir, "data", "admin.key"))
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.stop())
+		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
 // wait reads what the server prints until it says where it is.
-func (s *server) wait(ctx context.Context, log string) (string, error) {
+func (s *Server) wait(ctx context.Context, log string) (string, error) {
 	for {
 		said, err := os.ReadFile(log)
 		if err != nil {
@@ -81,7 +91,7 @@ func (s *server) wait(ctx context.Context, log string) (string, error) {
 }
 
 // enter makes a tenant and a key, and asks what isolates plugins.
-func (s *server) enter(ctx context.Context, url, keyFile string) error {
+func (s *Server) enter(ctx context.Context, url, keyFile string) error {
 	key, err := os.ReadFile(keyFile)
 	if err != nil {
 		return err
@@ -96,7 +106,7 @@ func (s *server) enter(ctx context.Context, url, keyFile string) error {
 	if _, err := admin.Do(ctx, http.MethodPost, "/v1/admin/tenants/bench/keys", map[string]any{"name": "bench"}, &issued); err != nil {
 		return fmt.Errorf("make a key: %w", err)
 	}
-	s.c = rest.New(url, issued.Token)
+	s.Admin, s.Client = admin, rest.New(url, issued.Token)
 	var ready struct {
 		Checks []struct{ Name, Detail string } `json:"checks"`
 	}
@@ -105,15 +115,15 @@ func (s *server) enter(ctx context.Context, url, keyFile string) error {
 	}
 	for _, check := range ready.Checks {
 		if check.Name == "isolation" {
-			s.grade = check.Detail
+			s.Grade = check.Detail
 			return nil
 		}
 	}
 	return errors.New("the server does not say what isolates plugins")
 }
 
-// stop ends the server with all that it started.
-func (s *server) stop() error {
+// Stop ends the server with all that it started.
+func (s *Server) Stop() error {
 	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
