@@ -147,6 +147,13 @@ bench-embed: build ## Measure speed, size and retrieval of the built-in embedder
 	@go build -trimpath -o $(BIN)/embedbench ./cmd/tars/embedbench
 	@$(BIN)/embedbench -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short,-raw docs/benchmarks/raw/embed.json)
 
+BENCHQUERY_GUESTS := $(foreach g,cited rerank languages/c-rerank,$(BIN)/guests/$(g).wasm)
+
+.PHONY: bench-query
+bench-query: build $(BENCHQUERY_GUESTS) ## Measure queries with plugins, streams and fan-out; SHORT=1 takes a minute
+	@go build -trimpath -o $(BIN)/querybench ./cmd/tars/querybench
+	@$(BIN)/querybench -commit "$$(git describe --always --dirty)" $(if $(SHORT),-short,-raw docs/benchmarks/raw/query.json)
+
 .PHONY: embed-folders
 embed-folders: ## Write the folders that ingest is measured with into DIR: PostgreSQL's manual, Debian's descriptions
 	@test -n "$(DIR)" || { echo "usage: make embed-folders DIR=folder"; exit 2; }
