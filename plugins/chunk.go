@@ -89,7 +89,7 @@ func (r *Runner) Chunk(ctx context.Context, tenant knowledge.TenantID, call quer
 	}
 	passages, err := decodeChunk(output, t)
 	if err != nil {
-		return nil, receipt, badOutput(call.Name, err)
+		return nil, receipt, r.badOutput(ctx, tenant, receipt, err)
 	}
 	return passages, receipt, nil
 }

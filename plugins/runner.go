@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -30,6 +31,7 @@ type Runner struct {
 	Policies policies
 	Tier     vmhost.Tier // that calls run in
 	REST     rest        // nil: plugins cannot search
+	Ledger   notes       // nil: nothing is noted
 }
 
 // rest is what guests' documents have in common with the REST API, whose package
@@ -63,7 +65,7 @@ func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Nam
 		return Invocation{}, err
 	}
 	if !jsontext.Value(output).IsValid() {
-		return Invocation{}, badOutput(string(name), errors.New("output is not one JSON value"))
+		return Invocation{}, r.badOutput(ctx, tenant, receipt, errors.New("output is not one JSON value"))
 	}
 	return Invocation{Version: version, Output: output, Receipt: receipt}, nil
 }
@@ -169,11 +171,14 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, e errand) (
 		},
 	}
 	var reply vmhost.Reply
+	var began time.Time
+	var sent int
 	err = r.Loader.use(ctx, want, func(guest *vmhost.Guest) error {
 		document, err := e.input(want.limits.Input)
 		if err != nil {
 			return err
 		}
+		began, sent = time.Now(), len(document)
 		reply, err = guest.Call(ctx, vmhost.Request{
 			Capability: string(e.capability), Input: document, Host: e.host,
 			Slots: policy.PluginSlots, AccountMemory: policy.Memory, Weight: policy.PluginWeight,
@@ -183,7 +188,11 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, e errand) (
 	})
 	receipt := receiptOf(version, e.capability, reply)
 	if err != nil {
-		return version, nil, receipt, callError(ctx, e.name, err)
+		err = callError(ctx, e.name, err)
+	}
+	r.note(ctx, tenant, &receipt, began, sent, err)
+	if err != nil {
+		return version, nil, receipt, err
 	}
 	return version, reply.Output, receipt, nil
 }
@@ -223,6 +232,7 @@ func receiptOf(v Version, capability Capability, reply vmhost.Reply) query.Recei
 		Tier: reply.Usage.Tier.String(), Grade: reply.Usage.Grade,
 		Queue: reply.Usage.Queue, VM: reply.Usage.VM, CPU: reply.Usage.CPU, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
 		HostCalls: reply.Usage.HostCalls, HostBytes: reply.Usage.HostBytes, HostTime: reply.Usage.HostTime,
+		Output: int64(len(reply.Output)),
 	}
 	for _, l := range reply.Logs {
 		receipt.Logs = append(receipt.Logs, l.Text)
@@ -282,10 +292,6 @@ var failures = []struct {
 	{vmhost.ErrCrashed, "crashed"},
 	{vmhost.ErrBusy, "busy"},
 	{vmhost.ErrUnavailable, "unavailable"},
-}
-
-func badOutput(name string, err error) error {
-	return &query.PluginError{Plugin: name, Reason: "output", Detail: err.Error(), Err: vmhost.ErrOutput}
 }
 
 // ParseRef reads how a caller names a version: "" for the alias [Live], a number,

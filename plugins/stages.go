@@ -91,7 +91,7 @@ func answered[T any](ctx context.Context, r *Runner, t query.Task, input stepInp
 	}
 	got, err := decode(output)
 	if err != nil {
-		return none, receipt, badOutput(t.Call.Name, err)
+		return none, receipt, r.badOutput(ctx, t.Tenant, receipt, err)
 	}
 	return got, receipt, nil
 }

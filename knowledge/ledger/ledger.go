@@ -44,7 +44,7 @@ type Call struct {
 	HostBytes  int64
 	HostTime   time.Duration
 	Input      int64 // bytes of the document that it was given
-	Output     int64 // and that it gave back; 0 when it failed
+	Output     int64 // and that it gave back; 0 when it did not come to that
 	Rows       int64 // records that its host calls read
 }
 
