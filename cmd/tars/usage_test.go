@@ -168,10 +168,11 @@ func TestUsageSurvivesKill(t *testing.T) {
 					mu.Lock()
 					answered = append(answered, time.Now())
 					mu.Unlock()
+					time.Sleep(5 * time.Millisecond) // so few that none are written before their time
 				}
 			})
 		}
-		time.Sleep(2*time.Second + rand.N(1500*time.Millisecond))
+		time.Sleep(allowed + time.Second + rand.N(1200*time.Millisecond))
 		killed := time.Now()
 		s.kill()
 		wg.Wait()

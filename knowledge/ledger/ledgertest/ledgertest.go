@@ -251,7 +251,7 @@ func testBatchCountsOnce(t *testing.T, s ledger.Store) {
 // testWritersAtOnce: writers of the same sums, in any order, and each batch sent twice
 // at the same time, neither lose nor double nor disturb each other.
 func testWritersAtOnce(t *testing.T, s ledger.Store) {
-	const writers, rounds, parts = 4, 10, 20
+	const writers, rounds, parts = 4, 10, 300
 	var all sync.WaitGroup
 	for w := range writers {
 		for range 2 {
