@@ -40,7 +40,7 @@ CREATE INDEX plugin_calls_by_age ON plugin_calls (started_at);
 SELECT tars.protect('plugin_calls');
 GRANT SELECT ON plugin_calls TO tars_app;
 CREATE POLICY all_rows ON plugin_calls TO tars_jobs USING (true) WITH CHECK (true);
-GRANT SELECT, INSERT, UPDATE (outcome), DELETE ON plugin_calls TO tars_jobs;
+GRANT SELECT, INSERT, UPDATE (outcome), DELETE ON plugin_calls TO tars_jobs; -- UPDATE, so that a sweep may hold rows
 
 -- Each column but those of the key is a sum. A row of a plugin has what its calls took;
 -- the row with the plugin '' what was read and embedded.

@@ -8,36 +8,30 @@ import (
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/ledger"
 	"github.com/tars-project/tars/knowledge/query"
-	"github.com/tars-project/tars/vmhost"
 )
 
 // notes takes calls down; a [ledger.Book] does.
 type notes interface {
 	Called(ctx context.Context, tenant knowledge.TenantID, c ledger.Call)
-	Rejected(ctx context.Context, tenant knowledge.TenantID, c ledger.Call)
+}
+
+// asked is what is known of a call beside what its machine says.
+type asked struct {
+	at    time.Time
+	input int         // bytes of its document
+	read  ledger.Read // by its host calls
 }
 
 // note gives the receipt of a call that came to a machine its id, and takes the call
-// down. It was asked for at began, with a document of so many bytes; err is what became
-// of it.
-func (r *Runner) note(ctx context.Context, tenant knowledge.TenantID, receipt *query.Receipt, began time.Time, sent int, err error) {
+// down. err is what became of it.
+func (r *Runner) note(ctx context.Context, tenant knowledge.TenantID, receipt *query.Receipt, a *asked, err error) {
 	if receipt.Plugin == "" {
 		return
 	}
-	receipt.ID, receipt.Started, receipt.Input = string(ledger.NewID(began)), began, int64(sent)
+	receipt.ID, receipt.Started, receipt.Input, receipt.Records = string(ledger.NewID(a.at)), a.at, int64(a.input), a.read.Records()
 	if r.Ledger != nil {
 		r.Ledger.Called(ctx, tenant, callOf(*receipt, outcomeOf(err)))
 	}
-}
-
-// badOutput is the error of a call whose output is not what its capability asks for,
-// which is found out after the call was noted as one that went well.
-func (r *Runner) badOutput(ctx context.Context, tenant knowledge.TenantID, receipt query.Receipt, err error) error {
-	failed := &query.PluginError{Plugin: receipt.Plugin, Reason: "output", Detail: err.Error(), Err: vmhost.ErrOutput}
-	if r.Ledger != nil {
-		r.Ledger.Rejected(ctx, tenant, callOf(receipt, failed.Reason))
-	}
-	return failed
 }
 
 // outcomeOf is the word for what became of a call.

@@ -25,7 +25,7 @@ func TestCallsAreNoted(t *testing.T) {
 	t.Cleanup(func() { _ = book.Close(context.Background()) }) // in memory
 	ctx := knowledge.AskedBy(t.Context(), "key_a")
 	rank := func(ctx context.Context, name, config string) (query.Receipt, error) {
-		_, receipt, err := n.runner.Rank(ctx, alice, query.PluginCall{Name: name, Capability: query.Rank, Config: say(config), Timeout: 50 * time.Millisecond}, "q", candidates())
+		_, receipt, err := n.rank(ctx, alice, query.PluginCall{Name: name, Capability: query.Rank, Config: say(config), Timeout: 50 * time.Millisecond}, "q", candidates())
 		return receipt, err
 	}
 	for _, c := range []struct {
@@ -35,7 +35,7 @@ func TestCallsAreNoted(t *testing.T) {
 		{"rank", "says", "ok", func() (query.Receipt, error) { return rank(ctx, "says", `{"scores":[]}`) }},
 		{"rank with output that is none", "says", "output", func() (query.Receipt, error) { return rank(ctx, "says", `{"scores":[{"index":9,"score":1}]}`) }},
 		{"synthesize with output that is none", "says", "output", func() (query.Receipt, error) {
-			_, receipt, err := n.runner.Synthesize(ctx, alice, query.PluginCall{Name: "says", Capability: query.Synthesize, Config: say("1")}, "q", nil)
+			_, receipt, err := n.synthesize(ctx, alice, query.PluginCall{Name: "says", Capability: query.Synthesize, Config: say("1")}, "q", nil)
 			return receipt, err
 		}},
 		{"invoke", "echo", "ok", func() (query.Receipt, error) {
@@ -116,5 +116,40 @@ func TestChunksAreNoted(t *testing.T) {
 	}
 	if got, err := store.Call(t.Context(), alice, ledger.ID(receipt.ID)); err != nil || got.Outcome != "output" || got.Capability != "chunk" || got.Key != "" {
 		t.Errorf("noted %+v, %v, want a call for chunk with the outcome output, of no key", got, err)
+	}
+}
+
+// TestHostReadsAreNoted: records that a call has its host read are the call's, and no
+// other's.
+func TestHostReadsAreNoted(t *testing.T) {
+	n := newNode(t, fakevm.New(map[string]fakevm.Func{"search": saysOf("search")}), 4)
+	m := manifest("search")
+	m.Grants = []plugins.Grant{plugins.GrantSearch}
+	m.Limits.HostCalls = 1
+	n.upload(t, alice, m, fakevm.Module("search"))
+	n.runner.REST = restAPI{search: func(ctx context.Context, _ knowledge.TenantID, _ []byte) ([]byte, error) {
+		ledger.AddRead(ctx, 3)
+		return []byte("found"), nil
+	}}
+	store := ledgertest.NewMemory()
+	book := ledger.NewBook(store, ledger.Options{})
+	n.runner.Ledger = book
+	t.Cleanup(func() { _ = book.Close(context.Background()) }) // in memory
+	var outer ledger.Read
+	ctx := ledger.CountRead(t.Context(), &outer)
+	for range 2 {
+		called, err := n.runner.Invoke(ctx, alice, "search", plugins.Ref{}, "synthesize", []byte("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := book.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := store.Call(ctx, alice, ledger.ID(called.Receipt.ID)); err != nil || got.Rows != 3 || got.HostCalls != 1 {
+			t.Errorf("noted %+v, %v, want 3 rows read by one host call", got, err)
+		}
+	}
+	if n := outer.Records(); n != 0 {
+		t.Errorf("%d records were counted outside of the calls, want none", n)
 	}
 }

@@ -52,8 +52,7 @@ type Book struct {
 	mu      sync.Mutex // guards what follows
 	sums    map[Part]Usage
 	calls   []TenantCall
-	at      map[ID]int // where in calls
-	waiting int        // calls, with those of held
+	waiting int // calls, with those of held
 	stats   Stats
 }
 
@@ -68,7 +67,7 @@ type Stats struct {
 func NewBook(store Writer, o Options) *Book {
 	b := &Book{
 		store: store, log: o.Log, most: o.MaxCalls, writer: rand.Text(),
-		enough: make(chan struct{}, 1), stop: make(chan struct{}), sums: map[Part]Usage{}, at: map[ID]int{},
+		enough: make(chan struct{}, 1), stop: make(chan struct{}), sums: map[Part]Usage{},
 	}
 	if b.log == nil {
 		b.log = slog.Default()
@@ -120,20 +119,6 @@ func (b *Book) Called(ctx context.Context, tenant knowledge.TenantID, c Call) {
 	b.keep(TenantCall{tenant, c})
 }
 
-// Rejected changes the outcome of a call, which was noted as one that went well: what it
-// gave back was not what its capability asks for. c is the call with its new outcome.
-func (b *Book) Rejected(ctx context.Context, tenant knowledge.TenantID, c Call) {
-	c = normal(ctx, c)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.add(part(tenant, c), Usage{Failed: 1})
-	if i, here := b.at[c.ID]; here {
-		b.calls[i].Call = c
-		return
-	}
-	b.keep(TenantCall{tenant, c}) // it is on its way, or written: then it gets the outcome
-}
-
 // normal is a call as it is kept.
 func normal(ctx context.Context, c Call) Call {
 	c.Key, c.Started = knowledge.AskerOf(ctx), c.Started.UTC().Truncate(time.Microsecond)
@@ -153,7 +138,6 @@ func (b *Book) keep(c TenantCall) {
 		b.stats.Dropped++
 		return
 	}
-	b.at[c.ID] = len(b.calls)
 	b.calls = append(b.calls, c)
 	b.waiting++
 	if len(b.calls) == (b.most+1)/2 {
@@ -199,7 +183,7 @@ func (b *Book) take() bool {
 	}
 	b.number++
 	b.held = &Batch{Writer: b.writer, Number: b.number, Calls: b.calls, Usage: b.sums}
-	b.calls, b.sums, b.at = nil, map[Part]Usage{}, map[ID]int{}
+	b.calls, b.sums = nil, map[Part]Usage{}
 	return true
 }
 

@@ -254,30 +254,6 @@ func TestFaultyCalls(t *testing.T) {
 	})
 }
 
-// What a plugin gave back may turn out to be bad before or after its call was written.
-func TestRejected(t *testing.T) {
-	inBubble(t, ledger.Options{}, func(t *testing.T, w *world) {
-		for _, wait := range []time.Duration{0, 2 * ledger.FlushPause} {
-			c := w.call("ok")
-			time.Sleep(wait)
-			c.Outcome = "output"
-			w.Rejected(t.Context(), "alice", c)
-			w.call("ok")
-		}
-		time.Sleep(ledger.FlushPause)
-		synctest.Wait()
-		bad := 0
-		for _, c := range w.calls() {
-			if c.Outcome == "output" {
-				bad++
-			}
-		}
-		if u := w.usage(); bad != 2 || len(w.calls()) != 4 || u.Calls != 4 || u.Failed != 2 {
-			t.Errorf("%d of %d calls failed, and %d of %d counted, want 2 of 4", bad, len(w.calls()), u.Failed, u.Calls)
-		}
-	})
-}
-
 // stuck is a store that answers to nothing but the end of its context.
 type stuck struct{}
 

@@ -127,11 +127,10 @@ type Batch struct {
 // Writer keeps what a [Book] writes. Safe for concurrent use.
 type Writer interface {
 	// Write keeps a batch, all of it or nothing: it adds to the sums, and keeps the
-	// calls, of which one that is there already gets the new outcome. A batch of a
-	// number that its writer has reached already changes nothing, so that one whose
-	// fate is not known may be written again. What is of a tenant that is not there
-	// is passed over. An error wraps [knowledge.ErrUnavailable] when the same may
-	// succeed later.
+	// calls; one whose id is there already is passed over. A batch of a number that
+	// its writer has reached already changes nothing, so that one whose fate is not
+	// known may be written again. What is of a tenant that is not there is passed
+	// over. An error wraps [knowledge.ErrUnavailable] when the same may succeed later.
 	Write(ctx context.Context, b Batch) error
 }
 

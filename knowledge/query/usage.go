@@ -14,11 +14,11 @@ type notes interface {
 
 // note takes down a query or a search whose retrievals have been answered, with the
 // records that they found: what is left of these, and whether it ends well, changes
-// nothing of what was read.
+// nothing of what was read. When a plugin asked for it, it counts for its call too.
 func (e *Engine) note(ctx context.Context, tenant knowledge.TenantID, u ledger.Usage, found retrieved) {
-	if e.Ledger == nil {
-		return
-	}
 	u.Rows = int64(found.count())
-	e.Ledger.Add(ctx, tenant, u)
+	ledger.AddRead(ctx, u.Rows)
+	if e.Ledger != nil {
+		e.Ledger.Add(ctx, tenant, u)
+	}
 }

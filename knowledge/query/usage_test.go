@@ -19,7 +19,8 @@ func TestReadIsNoted(t *testing.T) {
 	book := ledger.NewBook(store, ledger.Options{})
 	defer func() { _ = book.Close(context.Background()) }() // in memory
 	e.Ledger = book
-	ctx := knowledge.AskedBy(t.Context(), "key_a")
+	var read ledger.Read
+	ctx := ledger.CountRead(knowledge.AskedBy(t.Context(), "key_a"), &read)
 	hybrid := byVector(3)
 	hybrid.Text, hybrid.Mode = "nine", query.Hybrid
 	hybrid.Candidates = 4
@@ -48,7 +49,7 @@ func TestReadIsNoted(t *testing.T) {
 	day := ledger.DayOf(time.Now())
 	got, err := store.Usage(ctx, tenant, ledger.Question{From: day, To: day, ByKey: true})
 	want := ledger.Sum{Key: "key_a", Usage: ledger.Usage{Queries: 1, Searches: 3, Rows: 4 + 2 + 1 + 2 + 5 + 5}}
-	if err != nil || len(got) != 1 || got[0] != want {
-		t.Errorf("usage = %+v, %v, want %+v", got, err, want)
+	if err != nil || len(got) != 1 || got[0] != want || read.Records() != want.Rows {
+		t.Errorf("usage = %+v with %d records, %v, want %+v", got, read.Records(), err, want)
 	}
 }

@@ -26,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) ledger.Store) {
 		{"Sums", testSums},
 		{"BatchCountsOnce", testBatchCountsOnce},
 		{"WritersAtOnce", testWritersAtOnce},
-		{"OutcomeChanges", testOutcomeChanges},
+		{"SameID", testSameID},
 		{"OfOthers", testOfOthers},
 		{"UnknownTenant", testUnknownTenant},
 		{"TooMany", testTooMany},
@@ -276,19 +276,20 @@ func testWritersAtOnce(t *testing.T, s ledger.Store) {
 	}
 }
 
-func testOutcomeChanges(t *testing.T, s ledger.Store) {
+// testSameID: an id is of one tenant, and its first call stays.
+func testSameID(t *testing.T, s ledger.Store) {
 	b := &batches{t: t, s: s}
-	c, other := full(moment()), full(moment())
-	b.calls(ledger.TenantCall{Tenant: "alice", Call: c}, ledger.TenantCall{Tenant: "alice", Call: other}, ledger.TenantCall{Tenant: "bob", Call: c})
-	changed := c
-	changed.Outcome = "output"
-	b.calls(ledger.TenantCall{Tenant: "alice", Call: changed})
-	for _, want := range []ledger.TenantCall{{Tenant: "alice", Call: changed}, {Tenant: "alice", Call: other}, {Tenant: "bob", Call: c}} {
-		got, err := s.Call(t.Context(), want.Tenant, want.ID)
+	c := full(moment())
+	b.calls(ledger.TenantCall{Tenant: "alice", Call: c}, ledger.TenantCall{Tenant: "bob", Call: c})
+	other := c
+	other.Outcome, other.Fuel = "output", 99
+	b.calls(ledger.TenantCall{Tenant: "alice", Call: other})
+	for _, tenant := range []knowledge.TenantID{"alice", "bob"} {
+		got, err := s.Call(t.Context(), tenant, c.ID)
 		if err != nil {
 			t.Fatalf("Call = %v, want no error", err)
 		}
-		wantSame(t, "the call", got, want.Call)
+		wantSame(t, "the call of "+string(tenant), got, c)
 	}
 }
 

@@ -54,10 +54,7 @@ func (m *Memory) Write(_ context.Context, b ledger.Batch) error {
 			of = map[ledger.ID]ledger.Call{}
 			m.calls[c.Tenant] = of
 		}
-		if known, there := of[c.ID]; there {
-			known.Outcome = c.Outcome
-			of[c.ID] = known
-		} else {
+		if _, there := of[c.ID]; !there {
 			of[c.ID] = c.Call
 		}
 	}

@@ -42,7 +42,7 @@ FROM unnest(@tenants::text[], @ids::text[], @keys::text[], @plugins::text[], @ve
 	@fuel::bigint[], @peak::bigint[], @host_calls::bigint[], @host_bytes::bigint[], @host_us::bigint[], @input::bigint[],
 	@output::bigint[], @rows::bigint[]) AS n (tenant_id)
 WHERE EXISTS (SELECT FROM tenants t WHERE t.tenant_id = n.tenant_id)
-ON CONFLICT (tenant_id, call_id) DO UPDATE SET outcome = excluded.outcome`
+ON CONFLICT (tenant_id, call_id) DO NOTHING`
 
 // addUsageSQL goes through the rows in one order, as every writer does: two that write
 // at once wait for each other, and not in a circle.
