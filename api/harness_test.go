@@ -360,7 +360,7 @@ func (p *pluginsDouble) Invoke(ctx context.Context, tenant knowledge.TenantID, n
 
 func (p *pluginsDouble) receipt(v plugins.Version, capability query.Capability) query.Receipt {
 	return query.Receipt{
-		ID: string(ledger.NewID(time.Now())), Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: capability,
+		ID: string(ledger.FirstID(time.UnixMilli(1))), Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: capability,
 		Tier: "inproc", Grade: "none", VM: time.Millisecond, CPU: 900 * time.Microsecond, Fuel: 5,
 		PeakMemory: 6, HostCalls: 7, HostBytes: 8, HostTime: 9 * time.Microsecond, Logs: []string{"called"},
 	}
