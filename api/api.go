@@ -42,6 +42,7 @@ type Services struct {
 	Quarantine  quarantine    // plugins.Quarantine
 	Jobs        background    // pgjobs.Jobs
 	Reembedder  reembedder    // the server, which enqueues
+	Ledger      ledgerReader  // a ledger.Store
 }
 
 // Options are the settings of a [Server]. The zero value is good.

@@ -22,7 +22,8 @@ const maxToken = 512
 
 // authenticated finds out who asks, and refuses who may not have the operation.
 // The context that it returns carries the principal to the handler and no
-// further: from there the tenant is an argument.
+// further: from there the tenant is an argument. The views that the key is limited
+// to go on, for the store, and its id, for the ledger.
 func (s *Server) authenticated(ctx context.Context, c echo.Context, op *operation) (context.Context, error) {
 	if op.scope == "" {
 		return ctx, nil
@@ -44,6 +45,7 @@ func (s *Server) authenticated(ctx context.Context, c echo.Context, op *operatio
 	if principal.Views != nil {
 		ctx = knowledge.LimitToViews(ctx, principal.Views)
 	}
+	ctx = knowledge.AskedBy(ctx, principal.KeyID)
 	return context.WithValue(ctx, principalKey{}, principal), nil
 }
 

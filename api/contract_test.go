@@ -10,6 +10,7 @@ import (
 
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge/jobs"
+	"github.com/tars-project/tars/knowledge/ledger"
 	"github.com/tars-project/tars/knowledge/tenancy"
 )
 
@@ -157,7 +158,13 @@ func TestForeignIsUnknown(t *testing.T) {
 	w.wantStatus("upload", w.uploadGood(owner), 201)
 	w.wantStatus("alias", w.call("PUT", "/v1/plugins/cited/aliases/live", owner, `{"version":1}`), 200)
 	job, noJob := "/v1/jobs/"+string(w.jobs.Add("owner", "import").ID), "/v1/jobs/"+string(jobs.NewID(time.Now()))
+	call := ledger.Call{ID: ledger.NewID(time.Now()), Plugin: "cited", Started: time.Now()}
+	if err := w.ledger.Write(t.Context(), ledger.Batch{Writer: "w", Number: 1, Calls: []ledger.TenantCall{{Tenant: "owner", Call: call}}}); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ method, foreign, unknown, body string }{
+		{"GET", "/v1/plugins/cited/calls", "/v1/plugins/none/calls", ""},
+		{"GET", "/v1/calls/" + string(call.ID), "/v1/calls/" + string(ledger.NewID(time.Now())), ""},
 		{"GET", "/v1/collections/notes", "/v1/collections/none", ""},
 		{"DELETE", "/v1/collections/notes", "/v1/collections/none", ""},
 		{"POST", "/v1/collections/notes/records", "/v1/collections/none/records", `{"records":[{"id":"a","vector":[1,1]}]}`},

@@ -15,6 +15,7 @@ import (
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/jobs"
+	"github.com/tars-project/tars/knowledge/ledger"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/plugins"
@@ -213,12 +214,24 @@ func (f *failing) Watch(context.Context, knowledge.TenantID, jobs.Job) (jobs.Job
 	return jobs.Job{}, f.get()
 }
 
+func (f *failing) Call(context.Context, knowledge.TenantID, ledger.ID) (ledger.Call, error) {
+	return ledger.Call{}, f.get()
+}
+
+func (f *failing) Calls(context.Context, knowledge.TenantID, string, ledger.Selection, int) ([]ledger.Call, error) {
+	return nil, f.get()
+}
+
+func (f *failing) Usage(context.Context, knowledge.TenantID, ledger.Question) ([]ledger.Sum, error) {
+	return nil, f.get()
+}
+
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
 		s.Importer, s.Documents, s.Embedders = failingImporter{f}, failingDocuments{f}, failingEmbedders{f}
-		s.Reembedder = failingReembedder{f}
+		s.Reembedder, s.Ledger = failingReembedder{f}, f
 		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
 	}), f
 }
@@ -249,7 +262,7 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"putEmbedder":       `{"base_url":"https://example.com","model":"m"}`, "embedTexts": `{"texts":["a"]}`,
 	}[id]
 	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
-		"/imports/some1", "/imports/"+strings.Repeat("A", 26), "/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
+		"/calls/some1", "/calls/"+string(ledger.NewID(time.Now())), "/imports/some1", "/imports/"+strings.Repeat("A", 26), "/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
 	return w.call(method, path, token, body)
 }
 
@@ -289,7 +302,7 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		case "embedTexts": // an unknown embedder is a fault of the body
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 400
-		case "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs", "queryBatch":
+		case "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs", "queryBatch", "getUsage":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422

@@ -32,6 +32,8 @@ import (
 	"github.com/tars-project/tars/knowledge/embed/outbound"
 	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/jobs/jobstest"
+	"github.com/tars-project/tars/knowledge/ledger"
+	"github.com/tars-project/tars/knowledge/ledger/ledgertest"
 	"github.com/tars-project/tars/knowledge/memstore"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
@@ -62,6 +64,7 @@ type world struct {
 	catalog  *memcatalog.Catalog
 	plugins  *pluginsDouble
 	jobs     *jobstest.Memory
+	ledger   *ledgertest.Memory
 	log      *lockedBuffer
 	keys     *tenancy.Keys
 	services Services // as they were before change
@@ -71,7 +74,7 @@ type world struct {
 // newWorld starts a server. change may replace services and options.
 func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	t.Helper()
-	w := &world{t: t, store: memstore.New(memstore.Options{MaxCollections: 100}), catalog: new(memcatalog.Catalog), jobs: jobstest.NewMemory(), log: new(lockedBuffer)}
+	w := &world{t: t, store: memstore.New(memstore.Options{MaxCollections: 100}), catalog: new(memcatalog.Catalog), jobs: jobstest.NewMemory(), ledger: ledgertest.NewMemory(), log: new(lockedBuffer)}
 	w.plugins = &pluginsDouble{catalog: w.catalog}
 	ring, err := tenancy.NewRing(bytes.Repeat([]byte{7}, tenancy.RingKeySize))
 	if err != nil {
@@ -97,7 +100,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 		Documents: &ingest.Documents{Store: w.store, Writer: writer, Extractor: reading{}},
 		Engine:    &query.Engine{Store: w.store, Embedders: registry, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
 		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
-		Reembedder: reembedDouble{w.jobs},
+		Reembedder: reembedDouble{w.jobs}, Ledger: w.ledger,
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services
@@ -357,7 +360,7 @@ func (p *pluginsDouble) Invoke(ctx context.Context, tenant knowledge.TenantID, n
 
 func (p *pluginsDouble) receipt(v plugins.Version, capability query.Capability) query.Receipt {
 	return query.Receipt{
-		Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: capability,
+		ID: string(ledger.FirstID(time.UnixMilli(1))), Plugin: string(v.Name), Version: v.Number, Digest: v.Digest.String(), Capability: capability,
 		Tier: "inproc", Grade: "none", VM: time.Millisecond, CPU: 900 * time.Microsecond, Fuel: 5,
 		PeakMemory: 6, HostCalls: 7, HostBytes: 8, HostTime: 9 * time.Microsecond, Logs: []string{"called"},
 	}

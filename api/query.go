@@ -106,7 +106,7 @@ func callReceiptOut(r query.Receipt) oapi.Receipt {
 
 func receiptOut(r query.Receipt) oapi.Receipt {
 	return oapi.Receipt{
-		Plugin: r.Plugin, Version: r.Version, Digest: r.Digest, Capability: string(r.Capability),
+		Id: r.ID, Plugin: r.Plugin, Version: r.Version, Digest: r.Digest, Capability: string(r.Capability),
 		Tier: r.Tier, Grade: r.Grade, QueueUs: r.Queue.Microseconds(), VmUs: r.VM.Microseconds(),
 		CpuUs: r.CPU.Microseconds(), Fuel: r.Fuel, PeakMemoryBytes: r.PeakMemory,
 		HostCalls: r.HostCalls, HostBytes: r.HostBytes, HostUs: r.HostTime.Microseconds(), Logs: logsOut(r.Logs),

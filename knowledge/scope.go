@@ -30,3 +30,19 @@ func Unlimited(ctx context.Context) error {
 	}
 	return nil
 }
+
+// AskedBy returns a context of what is done for the key with this id. It is set
+// where a request is authenticated, and looked at by who notes what was used. It
+// gives no right.
+func AskedBy(ctx context.Context, keyID string) context.Context {
+	return context.WithValue(ctx, askerKey{}, keyID)
+}
+
+type askerKey struct{}
+
+// AskerOf returns the id of the key that ctx is of, empty for work of the service's
+// own, and in the background.
+func AskerOf(ctx context.Context) string {
+	id, _ := ctx.Value(askerKey{}).(string)
+	return id
+}

@@ -24,7 +24,7 @@ func TestEveryTenantTableIsProtected(t *testing.T) {
 		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
 		WHERE c.relnamespace = 'tars'::regnamespace AND c.relkind IN ('r', 'p')`
 	tables := column(t, db.OwnerURL, tablesSQL)
-	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders"} {
+	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days"} {
 		if !slices.Contains(tables, name) {
 			t.Errorf("tables with tenant_id = %q, want %s among them", tables, name)
 		}
@@ -94,6 +94,8 @@ func seed(t *testing.T, db *pgtest.Database) {
 		SELECT 0, tenant_id, collection_id, tenant_id, 'of ' || tenant_id, '[1,2]' FROM tars.collections;
 		INSERT INTO tars.documents (tenant_id, collection_id, id, title, media_type, chunker, size, hash, passages, source, text)
 		SELECT tenant_id, collection_id, 'd', '', 'text/plain', 'c', 0, sha256(''), 1, '', '' FROM tars.collections;
+		INSERT INTO tars.plugin_calls SELECT tenant_id, 'call', '', 'p', 1, '', '', '', '', now(), 'ok', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM tars.tenants;
+		INSERT INTO tars.usage_days SELECT tenant_id, now(), '', '', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM tars.tenants;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON tars.records_0 TO tars_app -- by mistake: the leaf has its own lock`)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +131,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			t.Errorf("transaction = %v, want a rollback", err)
 		}
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days"} {
 		_, err := conn.Exec(t.Context(), "SELECT count(*) FROM tars."+table)
 		wantDenied(t, "SELECT without a tenant from "+table, err)
 		inTransaction("", func(tx pgx.Tx) {
@@ -137,7 +139,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			wantDenied(t, "SELECT with an empty tenant from "+table, err)
 		})
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants", "documents"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "documents", "plugin_calls", "usage_days"} {
 		inTransaction("alice", func(tx pgx.Tx) {
 			rows, err := tx.Query(t.Context(), "SELECT tenant_id FROM tars."+table)
 			if err != nil {
@@ -169,7 +171,9 @@ func TestRowLevelSecurity(t *testing.T) {
 	for _, forbidden := range []string{
 		"INSERT INTO tars.tenants (tenant_id) VALUES ('eve')", "DELETE FROM tars.tenants", "UPDATE tars.api_keys SET scopes = '{}'",
 		"UPDATE tars.collections SET placement = 0", "DELETE FROM tars.jobs", "UPDATE tars.jobs SET args = '{}'", "SELECT FROM tars_river.river_job",
-		"TRUNCATE tars.records", "SELECT tars.drop_place(0)", "SET ROLE tars_owner",
+		"TRUNCATE tars.records", "SELECT tars.drop_place(0)",
+		"DELETE FROM tars.plugin_calls", "UPDATE tars.plugin_calls SET outcome = 'ok'", "UPDATE tars.usage_days SET calls = 0", "DELETE FROM tars.usage_days",
+		"SELECT FROM tars.ledger_writers", "SET ROLE tars_owner",
 		"SELECT tars.make_own_place(10)", "ALTER TABLE tars.records_0 DISABLE ROW LEVEL SECURITY",
 	} {
 		inTransaction("alice", func(tx pgx.Tx) {

@@ -80,18 +80,16 @@ func (r *Runner) Chunk(ctx context.Context, tenant knowledge.TenantID, call quer
 		input.Document.Blocks[i] = blockDocument{Kind: b.Kind.String(), Level: b.Level, Start: b.Start, End: b.End, Page: b.Page}
 	}
 	call.Capability = query.Capability(Chunk)
-	output, receipt, err := r.call(ctx, tenant, call, errand{
+	var passages []document.Passage
+	receipt, err := r.call(ctx, tenant, call, errand{
 		input: func(most int64) ([]byte, error) { return encode(input, most) },
-		host:  hostCalls{rest: r.REST, tenant: tenant}.answer,
+		decode: func(output []byte) (err error) {
+			passages, err = decodeChunk(output, t)
+			return err
+		},
+		host: hostCalls{rest: r.REST, tenant: tenant}.answer,
 	})
-	if err != nil {
-		return nil, receipt, err
-	}
-	passages, err := decodeChunk(output, t)
-	if err != nil {
-		return nil, receipt, badOutput(call.Name, err)
-	}
-	return passages, receipt, nil
+	return passages, receipt, err
 }
 
 // decodeChunk reads what a chunk plugin gave for a text. It returns an error made

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/ledger"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/vmhost"
@@ -30,6 +32,7 @@ type Runner struct {
 	Policies policies
 	Tier     vmhost.Tier // that calls run in
 	REST     rest        // nil: plugins cannot search
+	Ledger   notes       // nil: nothing is noted
 }
 
 // rest is what guests' documents have in common with the REST API, whose package
@@ -58,24 +61,27 @@ func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Nam
 		name: name, ref: ref, capability: Capability(capability),
 		input: func(int64) ([]byte, error) { return input, nil },
 		host:  hostCalls{rest: r.REST, tenant: tenant}.answer,
+		decode: func(output []byte) error {
+			if !jsontext.Value(output).IsValid() {
+				return errors.New("output is not one JSON value")
+			}
+			return nil
+		},
 	})
 	if err != nil {
 		return Invocation{}, err
-	}
-	if !jsontext.Value(output).IsValid() {
-		return Invocation{}, badOutput(string(name), errors.New("output is not one JSON value"))
 	}
 	return Invocation{Version: version, Output: output, Receipt: receipt}, nil
 }
 
 // call runs a plugin as a query asks for it, or the upload of a document.
-func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, e errand) ([]byte, query.Receipt, error) {
+func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, e errand) (query.Receipt, error) {
 	var err error
 	if e.name, e.ref, err = parseCall(call); err != nil {
-		return nil, query.Receipt{}, err
+		return query.Receipt{}, err
 	}
 	if config := jsontext.Value(call.Config); len(config) > 0 && (config.Kind() != '{' || !config.IsValid()) {
-		return nil, query.Receipt{}, knowledge.Invalid("config", "is not a JSON object without repeated members")
+		return query.Receipt{}, knowledge.Invalid("config", "is not a JSON object without repeated members")
 	}
 	limited, cancel := ctx, func() {}
 	if call.Timeout > 0 {
@@ -83,11 +89,11 @@ func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query
 	}
 	defer cancel()
 	e.capability = Capability(call.Capability)
-	_, output, receipt, err := r.run(limited, tenant, e)
+	_, _, receipt, err := r.run(limited, tenant, e)
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		err = timedOut(call, err)
 	}
-	return output, receipt, err
+	return receipt, err
 }
 
 // parseCall reads which version of which plugin a call is for.
@@ -130,6 +136,7 @@ type errand struct {
 	ref        Ref
 	capability Capability
 	input      func(most int64) ([]byte, error) // makes its input, of at most so many bytes
+	decode     func(output []byte) error        // takes its output; an error is made for the plugin's owner
 	host       vmhost.HostFunc
 	// With deterministic the clock stands, and random numbers follow from seed.
 	deterministic bool
@@ -149,8 +156,8 @@ func (r *Runner) find(ctx context.Context, tenant knowledge.TenantID, name Name,
 	return version, nil
 }
 
-// run resolves a version, checks that it may be called so, and calls it. The
-// receipt is zero unless the guest ran.
+// run resolves a version, checks that it may be called so, calls it, and notes what
+// became of that. The receipt is zero unless the guest ran.
 func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, e errand) (Version, []byte, query.Receipt, error) {
 	version, err := r.find(ctx, tenant, e.name, e.ref, e.capability)
 	if err != nil {
@@ -169,12 +176,14 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, e errand) (
 		},
 	}
 	var reply vmhost.Reply
+	var asked asked
 	err = r.Loader.use(ctx, want, func(guest *vmhost.Guest) error {
 		document, err := e.input(want.limits.Input)
 		if err != nil {
 			return err
 		}
-		reply, err = guest.Call(ctx, vmhost.Request{
+		asked.at, asked.input = time.Now(), len(document)
+		reply, err = guest.Call(ledger.CountRead(ctx, &asked.read), vmhost.Request{
 			Capability: string(e.capability), Input: document, Host: e.host,
 			Slots: policy.PluginSlots, AccountMemory: policy.Memory, Weight: policy.PluginWeight,
 			Deterministic: e.deterministic, Seed: e.seed,
@@ -183,7 +192,13 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, e errand) (
 	})
 	receipt := receiptOf(version, e.capability, reply)
 	if err != nil {
-		return version, nil, receipt, callError(ctx, e.name, err)
+		err = callError(ctx, e.name, err)
+	} else if err = e.decode(reply.Output); err != nil {
+		err = badOutput(e.name, err)
+	}
+	r.note(ctx, tenant, &receipt, &asked, err)
+	if err != nil {
+		return version, nil, receipt, err
 	}
 	return version, reply.Output, receipt, nil
 }
@@ -223,6 +238,7 @@ func receiptOf(v Version, capability Capability, reply vmhost.Reply) query.Recei
 		Tier: reply.Usage.Tier.String(), Grade: reply.Usage.Grade,
 		Queue: reply.Usage.Queue, VM: reply.Usage.VM, CPU: reply.Usage.CPU, Fuel: reply.Usage.Fuel, PeakMemory: reply.Usage.PeakMemory,
 		HostCalls: reply.Usage.HostCalls, HostBytes: reply.Usage.HostBytes, HostTime: reply.Usage.HostTime,
+		Output: int64(len(reply.Output)),
 	}
 	for _, l := range reply.Logs {
 		receipt.Logs = append(receipt.Logs, l.Text)
@@ -284,8 +300,8 @@ var failures = []struct {
 	{vmhost.ErrUnavailable, "unavailable"},
 }
 
-func badOutput(name string, err error) error {
-	return &query.PluginError{Plugin: name, Reason: "output", Detail: err.Error(), Err: vmhost.ErrOutput}
+func badOutput(name Name, err error) error {
+	return &query.PluginError{Plugin: string(name), Reason: "output", Detail: err.Error(), Err: vmhost.ErrOutput}
 }
 
 // ParseRef reads how a caller names a version: "" for the alias [Live], a number,

@@ -74,8 +74,8 @@ func (r *Runner) Synthesize(ctx context.Context, t query.Task) (query.Draft, que
 // answered runs the plugin of a task on a document, whose member with the given
 // name are the candidates, unless it is empty, and decodes what it gave.
 func answered[T any](ctx context.Context, r *Runner, t query.Task, input stepInput, member string, decode func([]byte) (T, error)) (T, query.Receipt, error) {
-	var none T
-	output, receipt, err := r.call(ctx, t.Tenant, t.Call, errand{
+	var got T
+	receipt, err := r.call(ctx, t.Tenant, t.Call, errand{
 		input: func(most int64) ([]byte, error) {
 			document, err := encode(input, most)
 			if err != nil || member == "" {
@@ -83,17 +83,14 @@ func answered[T any](ctx context.Context, r *Runner, t query.Task, input stepInp
 			}
 			return withCandidates(document, member, t.Handout, most)
 		},
+		decode: func(output []byte) (err error) {
+			got, err = decode(output)
+			return err
+		},
 		host:          hostCalls{rest: r.REST, tenant: t.Tenant, handout: t.Handout}.answer,
 		deterministic: t.Deterministic, seed: t.Seed,
 	})
-	if err != nil {
-		return none, receipt, err
-	}
-	got, err := decode(output)
-	if err != nil {
-		return none, receipt, badOutput(t.Call.Name, err)
-	}
-	return got, receipt, nil
+	return got, receipt, err
 }
 
 // withCandidates adds the candidates' documents to an input, as its last member.

@@ -501,6 +501,27 @@ func (e SearchMode) Valid() bool {
 	}
 }
 
+// Defines values for UsageGroup.
+const (
+	UsageGroupDay    UsageGroup = "day"
+	UsageGroupKey    UsageGroup = "key"
+	UsageGroupPlugin UsageGroup = "plugin"
+)
+
+// Valid indicates whether the value is a known member of the UsageGroup enum.
+func (e UsageGroup) Valid() bool {
+	switch e {
+	case UsageGroupDay:
+		return true
+	case UsageGroupKey:
+		return true
+	case UsageGroupPlugin:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ValueFactorModifier.
 const (
 	ValueFactorModifierLog1p ValueFactorModifier = "log1p"
@@ -760,6 +781,85 @@ type BudgetUse struct {
 	Used int64 `json:"used"`
 }
 
+// Call One call of a plugin that ran.
+type Call struct {
+	Capability string `json:"capability"`
+
+	// CpuUs Microseconds of processor time in the VM, without host calls; 0 where it is not measured.
+	CpuUs int64 `json:"cpu_us"`
+
+	// Digest `sha256:` and 64 hexadecimal digits.
+	//
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	Digest Digest `json:"digest"`
+
+	// Fuel What its instructions cost, counted.
+	Fuel int64 `json:"fuel"`
+
+	// Grade What it was made of, such as `jail+cgroup`.
+	Grade string `json:"grade"`
+
+	// HostBytes Arguments and answers of host calls.
+	HostBytes int64 `json:"host_bytes"`
+	HostCalls int   `json:"host_calls"`
+
+	// HostUs Microseconds in host calls.
+	HostUs int64 `json:"host_us"`
+
+	// Id Id of one call of a plugin. Ids sort by the time that the call was begun.
+	//
+	// Example: call_06h11kde24mh435v
+	Id CallID `json:"id"`
+
+	// InputBytes Of the document that it was given.
+	InputBytes int64 `json:"input_bytes"`
+
+	// Key Id of the key that asked; empty for work in the background.
+	Key string `json:"key"`
+
+	// Outcome `ok`, or why the call failed: the `reason` of its problem, `cancelled` when whoever wanted it had gone, or `internal`.
+	//
+	//
+	// Example: ok
+	Outcome Outcome `json:"outcome"`
+
+	// OutputBytes Of the document that it gave back; 0 when it did not come to that.
+	OutputBytes int64 `json:"output_bytes"`
+
+	// PeakMemoryBytes As in the receipt.
+	PeakMemoryBytes int64  `json:"peak_memory_bytes"`
+	Plugin          string `json:"plugin"`
+
+	// QueueUs Microseconds that the call waited.
+	QueueUs int64 `json:"queue_us"`
+
+	// RowsRead Records that its host calls read.
+	RowsRead int64 `json:"rows_read"`
+
+	// StartedAt When it was asked for; then it waited for `queue_us`.
+	StartedAt time.Time `json:"started_at"`
+
+	// Tier The isolation in force, such as `process`.
+	Tier    string `json:"tier"`
+	Version int    `json:"version"`
+
+	// VmUs Microseconds in the VM.
+	VmUs int64 `json:"vm_us"`
+}
+
+// CallID Id of one call of a plugin. Ids sort by the time that the call was begun.
+//
+// Example: call_06h11kde24mh435v
+type CallID = string
+
+// CallList defines model for CallList.
+type CallList struct {
+	Calls []Call `json:"calls"`
+
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
 // Check defines model for Check.
 type Check struct {
 	// Detail What was found, such as the sandbox's grade.
@@ -911,6 +1011,11 @@ type CountedRecords struct {
 	// Estimate It comes from statistics, not from counting.
 	Estimate bool `json:"estimate"`
 }
+
+// Day A day in UTC.
+//
+// Example: 2026-02-03
+type Day = string
 
 // Decay Favours values near an origin: the factor is 1 up to the offset, and `decay` at a distance of the scale beyond it.
 //
@@ -1395,7 +1500,7 @@ type Invocation struct {
 	// Output Any JSON value.
 	Output AnyJSON `json:"output"`
 
-	// Receipt What one plugin call ran and cost.
+	// Receipt What one plugin call ran and cost. It is kept; see `GET /v1/calls/{call}`.
 	Receipt Receipt `json:"receipt"`
 }
 
@@ -1653,6 +1758,11 @@ type Name = string
 // NextCursor The `cursor` of the next page; missing on the last.
 type NextCursor = string
 
+// Outcome `ok`, or why the call failed: the `reason` of its problem, `cancelled` when whoever wanted it had gone, or `internal`.
+//
+// Example: ok
+type Outcome = string
+
 // PatchedRecord defines model for PatchedRecord.
 type PatchedRecord struct {
 	// Id The caller's own. UTF-8 without control characters.
@@ -1887,7 +1997,7 @@ type Readiness struct {
 // ReadinessStatus defines model for Readiness.Status.
 type ReadinessStatus string
 
-// Receipt What one plugin call ran and cost.
+// Receipt What one plugin call ran and cost. It is kept; see `GET /v1/calls/{call}`.
 type Receipt struct {
 	// Call Index in the query's `plugins`; not given outside of a query.
 	Call       *int   `json:"call,omitempty"`
@@ -1912,8 +2022,13 @@ type Receipt struct {
 	HostCalls int   `json:"host_calls"`
 
 	// HostUs Microseconds in host calls.
-	HostUs int64    `json:"host_us"`
-	Logs   []string `json:"logs"`
+	HostUs int64 `json:"host_us"`
+
+	// Id Id of one call of a plugin. Ids sort by the time that the call was begun.
+	//
+	// Example: call_06h11kde24mh435v
+	Id   CallID   `json:"id"`
+	Logs []string `json:"logs"`
 
 	// PeakMemoryBytes Linear memory at the end of the call, which never shrinks, and the most that the module's tables may have.
 	PeakMemoryBytes int64  `json:"peak_memory_bytes"`
@@ -2201,6 +2316,85 @@ type TenantList struct {
 	Tenants    []Tenant    `json:"tenants"`
 }
 
+// UsageGroup defines model for UsageGroup.
+type UsageGroup string
+
+// UsageReport defines model for UsageReport.
+type UsageReport struct {
+	// From A day in UTC.
+	//
+	// Example: 2026-02-03
+	From    Day          `json:"from"`
+	GroupBy []UsageGroup `json:"group_by"`
+
+	// Rows By day, then key, then plugin. Where nothing was used there is no row.
+	Rows []UsageRow `json:"rows"`
+
+	// To A day in UTC.
+	//
+	// Example: 2026-02-03
+	To Day `json:"to"`
+}
+
+// UsageRow Sums. `day`, `key` and `plugin` are there when the request tells them apart.
+type UsageRow struct {
+	// CpuUs Microseconds of processor time in VMs.
+	CpuUs int64 `json:"cpu_us"`
+
+	// Day A day in UTC.
+	//
+	// Example: 2026-02-03
+	Day *Day `json:"day,omitempty"`
+
+	// EmbeddedTexts Texts that were embedded; questions that were remembered are not.
+	EmbeddedTexts int64 `json:"embedded_texts"`
+
+	// EmbeddedTokens Tokens that embedding servers counted; 0 for the built-in embedders.
+	EmbeddedTokens int64 `json:"embedded_tokens"`
+
+	// FailedCalls Of these, those whose outcome is not `ok`.
+	FailedCalls int64 `json:"failed_calls"`
+
+	// Fuel What the calls' instructions cost.
+	Fuel int64 `json:"fuel"`
+
+	// HostCalls Host calls of plugins.
+	HostCalls int64 `json:"host_calls"`
+
+	// InputBytes Of documents that plugins were given.
+	InputBytes int64 `json:"input_bytes"`
+
+	// Key Id of the key that asked; empty for work in the background.
+	Key *string `json:"key,omitempty"`
+
+	// MegabyteSeconds The sum of peak memory times time in the VM; a megabyte is 1,000,000 bytes.
+	MegabyteSeconds float64 `json:"megabyte_seconds"`
+
+	// OutputBytes Of documents that they gave back.
+	OutputBytes int64 `json:"output_bytes"`
+
+	// Plugin The plugin whose calls these are; empty for what was read and embedded.
+	Plugin *string `json:"plugin,omitempty"`
+
+	// PluginCalls Calls of plugins that ran.
+	PluginCalls int64 `json:"plugin_calls"`
+
+	// Queries Queries whose retrievals were answered.
+	Queries int64 `json:"queries"`
+
+	// RowsRead Records that the retrievals of queries and searches found.
+	RowsRead int64 `json:"rows_read"`
+
+	// Searches Searches, each of a batch too, whose retrievals were answered.
+	Searches int64 `json:"searches"`
+
+	// VmUs Microseconds in VMs.
+	VmUs int64 `json:"vm_us"`
+}
+
+// UsageTable CSV with a line of names, those of the rows of a `UsageReport`.
+type UsageTable = string
+
 // ValueFactor Favours large values of a number; those below 0 count as 0.
 type ValueFactor struct {
 	// Factor What the value is multiplied by first.
@@ -2328,6 +2522,11 @@ type PageLimit = int
 // Example: handbook
 type PathAlias = Name
 
+// PathCall Id of one call of a plugin. Ids sort by the time that the call was begun.
+//
+// Example: call_06h11kde24mh435v
+type PathCall = CallID
+
 // PathCollection 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
 //
 // Example: handbook
@@ -2389,6 +2588,19 @@ type PathVersion = VersionRef
 // Example: handbook
 type PathView = Name
 
+// UsageFrom A day in UTC.
+//
+// Example: 2026-02-03
+type UsageFrom = Day
+
+// UsageGroupBy defines model for UsageGroupBy.
+type UsageGroupBy = []UsageGroup
+
+// UsageTo A day in UTC.
+//
+// Example: 2026-02-03
+type UsageTo = Day
+
 // ListQuarantinedParams defines parameters for ListQuarantined.
 type ListQuarantinedParams struct {
 	// Cursor The `next_cursor` of the page before; none for the first page.
@@ -2414,6 +2626,18 @@ type ListKeysParams struct {
 
 	// Limit Most items on the page.
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetTenantUsageParams defines parameters for GetTenantUsage.
+type GetTenantUsageParams struct {
+	// From The first day, in UTC; without it, 29 days before the last. At most 366 days are summed.
+	From *UsageFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, in UTC; without it, today.
+	To *UsageTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// GroupBy What is told apart, with commas between; without it, all is one sum.
+	GroupBy *UsageGroupBy `form:"group_by,omitempty" json:"group_by,omitempty"`
 }
 
 // ListAliasesParams defines parameters for ListAliases.
@@ -2639,6 +2863,27 @@ type ListPluginsParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListPluginCallsParams defines parameters for ListPluginCalls.
+type ListPluginCallsParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Version Only calls of the version with this number.
+	Version *int `form:"version,omitempty" json:"version,omitempty"`
+
+	// Outcome Only calls with this outcome.
+	Outcome *Outcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Since Only calls that were begun then or later.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only calls that were begun before then.
+	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
+}
+
 // ListPluginVersionsParams defines parameters for ListPluginVersions.
 type ListPluginVersionsParams struct {
 	// Cursor The `next_cursor` of the page before; none for the first page.
@@ -2652,6 +2897,18 @@ type ListPluginVersionsParams struct {
 type QueryParams struct {
 	// LastEventID What a client sends that wants to go on with a stream; it is refused, for a query is not kept.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
+}
+
+// GetUsageParams defines parameters for GetUsage.
+type GetUsageParams struct {
+	// From The first day, in UTC; without it, 29 days before the last. At most 366 days are summed.
+	From *UsageFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, in UTC; without it, today.
+	To *UsageTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// GroupBy What is told apart, with commas between; without it, all is one sum.
+	GroupBy *UsageGroupBy `form:"group_by,omitempty" json:"group_by,omitempty"`
 }
 
 // ListViewsParams defines parameters for ListViews.
@@ -2914,6 +3171,9 @@ type ServerInterface interface {
 	// RevokeKey Revoke a key
 	// (DELETE /v1/admin/tenants/{tenant}/keys/{key})
 	RevokeKey(ctx echo.Context, tenant PathTenant, key PathKey) error
+	// GetTenantUsage Read what a tenant used
+	// (GET /v1/admin/tenants/{tenant}/usage)
+	GetTenantUsage(ctx echo.Context, tenant PathTenant, params GetTenantUsageParams) error
 	// ListAliases List aliases
 	// (GET /v1/aliases)
 	ListAliases(ctx echo.Context, params ListAliasesParams) error
@@ -2929,6 +3189,9 @@ type ServerInterface interface {
 	// PutAlias Point an alias at a collection
 	// (PUT /v1/aliases/{alias})
 	PutAlias(ctx echo.Context, alias PathCollectionAlias) error
+	// GetCall Read a call
+	// (GET /v1/calls/{call})
+	GetCall(ctx echo.Context, call PathCall) error
 	// ListCollections List collections
 	// (GET /v1/collections)
 	ListCollections(ctx echo.Context, params ListCollectionsParams) error
@@ -3052,6 +3315,9 @@ type ServerInterface interface {
 	// SetPluginAlias Point an alias at a version
 	// (PUT /v1/plugins/{name}/aliases/{alias})
 	SetPluginAlias(ctx echo.Context, name PathPlugin, alias PathAlias) error
+	// ListPluginCalls List calls of a plugin
+	// (GET /v1/plugins/{name}/calls)
+	ListPluginCalls(ctx echo.Context, name PathPlugin, params ListPluginCallsParams) error
 	// InvokePlugin Call a plugin
 	// (POST /v1/plugins/{name}/invoke)
 	InvokePlugin(ctx echo.Context, name PathPlugin) error
@@ -3070,6 +3336,9 @@ type ServerInterface interface {
 	// QueryBatch Ask several questions
 	// (POST /v1/query/batch)
 	QueryBatch(ctx echo.Context) error
+	// GetUsage Read what was used
+	// (GET /v1/usage)
+	GetUsage(ctx echo.Context, params GetUsageParams) error
 	// ListViews List views
 	// (GET /v1/views)
 	ListViews(ctx echo.Context, params ListViewsParams) error
@@ -3278,6 +3547,45 @@ func (w *ServerInterfaceWrapper) RevokeKey(ctx echo.Context) error {
 	return err
 }
 
+// GetTenantUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetTenantUsage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant PathTenant
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTenantUsageParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "group_by" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, false, "group_by", ctx.QueryParams(), &params.GroupBy, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter group_by: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetTenantUsage(ctx, tenant, params)
+	return err
+}
+
 // ListAliases converts echo context to params.
 func (w *ServerInterfaceWrapper) ListAliases(ctx echo.Context) error {
 	var err error
@@ -3357,6 +3665,22 @@ func (w *ServerInterfaceWrapper) PutAlias(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PutAlias(ctx, alias)
+	return err
+}
+
+// GetCall converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCall(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "call" -------------
+	var call PathCall
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call", ctx.Param("call"), &call, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter call: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCall(ctx, call)
 	return err
 }
 
@@ -4502,6 +4826,66 @@ func (w *ServerInterfaceWrapper) SetPluginAlias(ctx echo.Context) error {
 	return err
 }
 
+// ListPluginCalls converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPluginCalls(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name PathPlugin
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPluginCallsParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPluginCalls(ctx, name, params)
+	return err
+}
+
 // InvokePlugin converts echo context to params.
 func (w *ServerInterfaceWrapper) InvokePlugin(ctx echo.Context) error {
 	var err error
@@ -4625,6 +5009,38 @@ func (w *ServerInterfaceWrapper) QueryBatch(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.QueryBatch(ctx)
+	return err
+}
+
+// GetUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUsage(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetUsageParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "group_by" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, false, "group_by", ctx.QueryParams(), &params.GroupBy, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter group_by: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUsage(ctx, params)
 	return err
 }
 
@@ -4758,11 +5174,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/admin/tenants/:tenant/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.POST(options.BaseURL+"/v1/admin/tenants/:tenant/keys", wrapper.CreateKey, options.OperationMiddlewares["createKey"]...)
 	router.DELETE(options.BaseURL+"/v1/admin/tenants/:tenant/keys/:key", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
+	router.GET(options.BaseURL+"/v1/admin/tenants/:tenant/usage", wrapper.GetTenantUsage, options.OperationMiddlewares["getTenantUsage"]...)
 	router.GET(options.BaseURL+"/v1/aliases", wrapper.ListAliases, options.OperationMiddlewares["listAliases"]...)
 	router.POST(options.BaseURL+"/v1/aliases", wrapper.ChangeAliases, options.OperationMiddlewares["changeAliases"]...)
 	router.DELETE(options.BaseURL+"/v1/aliases/:alias", wrapper.DeleteAlias, options.OperationMiddlewares["deleteAlias"]...)
 	router.GET(options.BaseURL+"/v1/aliases/:alias", wrapper.GetAlias, options.OperationMiddlewares["getAlias"]...)
 	router.PUT(options.BaseURL+"/v1/aliases/:alias", wrapper.PutAlias, options.OperationMiddlewares["putAlias"]...)
+	router.GET(options.BaseURL+"/v1/calls/:call", wrapper.GetCall, options.OperationMiddlewares["getCall"]...)
 	router.GET(options.BaseURL+"/v1/collections", wrapper.ListCollections, options.OperationMiddlewares["listCollections"]...)
 	router.DELETE(options.BaseURL+"/v1/collections/:collection", wrapper.DeleteCollection, options.OperationMiddlewares["deleteCollection"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection", wrapper.GetCollection, options.OperationMiddlewares["getCollection"]...)
@@ -4804,12 +5222,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/plugins", wrapper.ListPlugins, options.OperationMiddlewares["listPlugins"]...)
 	router.GET(options.BaseURL+"/v1/plugins/:name", wrapper.GetPlugin, options.OperationMiddlewares["getPlugin"]...)
 	router.PUT(options.BaseURL+"/v1/plugins/:name/aliases/:alias", wrapper.SetPluginAlias, options.OperationMiddlewares["setPluginAlias"]...)
+	router.GET(options.BaseURL+"/v1/plugins/:name/calls", wrapper.ListPluginCalls, options.OperationMiddlewares["listPluginCalls"]...)
 	router.POST(options.BaseURL+"/v1/plugins/:name/invoke", wrapper.InvokePlugin, options.OperationMiddlewares["invokePlugin"]...)
 	router.GET(options.BaseURL+"/v1/plugins/:name/versions", wrapper.ListPluginVersions, options.OperationMiddlewares["listPluginVersions"]...)
 	router.POST(options.BaseURL+"/v1/plugins/:name/versions", wrapper.UploadPluginVersion, options.OperationMiddlewares["uploadPluginVersion"]...)
 	router.GET(options.BaseURL+"/v1/plugins/:name/versions/:version", wrapper.GetPluginVersion, options.OperationMiddlewares["getPluginVersion"]...)
 	router.POST(options.BaseURL+"/v1/query", wrapper.Query, options.OperationMiddlewares["query"]...)
 	router.POST(options.BaseURL+"/v1/query/batch", wrapper.QueryBatch, options.OperationMiddlewares["queryBatch"]...)
+	router.GET(options.BaseURL+"/v1/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
 	router.GET(options.BaseURL+"/v1/views", wrapper.ListViews, options.OperationMiddlewares["listViews"]...)
 	router.DELETE(options.BaseURL+"/v1/views/:view", wrapper.DeleteView, options.OperationMiddlewares["deleteView"]...)
 	router.GET(options.BaseURL+"/v1/views/:view", wrapper.GetView, options.OperationMiddlewares["getView"]...)
@@ -5037,6 +5457,49 @@ func (response RevokeKey204Response) VisitRevokeKeyResponse(w http.ResponseWrite
 	return nil
 }
 
+type GetTenantUsageRequestObject struct {
+	Tenant PathTenant `json:"tenant"`
+	Params GetTenantUsageParams
+}
+
+type GetTenantUsageResponseObject interface {
+	VisitGetTenantUsageResponse(w http.ResponseWriter) error
+}
+
+type GetTenantUsage200JSONResponse UsageReport
+
+func (response GetTenantUsage200JSONResponse) VisitGetTenantUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTenantUsage200TextcsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetTenantUsage200TextcsvResponse) VisitGetTenantUsageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
 type ListAliasesRequestObject struct {
 	Params ListAliasesParams
 }
@@ -5152,6 +5615,28 @@ func (response PutAlias201JSONResponse) VisitPutAliasResponse(w http.ResponseWri
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallRequestObject struct {
+	Call PathCall `json:"call"`
+}
+
+type GetCallResponseObject interface {
+	VisitGetCallResponse(w http.ResponseWriter) error
+}
+
+type GetCall200JSONResponse Call
+
+func (response GetCall200JSONResponse) VisitGetCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -6187,6 +6672,29 @@ func (response SetPluginAlias200JSONResponse) VisitSetPluginAliasResponse(w http
 	return err
 }
 
+type ListPluginCallsRequestObject struct {
+	Name   PathPlugin `json:"name"`
+	Params ListPluginCallsParams
+}
+
+type ListPluginCallsResponseObject interface {
+	VisitListPluginCallsResponse(w http.ResponseWriter) error
+}
+
+type ListPluginCalls200JSONResponse CallList
+
+func (response ListPluginCalls200JSONResponse) VisitListPluginCallsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type InvokePluginRequestObject struct {
 	Name PathPlugin `json:"name"`
 	Body *InvokePluginJSONRequestBody
@@ -6381,6 +6889,48 @@ func (response QueryBatch200JSONResponse) VisitQueryBatchResponse(w http.Respons
 	return err
 }
 
+type GetUsageRequestObject struct {
+	Params GetUsageParams
+}
+
+type GetUsageResponseObject interface {
+	VisitGetUsageResponse(w http.ResponseWriter) error
+}
+
+type GetUsage200JSONResponse UsageReport
+
+func (response GetUsage200JSONResponse) VisitGetUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUsage200TextcsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetUsage200TextcsvResponse) VisitGetUsageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
 type ListViewsRequestObject struct {
 	Params ListViewsParams
 }
@@ -6510,6 +7060,9 @@ type StrictServerInterface interface {
 	// RevokeKey Revoke a key
 	// (DELETE /v1/admin/tenants/{tenant}/keys/{key})
 	RevokeKey(ctx context.Context, request RevokeKeyRequestObject) (RevokeKeyResponseObject, error)
+	// GetTenantUsage Read what a tenant used
+	// (GET /v1/admin/tenants/{tenant}/usage)
+	GetTenantUsage(ctx context.Context, request GetTenantUsageRequestObject) (GetTenantUsageResponseObject, error)
 	// ListAliases List aliases
 	// (GET /v1/aliases)
 	ListAliases(ctx context.Context, request ListAliasesRequestObject) (ListAliasesResponseObject, error)
@@ -6525,6 +7078,9 @@ type StrictServerInterface interface {
 	// PutAlias Point an alias at a collection
 	// (PUT /v1/aliases/{alias})
 	PutAlias(ctx context.Context, request PutAliasRequestObject) (PutAliasResponseObject, error)
+	// GetCall Read a call
+	// (GET /v1/calls/{call})
+	GetCall(ctx context.Context, request GetCallRequestObject) (GetCallResponseObject, error)
 	// ListCollections List collections
 	// (GET /v1/collections)
 	ListCollections(ctx context.Context, request ListCollectionsRequestObject) (ListCollectionsResponseObject, error)
@@ -6648,6 +7204,9 @@ type StrictServerInterface interface {
 	// SetPluginAlias Point an alias at a version
 	// (PUT /v1/plugins/{name}/aliases/{alias})
 	SetPluginAlias(ctx context.Context, request SetPluginAliasRequestObject) (SetPluginAliasResponseObject, error)
+	// ListPluginCalls List calls of a plugin
+	// (GET /v1/plugins/{name}/calls)
+	ListPluginCalls(ctx context.Context, request ListPluginCallsRequestObject) (ListPluginCallsResponseObject, error)
 	// InvokePlugin Call a plugin
 	// (POST /v1/plugins/{name}/invoke)
 	InvokePlugin(ctx context.Context, request InvokePluginRequestObject) (InvokePluginResponseObject, error)
@@ -6666,6 +7225,9 @@ type StrictServerInterface interface {
 	// QueryBatch Ask several questions
 	// (POST /v1/query/batch)
 	QueryBatch(ctx context.Context, request QueryBatchRequestObject) (QueryBatchResponseObject, error)
+	// GetUsage Read what was used
+	// (GET /v1/usage)
+	GetUsage(ctx context.Context, request GetUsageRequestObject) (GetUsageResponseObject, error)
 	// ListViews List views
 	// (GET /v1/views)
 	ListViews(ctx context.Context, request ListViewsRequestObject) (ListViewsResponseObject, error)
@@ -6985,6 +7547,32 @@ func (sh *strictHandler) RevokeKey(ctx echo.Context, tenant PathTenant, key Path
 	return nil
 }
 
+// GetTenantUsage operation middleware
+func (sh *strictHandler) GetTenantUsage(ctx echo.Context, tenant PathTenant, params GetTenantUsageParams) error {
+	var request GetTenantUsageRequestObject
+
+	request.Tenant = tenant
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTenantUsage(ctx.Request().Context(), request.(GetTenantUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTenantUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetTenantUsageResponseObject); ok {
+		return validResponse.VisitGetTenantUsageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListAliases operation middleware
 func (sh *strictHandler) ListAliases(ctx echo.Context, params ListAliasesParams) error {
 	var request ListAliasesRequestObject
@@ -7148,6 +7736,31 @@ func (sh *strictHandler) PutAlias(ctx echo.Context, alias PathCollectionAlias) e
 		return err
 	} else if validResponse, ok := response.(PutAliasResponseObject); ok {
 		return validResponse.VisitPutAliasResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCall operation middleware
+func (sh *strictHandler) GetCall(ctx echo.Context, call PathCall) error {
+	var request GetCallRequestObject
+
+	request.Call = call
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCall(ctx.Request().Context(), request.(GetCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCall")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCallResponseObject); ok {
+		return validResponse.VisitGetCallResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -8523,6 +9136,32 @@ func (sh *strictHandler) SetPluginAlias(ctx echo.Context, name PathPlugin, alias
 	return nil
 }
 
+// ListPluginCalls operation middleware
+func (sh *strictHandler) ListPluginCalls(ctx echo.Context, name PathPlugin, params ListPluginCallsParams) error {
+	var request ListPluginCallsRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPluginCalls(ctx.Request().Context(), request.(ListPluginCallsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPluginCalls")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPluginCallsResponseObject); ok {
+		return validResponse.VisitListPluginCallsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // InvokePlugin operation middleware
 func (sh *strictHandler) InvokePlugin(ctx echo.Context, name PathPlugin) error {
 	var request InvokePluginRequestObject
@@ -8742,6 +9381,31 @@ func (sh *strictHandler) QueryBatch(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(QueryBatchResponseObject); ok {
 		return validResponse.VisitQueryBatchResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetUsage operation middleware
+func (sh *strictHandler) GetUsage(ctx echo.Context, params GetUsageParams) error {
+	var request GetUsageRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUsage(ctx.Request().Context(), request.(GetUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetUsageResponseObject); ok {
+		return validResponse.VisitGetUsageResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -22,6 +22,7 @@ type cli struct {
 	Ingest  ingestCommand    `cmd:"" help:"Write files and folders to a collection as documents. Called again, it goes on."`
 	Embed   embedCommand     `cmd:"" help:"Turn lines of text into vectors, one a line, by a server or without one."`
 	Plugin  pluginCommand    `cmd:"" help:"Write, build, upload and call plugins."`
+	Usage   usageCommand     `cmd:"" help:"Print what the tenant used, by day, key or plugin."`
 	Cell    struct{}         `cmd:"" hidden:"" help:"The sealed worker; started by the server alone."`
 	Smoke   smokeCommand     `cmd:"" help:"Do the main job on free ports and a temporary folder, check each step, leave nothing."`
 	Health  healthCommand    `cmd:"" help:"Ask a running server whether it is ready; for health checks."`

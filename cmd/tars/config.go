@@ -39,6 +39,7 @@ type serverConfig struct {
 	BuildMemory   int64         `env:"TARS_BUILD_MEMORY" default:"536870912" placeholder:"BYTES" help:"Memory of the database server for one index build."`
 	BuildWorkers  int           `env:"TARS_BUILD_WORKERS" default:"1" placeholder:"N" help:"Processes of the database server that help with one index build; -1 for none."`
 	JobWorkers    int           `env:"TARS_JOB_WORKERS" default:"4" placeholder:"N" help:"Background jobs at once on this node."`
+	CallsKept     time.Duration `name:"calls-retention" env:"TARS_CALLS_RETENTION" default:"720h" help:"How long each call of a plugin is kept, which GET /v1/calls shows; at least 1h. Sums of usage are kept for ever."`
 	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM, and background jobs half of it; these go on elsewhere."`
 
 	MinGrade      string        `env:"TARS_MIN_GRADE" default:"jail" placeholder:"GRADE" help:"Weakest isolation of plugins to start with: jail-lite (no namespaces), jail, or jail+cgroup."`
@@ -120,6 +121,9 @@ func (c *serverConfig) settings() (settings, error) {
 	}
 	if !(c.RecallSample >= 0 && c.RecallSample <= 1) {
 		p.add("recall-sample", "is %g; need 0 to 1", c.RecallSample)
+	}
+	if c.CallsKept < time.Hour || c.CallsKept > 10*365*24*time.Hour {
+		p.add("calls-retention", "is %s; need 1h to 87600h, ten years", c.CallsKept)
 	}
 	if c.UnindexedRows < 0 {
 		p.add("unindexed-rows", "is %d; need 0 or more", c.UnindexedRows)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -77,6 +78,25 @@ func TestBudgetSettings(t *testing.T) {
 		call := vmhost.Limits{Wall: s.defaults.Wall, Fuel: s.defaults.Fuel}.WithDefaults()
 		if call.Fuel != tc.fuel {
 			t.Errorf("%s: fuel of a call = %d, want %d", tc.name, call.Fuel, tc.fuel)
+		}
+	}
+}
+
+// TestCallsRetention: calls are kept for 30 days, and never for so short that a call
+// could be swept while it runs.
+func TestCallsRetention(t *testing.T) {
+	for flag, want := range map[string]time.Duration{"": 30 * 24 * time.Hour, "--calls-retention=1h": time.Hour, "--calls-retention=59m": 0, "--calls-retention=-1h": 0, "--calls-retention=87601h": 0} {
+		var flags []string
+		if flag != "" {
+			flags = append(flags, flag)
+		}
+		c, err := configured(t, flags...)
+		if err != nil {
+			t.Fatalf("%s: %v", flag, err)
+		}
+		_, err = c.settings()
+		if refused := err != nil && strings.Contains(err.Error(), "--calls-retention:"); refused != (want == 0) || !refused && c.CallsKept != want {
+			t.Errorf("%s: kept for %s, %v, want %s, or a refusal for 0", flag, c.CallsKept, err, want)
 		}
 	}
 }

@@ -18,7 +18,7 @@ func (srv *server) openEmbedders(ctx context.Context, c *serverConfig, s setting
 	if err != nil {
 		return err
 	}
-	parts := embed.Parts{Node: node, Store: pgembed.New(srv.pools.app), Ring: s.ring, Open: openai.Opener(s.outbound)}
+	parts := embed.Parts{Node: node, Store: pgembed.New(srv.pools.app), Ring: s.ring, Open: openai.Opener(s.outbound), Ledger: srv.book}
 	if c.QueryCache > 0 {
 		parts.Cache = embed.NewQueryCache(c.QueryCache)
 	}

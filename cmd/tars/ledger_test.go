@@ -44,7 +44,7 @@ func TestLedger(t *testing.T) {
 		do(t, client, http.MethodPut, "/v1/collections/"+name, map[string]any{"dimension": 3}, nil)
 	}
 	body := importBody(lines)
-	l := &ledger{began: time.Now()}
+	l := &chronicle{began: time.Now()}
 	query := "?on_error=skip"
 	for round := range kills {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -220,8 +220,8 @@ func (pg *durable) importID(t *testing.T) (id string) {
 	return id
 }
 
-// ledger notes what was asked of records and what was answered.
-type ledger struct {
+// chronicle notes what was asked of records and what was answered.
+type chronicle struct {
 	began time.Time
 
 	mu    sync.Mutex
@@ -246,7 +246,7 @@ type asked struct {
 }
 
 // write writes batches until it gets no answer.
-func (l *ledger) write(ctx context.Context, client *rest.Client, writer int) {
+func (l *chronicle) write(ctx context.Context, client *rest.Client, writer int) {
 	random := rand.New(rand.NewPCG(uint64(writer), 7))
 	for batch := 0; ; batch++ {
 		var ops []asked
@@ -281,7 +281,7 @@ func (l *ledger) write(ctx context.Context, client *rest.Client, writer int) {
 }
 
 // waitFor waits until so many batches were acknowledged.
-func (l *ledger) waitFor(t *testing.T, batches int) {
+func (l *chronicle) waitFor(t *testing.T, batches int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		l.mu.Lock()
@@ -295,7 +295,7 @@ func (l *ledger) waitFor(t *testing.T, batches int) {
 }
 
 // readAll notes what there is of each id.
-func (l *ledger) readAll(t *testing.T, client *rest.Client) {
+func (l *chronicle) readAll(t *testing.T, client *rest.Client) {
 	t.Helper()
 	for i := range ledgerIDs {
 		op := asked{id: fmt.Sprintf("id-%d", i), read: true}
@@ -340,7 +340,7 @@ var registers = porcupine.Model{
 	},
 }
 
-func (l *ledger) check(t *testing.T) {
+func (l *chronicle) check(t *testing.T) {
 	t.Helper()
 	unknown := 0
 	for _, op := range l.ops {

@@ -16,6 +16,8 @@ import (
 	"github.com/tars-project/tars/api"
 	"github.com/tars-project/tars/knowledge/embed"
 	"github.com/tars-project/tars/knowledge/ingest"
+	"github.com/tars-project/tars/knowledge/ledger"
+	"github.com/tars-project/tars/knowledge/ledger/pgledger"
 	"github.com/tars-project/tars/knowledge/pgjobs"
 	"github.com/tars-project/tars/knowledge/pgstore"
 	"github.com/tars-project/tars/knowledge/query"
@@ -36,6 +38,8 @@ type server struct {
 	runner *pgjobs.Runner // background work
 	store  *pgstore.Store
 	keys   *tenancy.Keys
+	ledger *pgledger.Store
+	book   *ledger.Book // of what is used, for the ledger
 
 	directory *tenancy.Recent
 	catalog   *plugins.Recent
@@ -70,6 +74,8 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	if srv.pools, err = urls.open(ctx, s.conns, logger); err != nil {
 		return srv, err
 	}
+	srv.ledger = pgledger.New(srv.pools.app, srv.pools.jobs)
+	srv.book = ledger.NewBook(srv.ledger, ledger.Options{Log: logger})
 	if err := srv.startHost(c, s); err != nil {
 		return srv, err
 	}
@@ -86,9 +92,9 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	}
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
-	engine := &query.Engine{Store: srv.store, Embedders: srv.embedders, Parallel: fairShare(c.QueryParallel, s.conns), Timeout: c.QueryTimeout}
+	engine := &query.Engine{Store: srv.store, Embedders: srv.embedders, Parallel: fairShare(c.QueryParallel, s.conns), Timeout: c.QueryTimeout, Ledger: srv.book}
 	runner := &plugins.Runner{
-		Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier(), REST: api.Guests{Engine: engine},
+		Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier(), REST: api.Guests{Engine: engine}, Ledger: srv.book,
 	}
 	engine.Plugins = runner
 	writer := &ingest.Writer{Store: srv.store, Embedders: srv.embedders}
@@ -96,6 +102,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	metrics.RegisterCells(srv.cellStats)
 	metrics.RegisterRecall(func() api.RecallStats { return api.RecallStats(srv.store.RecallStats()) })
 	metrics.RegisterJobs(srv.jobCounts)
+	metrics.RegisterLedger(func() api.LedgerStats { return api.LedgerStats(srv.book.Stats()) })
 	srv.registerEmbedders(metrics)
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
@@ -115,6 +122,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Quarantine:  plugins.Quarantine{Host: srv.host},
 		Jobs:        pgjobs.New(srv.pools.app),
 		Reembedder:  srv,
+		Ledger:      srv.ledger,
 	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
 	if err != nil {
 		return srv, err
@@ -323,6 +331,11 @@ func (srv *server) close(ctx context.Context) {
 		srv.catalog.Close()
 	}
 	srv.closeEmbedders()
+	if srv.book != nil { // nobody is left who notes
+		if err := srv.book.Close(ctx); err != nil {
+			srv.logger.Warn("what was used is not all written", "error", err)
+		}
+	}
 	if srv.pools.app != nil {
 		srv.pools.close()
 	}

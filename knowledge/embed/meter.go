@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/ledger"
 )
 
 // meter names what is counted together. There are as many as a node has embedders and
@@ -32,8 +33,15 @@ type meters struct {
 
 func newMeters() *meters { return &meters{used: map[meter]*Used{}} }
 
-// of returns e, counted.
-func (m *meters) of(e knowledge.Embedder, by meter) Measured { return counted{e, m, by} }
+// notes takes down what a tenant used; a [ledger.Book] does.
+type notes interface {
+	Add(ctx context.Context, tenant knowledge.TenantID, u ledger.Usage)
+}
+
+// metered returns e, counted for the node, and noted for the tenant.
+func (r *Registry) metered(tenant knowledge.TenantID, e knowledge.Embedder, by meter) Measured {
+	return counted{e, r.meters, by, r.Ledger, tenant}
+}
 
 func (m *meters) add(by meter, u Usage, err error) {
 	m.mu.Lock()
@@ -71,8 +79,10 @@ func (r *Registry) Used() []Used {
 // counted is an embedder that is counted.
 type counted struct {
 	knowledge.Embedder
-	to *meters
-	by meter
+	to     *meters
+	by     meter
+	ledger notes // nil: nothing is noted
+	tenant knowledge.TenantID
 }
 
 // Embed implements [knowledge.Embedder].
@@ -86,6 +96,18 @@ func (c counted) EmbedMeasured(ctx context.Context, kind knowledge.EmbedKind, te
 	vectors, usage, err := EmbedMeasured(ctx, c.Embedder, kind, texts)
 	if len(texts) > 0 {
 		c.to.add(c.by, usage, err)
+		c.note(ctx, usage, err)
 	}
 	return vectors, usage, err
+}
+
+// note takes down the texts of a call that succeeded, and tokens that were counted.
+func (c counted) note(ctx context.Context, u Usage, err error) {
+	noted := ledger.Usage{EmbeddedTexts: int64(u.Texts), EmbeddedTokens: u.Tokens}
+	if err != nil {
+		noted.EmbeddedTexts = 0
+	}
+	if c.ledger != nil && noted != (ledger.Usage{}) {
+		c.ledger.Add(ctx, c.tenant, noted)
+	}
 }

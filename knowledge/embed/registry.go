@@ -33,13 +33,14 @@ type ring interface {
 	Open(tenant knowledge.TenantID, name string, s tenancy.Sealed) ([]byte, error)
 }
 
-// Parts are what a [Registry] is made of. Every field but Cache must be set.
+// Parts are what a [Registry] is made of. Every field but Cache and Ledger must be set.
 type Parts struct {
-	Node  *Set
-	Store Definitions
-	Ring  ring
-	Open  Opener
-	Cache *QueryCache // nil for none
+	Node   *Set
+	Store  Definitions
+	Ring   ring
+	Open   Opener
+	Cache  *QueryCache // nil for none
+	Ledger notes       // nil: nothing is noted
 }
 
 // Registry finds the embedders that a tenant may name: those of the node, which are
@@ -96,7 +97,7 @@ func (r *Registry) For(ctx context.Context, tenant knowledge.TenantID, c knowled
 func (r *Registry) find(ctx context.Context, tenant knowledge.TenantID, id string) (knowledge.Embedder, string, error) {
 	e, err := r.Node.Get(ctx, tenant, id)
 	if err == nil {
-		return r.meters.of(e, meter{id, "node"}), "", nil
+		return r.metered(tenant, e, meter{id, "node"}), "", nil
 	}
 	name, err := ParseName(id)
 	if err != nil {
@@ -121,7 +122,7 @@ func (r *Registry) find(ctx context.Context, tenant knowledge.TenantID, id strin
 	case err != nil:
 		return nil, "", fmt.Errorf("embedder %q: %w", name, err)
 	}
-	return r.meters.of(client, meter{d.Provider, "tenant"}), edition, nil
+	return r.metered(tenant, client, meter{d.Provider, "tenant"}), edition, nil
 }
 
 // credential opens the key of a definition.

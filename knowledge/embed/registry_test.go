@@ -6,10 +6,13 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/embed"
 	"github.com/tars-project/tars/knowledge/embed/embedtest"
+	"github.com/tars-project/tars/knowledge/ledger"
+	"github.com/tars-project/tars/knowledge/ledger/ledgertest"
 	"github.com/tars-project/tars/knowledge/memstore"
 	"github.com/tars-project/tars/knowledge/tenancy"
 )
@@ -197,6 +200,46 @@ func TestRegistryCounts(t *testing.T) {
 	want := []embed.Used{{Provider: "openai", Scope: "tenant", Calls: 2, Usage: embed.Usage{Texts: 4, Bytes: 6, Tokens: 14}}}
 	if got := r.Used(); !slices.Equal(got, want) {
 		t.Errorf("Used() = %+v, want %+v", got, want)
+	}
+}
+
+// TestEmbeddingIsNoted: texts and tokens count for the tenant whose they were, and
+// questions that were remembered do not.
+func TestEmbeddingIsNoted(t *testing.T) {
+	cache := embed.NewQueryCache(1 << 20)
+	defer cache.Close()
+	r := newRegistry(t, cache)
+	store := ledgertest.NewMemory()
+	book := ledger.NewBook(store, ledger.Options{})
+	defer func() { _ = book.Close(context.Background()) }() // in memory
+	r.Ledger = book
+	r.put(t, "alice", "mine", "")
+	ctx := knowledge.AskedBy(t.Context(), "key_a")
+	c := knowledge.Collection{Name: "c", Embedder: r.get(t, "alice", "mine").Info()}
+	for range 3 {
+		e, err := r.For(ctx, "alice", c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Embed(ctx, knowledge.EmbedQuery, []string{"q"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.put(t, "bob", "mine", "")
+	for _, tenant := range []knowledge.TenantID{"alice", "bob"} {
+		if _, err := r.get(t, tenant, "mine").Embed(ctx, knowledge.EmbedDocument, []string{"a", "b"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := book.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	day := ledger.DayOf(time.Now())
+	for tenant, want := range map[knowledge.TenantID]ledger.Usage{"alice": {EmbeddedTexts: 3, EmbeddedTokens: 14}, "bob": {EmbeddedTexts: 2, EmbeddedTokens: 7}} {
+		got, err := store.Usage(ctx, tenant, ledger.Question{From: day, To: day, ByKey: true})
+		if err != nil || len(got) != 1 || got[0].Key != "key_a" || got[0].Usage != want {
+			t.Errorf("usage of %s = %+v, %v, want %+v of key_a", tenant, got, err, want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/ledger"
 )
 
 // embedders finds the embedder that a collection is pinned to; knowledge/embed
@@ -23,6 +24,7 @@ type Engine struct {
 	Parallel  int              // most retrievals of one query at once; at least 1
 	Timeout   time.Duration    // of a query that gives none; up to [MaxTimeout]
 	Now       func() time.Time // nil means [time.Now]
+	Ledger    notes            // nil: nothing is noted
 }
 
 // present is the time that boosts compare with.
@@ -176,6 +178,7 @@ func (r *run) retrieve(ctx context.Context) (retrieved, error) {
 	if err != nil {
 		return found, err
 	}
+	r.engine.note(ctx, r.tenant, ledger.Usage{Queries: 1}, found)
 	for i := range found.lists {
 		found.lists[i].Leg = at[found.lists[i].Leg]
 		found.plans[i].Leg = found.lists[i].Leg

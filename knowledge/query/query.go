@@ -193,7 +193,8 @@ type BudgetUse struct {
 
 // Receipt is what one plugin call ran and cost.
 type Receipt struct {
-	Call       int // index in Query.Plugins, of a query
+	ID         string // of the call in knowledge/ledger
+	Call       int    // index in Query.Plugins, of a query
 	Plugin     string
 	Version    int
 	Digest     string
@@ -209,6 +210,11 @@ type Receipt struct {
 	HostBytes  int64 // arguments and answers of host calls
 	HostTime   time.Duration
 	Logs       []string
+
+	// For the ledger alone.
+	Started       time.Time // when it was asked for; then it waited for Queue
+	Input, Output int64     // bytes of the documents that it was given and gave back
+	Records       int64     // that its host calls read
 }
 
 // LegPlan says how one retrieval was carried out.

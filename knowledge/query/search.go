@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/ledger"
 )
 
 // Bounds of a search, beside those of [knowledge.Search].
@@ -162,6 +163,7 @@ func (e *Engine) search(ctx context.Context, tenant knowledge.TenantID, s Search
 	if err := g.Wait(); err != nil {
 		return Results{}, err
 	}
+	e.note(ctx, tenant, ledger.Usage{Searches: 1}, found)
 	for i := range found.lists {
 		found.lists[i].Matches = without(found.lists[i].Matches, excluded)
 	}
