@@ -46,4 +46,4 @@ func Schema(capability string, d Direction) ([]byte, error) {
 
 // Capabilities lists the capabilities that have schemas, sorted by name. Each
 // has both documents.
-func Capabilities() []string { return []string{"chunk", "rank", "synthesize"} }
+func Capabilities() []string { return []string{"chunk", "guard", "merge", "rank", "synthesize"} }

@@ -23,6 +23,14 @@
 // and beside its source stands its manifest, plugin.json, which names the
 // capabilities it has and the host functions it may use.
 //
+// # What a plugin can be called for
+//
+// In the order in which a query meets them: [GuardPre] refuses or narrows it,
+// [Merge] fuses what its legs found, [Rank] scores the candidates, [GuardPost]
+// drops and redacts, [Synthesize] answers. [Chunk] cuts documents.
+// Others are served by [Handle], which gives and takes the documents as bytes. The
+// guide for authors is docs/plugins.md.
+//
 // # What a plugin can rely on
 //
 // Calls come one at a time. Memory is back at the plugin's image before each,
@@ -32,7 +40,7 @@
 // generators of math/rand repeat in each call, [Context.Rand] does not.
 //
 // Only the host functions that a plugin calls ([Log], [Search], [Embed],
-// [Vectors]) are imported by its module, so a plugin needs no grant for those
+// [Vectors], [VectorsOf]) are imported by its module, so a plugin needs no grant for those
 // it does not use.
 //
 // The package uses the standard library alone and also builds for other

@@ -19,15 +19,32 @@ type Passage struct {
 	Index      int             `json:"index"` // names it in outputs; its position in the input
 	ID         string          `json:"id"`    // in its collection
 	Collection string          `json:"collection"`
-	Text       string          `json:"text"`     // after guards; may be empty
+	Text       string          `json:"text"`     // as earlier guards left it; may be empty
 	Score      float64         `json:"score"`    // higher is better; comparable within one input only
 	Metadata   json.RawMessage `json:"metadata"` // a JSON object, or empty
+	Legs       []FoundBy       `json:"legs"`     // that found it
+}
+
+// FoundBy is a leg that found a passage.
+type FoundBy struct {
+	Leg int  `json:"leg"`
+	Row *int `json:"row,omitempty"` // of [Vectors]; nil if the passage's vector may not be had
+}
+
+// Leg is one retrieval of a query.
+type Leg struct {
+	Leg        int    `json:"leg"` // names it; its position in the query
+	Collection string `json:"collection"`
+	Mode       string `json:"mode"`      // vector, lexical or hybrid
+	Rows       int    `json:"rows"`      // that [Vectors] has of it in this call
+	Dimension  int    `json:"dimension"` // components of a row; 0 if it is not known
 }
 
 // RankInput is a query with its candidates, best first.
 type RankInput struct {
 	ABI        int       `json:"abi"`
 	Query      Query     `json:"query"`
+	Legs       []Leg     `json:"legs"`
 	Candidates []Passage `json:"candidates"`
 	Config     Config    `json:"config"`
 }
@@ -45,10 +62,41 @@ type Score struct {
 	Reason string  `json:"reason,omitempty"` // for people; at most 1024 characters
 }
 
+// MergeInput is a query with what its legs found.
+type MergeInput struct {
+	ABI        int       `json:"abi"`
+	Query      Query     `json:"query"`
+	Legs       []Leg     `json:"legs"`
+	Lists      []List    `json:"lists"`      // by leg; a hybrid leg has two
+	Candidates []Passage `json:"candidates"` // what the lists hold, in the order of the built-in fusion
+	Config     Config    `json:"config"`
+}
+
+// List is what a leg found in one way.
+type List struct {
+	Leg     int     `json:"leg"`
+	Mode    string  `json:"mode"`    // vector or lexical
+	Weight  float64 `json:"weight"`  // against the other lists
+	Entries []Entry `json:"entries"` // best first
+}
+
+// Entry is a candidate in a list.
+type Entry struct {
+	Index int     `json:"index"` // of the candidate
+	Score float64 `json:"score"` // higher is better; comparable within the list only
+}
+
+// MergeOutput holds the scores of the candidates that are kept, in any order.
+// Those without one are dropped.
+type MergeOutput struct {
+	Scores []Score `json:"scores"`
+}
+
 // SynthesizeInput is a query with the passages to answer from, best first.
 type SynthesizeInput struct {
 	ABI      int       `json:"abi"`
 	Query    Query     `json:"query"`
+	Legs     []Leg     `json:"legs"`
 	Passages []Passage `json:"passages"`
 	Config   Config    `json:"config"`
 }

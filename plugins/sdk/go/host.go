@@ -26,7 +26,7 @@ func Search(request []byte) ([]byte, error) { return hostSearch(request) }
 // "embed".
 func Embed(text string) ([]float32, error) { return hostEmbed(text) }
 
-// Vectors returns the stored vectors of candidates first to first+count-1 of a
-// query's leg, one after the other; legs and candidates count from 0. The error
-// is an *Error. A plugin that calls it needs the grant "vectors".
+// Vectors returns the stored vectors in rows first to first+count-1 of a query's
+// leg, one after the other; see [FoundBy] for whose they are. [VectorsOf] is simpler.
+// The error is an *Error. A plugin that calls it needs the grant "vectors".
 func Vectors(leg, first, count uint32) ([]float32, error) { return hostVectors(leg, first, count) }

@@ -26,6 +26,14 @@ func Rank(fn func(ctx *Context, in RankInput) (RankOutput, error)) Registered {
 	return Handle("rank", rankHandler(fn))
 }
 
+// Merge registers the function that fuses what the legs of a query found. It must
+// be called while package variables are initialised, and panics if merge has a
+// function already.
+func Merge(fn func(ctx *Context, in MergeInput) (MergeOutput, error)) Registered {
+	plugin.warm = append(plugin.warm, warmMerge)
+	return Handle("merge", mergeHandler(fn))
+}
+
 // Synthesize registers the function that answers from passages. It must be
 // called while package variables are initialised, and panics if synthesize has
 // a function already.
@@ -57,7 +65,8 @@ const anyCapability = "*"
 // registry holds the handlers of a plugin by capability.
 type registry struct {
 	handlers map[string]Handler
-	warm     []func() // what warms up for their documents
+	stages   map[string]Handler // of guard
+	warm     []func()           // what warms up for their documents
 }
 
 func (r *registry) add(capability string, h Handler) {
@@ -94,53 +103,44 @@ func (r *registry) call(capability string, input []byte) (output []byte, failure
 }
 
 func rankHandler(fn func(*Context, RankInput) (RankOutput, error)) Handler {
-	return func(ctx *Context, input []byte) ([]byte, error) {
-		var in RankInput
-		if err := decode(input, &in, &in.ABI); err != nil {
-			return nil, err
-		}
-		out, err := fn(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		if out.Scores == nil {
-			out.Scores = []Score{} // an array, never null
-		}
-		return encode(out)
-	}
+	return typed(fn, func(in *RankInput) *int { return &in.ABI }, func(out *RankOutput) { present(&out.Scores) })
+}
+
+func mergeHandler(fn func(*Context, MergeInput) (MergeOutput, error)) Handler {
+	return typed(fn, func(in *MergeInput) *int { return &in.ABI }, func(out *MergeOutput) { present(&out.Scores) })
 }
 
 func synthesizeHandler(fn func(*Context, SynthesizeInput) (SynthesizeOutput, error)) Handler {
+	return typed(fn, func(in *SynthesizeInput) *int { return &in.ABI }, func(out *SynthesizeOutput) { present(&out.Citations) })
+}
+
+func chunkHandler(fn func(*Context, ChunkInput) (ChunkOutput, error)) Handler {
+	return typed(fn, func(in *ChunkInput) *int { return &in.ABI }, func(out *ChunkOutput) { present(&out.Passages) })
+}
+
+// typed makes a handler of a function over a capability's structs. abi is where an
+// input's version stands; complete, if not nil, fills in what an output must have.
+func typed[In, Out any](fn func(*Context, In) (Out, error), abi func(*In) *int, complete func(*Out)) Handler {
 	return func(ctx *Context, input []byte) ([]byte, error) {
-		var in SynthesizeInput
-		if err := decode(input, &in, &in.ABI); err != nil {
+		var in In
+		if err := decode(input, &in, abi(&in)); err != nil {
 			return nil, err
 		}
 		out, err := fn(ctx, in)
 		if err != nil {
 			return nil, err
 		}
-		if out.Citations == nil {
-			out.Citations = []Citation{}
+		if complete != nil {
+			complete(&out)
 		}
 		return encode(out)
 	}
 }
 
-func chunkHandler(fn func(*Context, ChunkInput) (ChunkOutput, error)) Handler {
-	return func(ctx *Context, input []byte) ([]byte, error) {
-		var in ChunkInput
-		if err := decode(input, &in, &in.ABI); err != nil {
-			return nil, err
-		}
-		out, err := fn(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		if out.Passages == nil {
-			out.Passages = []Chunked{}
-		}
-		return encode(out)
+// present makes a list an array, which is never null.
+func present[T any](list *[]T) {
+	if *list == nil {
+		*list = []T{}
 	}
 }
 

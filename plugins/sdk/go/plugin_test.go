@@ -1,11 +1,14 @@
 package tars
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +54,11 @@ func TestCallAnswersArraysAndNeverNull(t *testing.T) {
 	s := one("synthesize", synthesizeHandler(func(*Context, SynthesizeInput) (SynthesizeOutput, error) { return SynthesizeOutput{}, nil }))
 	output, failure = s.call("synthesize", []byte(`{"abi":1,"query":{"text":""},"passages":[]}`))
 	if want := `{"answer":"","citations":[]}`; string(output) != want || failure != nil {
+		t.Errorf("call = %s, %v; want %s", output, failure, want)
+	}
+	m := one("merge", mergeHandler(func(*Context, MergeInput) (MergeOutput, error) { return MergeOutput{}, nil }))
+	output, failure = m.call("merge", []byte(`{"abi":1,"query":{"text":""},"legs":[],"lists":[],"candidates":[]}`))
+	if want := `{"scores":[]}`; string(output) != want || failure != nil {
 		t.Errorf("call = %s, %v; want %s", output, failure, want)
 	}
 	c := one("chunk", chunkHandler(func(*Context, ChunkInput) (ChunkOutput, error) { return ChunkOutput{}, nil }))
@@ -159,7 +167,9 @@ func TestHostFunctionsNeedAHost(t *testing.T) {
 	_, search := Search([]byte(`{}`))
 	_, embed := Embed("text")
 	_, vectors := Vectors(0, 0, 1)
-	for name, err := range map[string]error{"Search": search, "Embed": embed, "Vectors": vectors} {
+	row := 0
+	_, vectorsOf := VectorsOf([]Passage{{Legs: []FoundBy{{Row: &row}}}})
+	for name, err := range map[string]error{"Search": search, "Embed": embed, "Vectors": vectors, "VectorsOf": vectorsOf} {
 		var e *Error
 		if !errors.As(err, &e) || e.Code != CodeUnavailable {
 			t.Errorf("%s error = %v, want the code %s", name, err, CodeUnavailable)
@@ -173,14 +183,18 @@ func TestStructsAreTheSchemas(t *testing.T) {
 	for _, tt := range []struct {
 		capability string
 		direction  wit.Direction
-		document   any
+		documents  []any // one, or one for each stage of a guard
 	}{
-		{"chunk", wit.Input, &ChunkInput{}},
-		{"chunk", wit.Output, &ChunkOutput{}},
-		{"rank", wit.Input, &RankInput{}},
-		{"rank", wit.Output, &RankOutput{}},
-		{"synthesize", wit.Input, &SynthesizeInput{}},
-		{"synthesize", wit.Output, &SynthesizeOutput{}},
+		{"chunk", wit.Input, []any{&ChunkInput{}}},
+		{"chunk", wit.Output, []any{&ChunkOutput{}}},
+		{"guard", wit.Input, []any{&GuardPreInput{}, &GuardPostInput{}}},
+		{"guard", wit.Output, []any{&GuardPreOutput{}, &GuardPostOutput{}}},
+		{"merge", wit.Input, []any{&MergeInput{}}},
+		{"merge", wit.Output, []any{&MergeOutput{}}},
+		{"rank", wit.Input, []any{&RankInput{}}},
+		{"rank", wit.Output, []any{&RankOutput{}}},
+		{"synthesize", wit.Input, []any{&SynthesizeInput{}}},
+		{"synthesize", wit.Output, []any{&SynthesizeOutput{}}},
 	} {
 		t.Run(tt.capability+" "+string(tt.direction), func(t *testing.T) {
 			text, err := wit.Schema(tt.capability, tt.direction)
@@ -191,43 +205,80 @@ func TestStructsAreTheSchemas(t *testing.T) {
 			if err := json.Unmarshal(text, &root); err != nil {
 				t.Fatal(err)
 			}
-			sameMembers(t, tt.capability, root, root, reflect.TypeOf(tt.document).Elem())
+			parts, ok := root["oneOf"].([]any)
+			if !ok { // one schema for the members of all
+				parts = []any{root}
+			}
+			for i, part := range parts {
+				fields := map[string]reflect.Type{}
+				for _, document := range tt.documents[i : len(tt.documents)-len(parts)+i+1] {
+					maps.Copy(fields, fieldsOf(reflect.TypeOf(document).Elem()))
+				}
+				sameFields(t, tt.capability, root, resolve(root, part.(map[string]any)), fields)
+			}
 			for _, example := range root["examples"].([]any) {
 				raw, err := json.Marshal(example)
 				if err != nil {
 					t.Fatal(err)
 				}
-				d := json.NewDecoder(strings.NewReader(string(raw)))
-				d.DisallowUnknownFields()
-				if err := d.Decode(tt.document); err != nil {
-					t.Errorf("the example does not decode: %v", err)
+				if !slices.ContainsFunc(tt.documents, func(document any) bool { return decodes(raw, document) }) {
+					t.Errorf("the example %s decodes into none of %T", raw, tt.documents)
 				}
 			}
 		})
 	}
 }
 
-// sameMembers compares an object schema with a struct, and what lies below.
+// fieldsOf are the types of a struct's fields by their names in JSON.
+func fieldsOf(typ reflect.Type) map[string]reflect.Type {
+	fields := map[string]reflect.Type{}
+	for f := range typ.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields[name] = f.Type
+	}
+	return fields
+}
+
+func decodes(raw []byte, document any) bool {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(document) == nil
+}
+
+// resolve follows a schema's reference, if it is one.
+func resolve(root, schema map[string]any) map[string]any {
+	if ref, ok := schema["$ref"].(string); ok {
+		return root["$defs"].(map[string]any)[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
+	}
+	return schema
+}
+
+// sameFields compares an object schema with the fields of a struct.
+func sameFields(t *testing.T, path string, root, schema map[string]any, fields map[string]reflect.Type) {
+	t.Helper()
+	properties, _ := schema["properties"].(map[string]any)
+	if len(properties) != len(fields) {
+		t.Errorf("%s has %d members in the schema and %d in the struct", path, len(properties), len(fields))
+	}
+	for name, field := range fields {
+		property, ok := properties[name].(map[string]any)
+		if !ok {
+			t.Errorf("%s.%s is not in the schema", path, name)
+			continue
+		}
+		sameMembers(t, path+"."+name, root, property, field)
+	}
+}
+
+// sameMembers compares a schema with a type, and what lies below.
 func sameMembers(t *testing.T, path string, root, schema map[string]any, typ reflect.Type) {
 	t.Helper()
-	if ref, ok := schema["$ref"].(string); ok {
-		schema = root["$defs"].(map[string]any)[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
-	}
+	schema = resolve(root, schema)
 	switch typ.Kind() {
+	case reflect.Pointer:
+		sameMembers(t, path, root, schema, typ.Elem())
 	case reflect.Struct:
-		properties, _ := schema["properties"].(map[string]any)
-		if len(properties) != typ.NumField() {
-			t.Errorf("%s has %d members in the schema and %d in the struct", path, len(properties), typ.NumField())
-		}
-		for f := range typ.Fields() {
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			property, ok := properties[name].(map[string]any)
-			if !ok {
-				t.Errorf("%s.%s is not in the schema", path, name)
-				continue
-			}
-			sameMembers(t, path+"."+name, root, property, f.Type)
-		}
+		sameFields(t, path, root, schema, fieldsOf(typ))
 	case reflect.Slice:
 		if items, ok := schema["items"].(map[string]any); ok {
 			sameMembers(t, path+"[]", root, items, typ.Elem())
@@ -275,7 +326,7 @@ func TestWarmUp(t *testing.T) {
 		called = true
 		return RankOutput{}, nil
 	}))
-	r.warm = append(r.warm, warmRank, warmSynthesize, warmChunk)
+	r.warm = append(r.warm, warmRank, warmMerge, warmGuardPre, warmGuardPost, warmSynthesize, warmChunk)
 	r.warmUp()
 	if called {
 		t.Error("warmUp called a handler")

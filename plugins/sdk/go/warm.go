@@ -13,6 +13,8 @@ import (
 const (
 	warmPassages = 200
 	warmText     = 800 // bytes of each
+	// warmDimension is of a vector of each.
+	warmDimension = 384
 )
 
 // warmUp does what every call does, on made-up documents and without the plugin's
@@ -27,17 +29,55 @@ func (r *registry) warmUp() {
 
 func warmRank() {
 	var in RankInput
-	through(RankInput{ABI: ABI, Candidates: madeUp()}, &in)
-	out := RankOutput{Scores: make([]Score, 0, len(in.Candidates))}
-	for _, c := range in.Candidates {
-		out.Scores = append(out.Scores, Score{Index: c.Index, Score: c.Score, Reason: c.ID})
+	through(RankInput{ABI: ABI, Legs: madeUpLegs(), Candidates: madeUp()}, &in)
+	through(RankOutput{Scores: scoresOf(in.Candidates)}, new(RankOutput))
+}
+
+func warmMerge() {
+	made := MergeInput{ABI: ABI, Legs: madeUpLegs(), Candidates: madeUp()}
+	for _, mode := range []string{"vector", "lexical"} {
+		list := List{Mode: mode, Weight: 1}
+		for _, c := range made.Candidates {
+			list.Entries = append(list.Entries, Entry{Index: c.Index, Score: c.Score})
+		}
+		made.Lists = append(made.Lists, list)
 	}
-	through(out, new(RankOutput))
+	var in MergeInput
+	through(made, &in)
+	through(MergeOutput{Scores: scoresOf(in.Candidates)}, new(MergeOutput))
+}
+
+func scoresOf(candidates []Passage) []Score {
+	scores := make([]Score, 0, len(candidates))
+	for _, c := range candidates {
+		scores = append(scores, Score{Index: c.Index, Score: c.Score, Reason: c.ID})
+	}
+	return scores
+}
+
+func warmGuardPre() {
+	filter := json.RawMessage(`{"field":"lang","eq":"en"}`)
+	made := GuardPreInput{ABI: ABI, Stage: stagePre, Legs: []AskedLeg{{Collection: "made-up", Mode: "hybrid", Filter: filter}}}
+	var in GuardPreInput
+	through(made, &in)
+	through(GuardPreOutput{Narrow: []Narrowing{{Leg: in.Legs[0].Leg, Filter: in.Legs[0].Filter}}}, new(GuardPreOutput))
+}
+
+func warmGuardPost() {
+	var in GuardPostInput
+	through(GuardPostInput{ABI: ABI, Stage: stagePost, Legs: madeUpLegs(), Candidates: madeUp()}, &in)
+	var out GuardPostOutput
+	for _, c := range in.Candidates {
+		out.Drop = append(out.Drop, c.Index)
+		out.Redact = append(out.Redact, Redact(c, 0, len(c.Text)))
+		out.Hide = append(out.Hide, Hiding{Index: c.Index, Fields: []string{"lang"}})
+	}
+	through(out, new(GuardPostOutput))
 }
 
 func warmSynthesize() {
 	var in SynthesizeInput
-	through(SynthesizeInput{ABI: ABI, Passages: madeUp()}, &in)
+	through(SynthesizeInput{ABI: ABI, Legs: madeUpLegs(), Passages: madeUp()}, &in)
 	var out SynthesizeOutput
 	for _, p := range in.Passages[:10] {
 		out.Answer += p.Text
@@ -80,8 +120,12 @@ func madeUp() []Passage {
 	for i := range all {
 		all[i] = Passage{
 			Index: i, ID: fmt.Sprint(i), Collection: "made-up", Text: text, Score: 1 / float64(i+1),
-			Metadata: json.RawMessage(`{"lang":"en"}`),
+			Metadata: json.RawMessage(`{"lang":"en"}`), Legs: []FoundBy{{Row: &i}},
 		}
 	}
 	return all
+}
+
+func madeUpLegs() []Leg {
+	return []Leg{{Collection: "made-up", Mode: "hybrid", Rows: warmPassages, Dimension: warmDimension}}
 }
