@@ -4,9 +4,9 @@
 export CGO_ENABLED ?= 0
 BIN := bin
 TOOLS := $(BIN)/tools
-GUESTS := cited echo flood hog liar loop paragraphs state trap
+GUESTS := asker cited dedupe echo flood guardian hog liar loop paragraphs rerank state trap
 GUEST_FILES := $(GUESTS:%=$(BIN)/guests/%.wasm)
-LANGUAGES := assemblyscript c go micropython micropython-exceptions quickjs rust zig
+LANGUAGES := assemblyscript c c-rerank go micropython micropython-exceptions quickjs rust zig
 LANGUAGE_FILES := $(LANGUAGES:%=$(BIN)/guests/languages/%.wasm)
 GO_FILES := $(shell find . -name '*.go' -not -path './$(BIN)/*' 2>/dev/null)
 DATA_FILES := openapi.yaml $(shell find migrations knowledge cmd plugins -type f -not -name '*.go' 2>/dev/null)
@@ -69,7 +69,7 @@ $(BIN)/guests/languages/go.wasm: go.mod $(shell find plugins/guests/languages/go
 	@GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o $@ ./plugins/guests/languages/go
 
 .SECONDEXPANSION:
-$(BIN)/guests/languages/%.wasm: plugins/guests/languages/build.sh plugins/guests/languages/toolchain.sh $$(wildcard plugins/guests/languages/c/*.h plugins/guests/languages/$$(firstword $$(subst -, ,$$*))/*)
+$(BIN)/guests/languages/%.wasm: plugins/guests/languages/build.sh plugins/guests/languages/toolchain.sh $$(wildcard plugins/guests/languages/c/*.h plugins/guests/languages/$$(firstword $$(subst -, ,$$*))/* plugins/guests/languages/$$*/*)
 	@echo "building $@"
 	@plugins/guests/languages/build.sh $* $@
 

@@ -17,6 +17,21 @@ var _ = tars.Rank(func(_ *tars.Context, in tars.RankInput) (tars.RankOutput, err
 	return tars.RankOutput{Scores: []tars.Score{{Score: 1, Reason: text}}}, nil
 })
 
+var _ = tars.Merge(func(_ *tars.Context, in tars.MergeInput) (tars.MergeOutput, error) {
+	text, err := padding(in.Config)
+	return tars.MergeOutput{Scores: []tars.Score{{Score: 1, Reason: text}}}, err
+})
+
+var _ = tars.GuardPre(func(_ *tars.Context, in tars.GuardPreInput) (tars.GuardPreOutput, error) {
+	text, err := padding(in.Config)
+	return tars.GuardPreOutput{Refuse: text}, err
+})
+
+var _ = tars.GuardPost(func(_ *tars.Context, in tars.GuardPostInput) (tars.GuardPostOutput, error) {
+	text, err := padding(in.Config)
+	return tars.GuardPostOutput{Hide: []tars.Hiding{{Fields: []string{text}}}}, err
+})
+
 var _ = tars.Synthesize(func(_ *tars.Context, in tars.SynthesizeInput) (tars.SynthesizeOutput, error) {
 	text, err := padding(in.Config)
 	return tars.SynthesizeOutput{Answer: text}, err

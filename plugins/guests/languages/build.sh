@@ -39,8 +39,12 @@ link() {
 
 c() {
 	use_llvm
-	compile -Wall -Wextra "$here/c/plugin.c" -o "$work/plugin.o"
-	link 65536 "$work/plugin.o"
+	case $language in
+	# Room for what a call needs from the start: a memory that grew is no image's.
+	c-rerank) vectors=-msimd128 room=--initial-memory=4194304 ;;
+	esac
+	compile -Wall -Wextra ${vectors-} "$here/$language/plugin.c" -o "$work/plugin.o"
+	link 65536 "$work/plugin.o" ${room-}
 }
 
 rust() {

@@ -24,7 +24,7 @@ func commonLies() map[string]lie {
 	}
 }
 
-// rankLies break the rules for the output of rank.
+// rankLies break the rules for the output of rank, and of merge.
 func rankLies() map[string]lie {
 	lies := commonLies()
 	lies["trailing"] = always(`{"scores":[]} {"scores":[]}`)
@@ -66,22 +66,80 @@ func synthesizeLies() map[string]lie {
 	}
 	lies["inside-rune"] = func(in input) string {
 		text := first(in)
-		for i, r := range text {
-			if utf8.RuneLen(r) > 1 {
-				return cite(0, i+1, len(text), text[i+utf8.RuneLen(r):])
-			}
+		inside := insideRune(text)
+		if inside < 0 {
+			return `{"answer":"the first passage has no character of more than one byte","citations":[]}`
 		}
-		return `{"answer":"the first passage has no character of more than one byte","citations":[]}`
+		return cite(0, inside, len(text), strings.ToValidUTF8(text[inside:], ""))
 	}
 	return lies
 }
 
-// first returns the text of the first passage, or nothing.
-func first(in input) string {
-	if len(in.Passages) == 0 {
-		return ""
+// guardLies break the rules for the output of guard: those of both stages, and
+// those of the stage that they stand below.
+func guardLies() map[string]lie {
+	lies := commonLies()
+	delete(lies, "no-members") // takes nothing away, which is allowed
+	lies["trailing"] = always(`{} {}`)
+	lies["unknown-member"] = always(`{"add":[{"id":"mine","text":"words"}]}`)
+	lies["bad-utf8"] = always("{\"refuse\":\"\xff\xfe\"}")
+	lies["empty-refusal"] = always(`{"refuse":""}`)
+	lies["long-refusal"] = always(`{"refuse":"` + strings.Repeat("a", 100_000) + `"}`)
+	lies["other-stage"] = func(in input) string {
+		if in.Stage == "pre" {
+			return `{"drop":[0]}`
+		}
+		return `{"limit":1}`
 	}
-	return in.Passages[0].Text
+	// Before the search.
+	lies["higher-limit"] = func(in input) string { return fmt.Sprintf(`{"limit":%d}`, in.Query.Limit+1) }
+	lies["no-limit"] = always(`{"limit":0}`)
+	lies["no-leg"] = func(in input) string { return fmt.Sprintf(`{"drop_legs":[%d]}`, len(in.Legs)) }
+	lies["narrow-no-leg"] = func(in input) string {
+		return fmt.Sprintf(`{"narrow":[{"leg":%d,"filter":{"field":"a","eq":1}}]}`, len(in.Legs))
+	}
+	lies["narrow-twice"] = always(`{"narrow":[{"leg":0,"filter":{"field":"a","eq":1}},{"leg":0,"filter":{"field":"a","eq":2}}]}`)
+	lies["bad-filter"] = always(`{"narrow":[{"leg":0,"filter":{"field":"a","near":1}}]}`)
+	lies["no-filter"] = always(`{"narrow":[{"leg":0}]}`)
+	// After ranking.
+	lies["out-of-range"] = func(in input) string { return fmt.Sprintf(`{"drop":[%d]}`, len(in.Candidates)) }
+	lies["negative"] = always(`{"drop":[-1]}`)
+	lies["redact-no-candidate"] = func(in input) string { return redact(len(in.Candidates), 0, 1) }
+	lies["redact-beyond-end"] = func(in input) string { return redact(0, 0, len(first(in))+1) }
+	lies["redact-negative"] = always(redact(0, -1, 1))
+	lies["redact-backwards"] = always(redact(0, 4, 2))
+	lies["redact-nothing"] = always(redact(0, 2, 2))
+	lies["redact-inside-rune"] = func(in input) string { return redact(0, insideRune(first(in)), len(first(in))) }
+	lies["redact-no-end"] = always(`{"redact":[{"index":0,"start":0}]}`)
+	lies["hide-no-candidate"] = func(in input) string {
+		return fmt.Sprintf(`{"hide":[{"index":%d,"fields":["a"]}]}`, len(in.Candidates))
+	}
+	lies["hide-no-fields"] = always(`{"hide":[{"index":0}]}`)
+	return lies
+}
+
+// redact makes the output of a guard with one redaction.
+func redact(index, start, end int) string {
+	return fmt.Sprintf(`{"redact":[{"index":%d,"start":%d,"end":%d}]}`, index, start, end)
+}
+
+// insideRune returns an offset inside the first character of more than one byte,
+// or -1 if there is none.
+func insideRune(text string) int {
+	for i, r := range text {
+		if utf8.RuneLen(r) > 1 {
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// first returns the text of the first passage or candidate, or nothing.
+func first(in input) string {
+	for _, p := range append(in.Passages, in.Candidates...) {
+		return p.Text
+	}
+	return ""
 }
 
 // cite makes an output with one citation.

@@ -11,17 +11,26 @@ import (
 )
 
 var (
+	_ = tars.Handle("guard", tell(guardLies()))
+	_ = tars.Handle("merge", tell(rankLies())) // its output has the form of rank's
 	_ = tars.Handle("rank", tell(rankLies()))
 	_ = tars.Handle("synthesize", tell(synthesizeLies()))
 )
 
-// input is what both capabilities' inputs have that lies are made of.
+// input is what the capabilities' inputs have that lies are made of.
 type input struct {
-	Candidates []passage `json:"candidates"`
-	Passages   []passage `json:"passages"`
+	Stage      string     `json:"stage"`
+	Query      query      `json:"query"`
+	Legs       []struct{} `json:"legs"`
+	Candidates []passage  `json:"candidates"`
+	Passages   []passage  `json:"passages"`
 	Config     struct {
 		Mode string `json:"mode"`
 	} `json:"config"`
+}
+
+type query struct {
+	Limit int `json:"limit"`
 }
 
 type passage struct {

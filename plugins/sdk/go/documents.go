@@ -19,10 +19,10 @@ type Passage struct {
 	Index      int             `json:"index"` // names it in outputs; its position in the input
 	ID         string          `json:"id"`    // in its collection
 	Collection string          `json:"collection"`
-	Text       string          `json:"text"`     // as earlier guards left it; may be empty
-	Score      float64         `json:"score"`    // higher is better; comparable within one input only
-	Metadata   json.RawMessage `json:"metadata"` // a JSON object, or empty
-	Legs       []FoundBy       `json:"legs"`     // that found it
+	Text       string          `json:"text"`               // as earlier guards left it; may be empty
+	Score      float64         `json:"score"`              // higher is better; comparable within one input only
+	Metadata   json.RawMessage `json:"metadata,omitempty"` // a JSON object, or empty
+	Legs       []FoundBy       `json:"legs,omitempty"`     // that found it
 }
 
 // FoundBy is a leg that found a passage.
@@ -44,9 +44,9 @@ type Leg struct {
 type RankInput struct {
 	ABI        int       `json:"abi"`
 	Query      Query     `json:"query"`
-	Legs       []Leg     `json:"legs"`
+	Legs       []Leg     `json:"legs,omitempty"`
 	Candidates []Passage `json:"candidates"`
-	Config     Config    `json:"config"`
+	Config     Config    `json:"config,omitempty"`
 }
 
 // RankOutput holds the new scores, in any order. Candidates without one follow
@@ -66,10 +66,10 @@ type Score struct {
 type MergeInput struct {
 	ABI        int       `json:"abi"`
 	Query      Query     `json:"query"`
-	Legs       []Leg     `json:"legs"`
+	Legs       []Leg     `json:"legs,omitempty"`
 	Lists      []List    `json:"lists"`      // by leg; a hybrid leg has two
 	Candidates []Passage `json:"candidates"` // what the lists hold, in the order of the built-in fusion
-	Config     Config    `json:"config"`
+	Config     Config    `json:"config,omitempty"`
 }
 
 // List is what a leg found in one way.
@@ -96,9 +96,9 @@ type MergeOutput struct {
 type SynthesizeInput struct {
 	ABI      int       `json:"abi"`
 	Query    Query     `json:"query"`
-	Legs     []Leg     `json:"legs"`
+	Legs     []Leg     `json:"legs,omitempty"`
 	Passages []Passage `json:"passages"`
-	Config   Config    `json:"config"`
+	Config   Config    `json:"config,omitempty"`
 }
 
 // SynthesizeOutput is an answer and where it was taken from.
@@ -126,18 +126,18 @@ func Cite(p Passage, start, end int) Citation {
 type ChunkInput struct {
 	ABI      int      `json:"abi"`
 	Document Document `json:"document"`
-	Config   Config   `json:"config"`
+	Config   Config   `json:"config,omitempty"`
 }
 
 // Document is what a tenant brought, as the text that was found in it.
 type Document struct {
 	ID         string          `json:"id"` // in its collection
 	Collection string          `json:"collection"`
-	Title      string          `json:"title"`      // may be empty
-	MediaType  string          `json:"media_type"` // of what was brought, such as text/html
-	Text       string          `json:"text"`       // all of it, in reading order
-	Blocks     []Block         `json:"blocks"`     // the parts that a reader sees as one, in order
-	Metadata   json.RawMessage `json:"metadata"`   // a JSON object, or empty
+	Title      string          `json:"title"`              // may be empty
+	MediaType  string          `json:"media_type"`         // of what was brought, such as text/html
+	Text       string          `json:"text"`               // all of it, in reading order
+	Blocks     []Block         `json:"blocks"`             // the parts that a reader sees as one, in order
+	Metadata   json.RawMessage `json:"metadata,omitempty"` // a JSON object, or empty
 }
 
 // Block is a part of a document's text: Text[Start:End].
@@ -169,6 +169,14 @@ type Config json.RawMessage
 func (c *Config) UnmarshalJSON(data []byte) error {
 	*c = append((*c)[:0], data...)
 	return nil
+}
+
+// MarshalJSON returns the bytes as they are, for tests that make an input.
+func (c Config) MarshalJSON() ([]byte, error) {
+	if len(c) == 0 {
+		return []byte("{}"), nil
+	}
+	return c, nil
 }
 
 // Decode reads the configuration into the struct that v points at; members

@@ -18,7 +18,7 @@ type GuardPreInput struct {
 	Stage  string     `json:"stage"` // pre
 	Query  AskedQuery `json:"query"`
 	Legs   []AskedLeg `json:"legs"` // the retrievals that are about to be made
-	Config Config     `json:"config"`
+	Config Config     `json:"config,omitempty"`
 }
 
 // AskedQuery is what was asked, and for how much.
@@ -55,9 +55,9 @@ type GuardPostInput struct {
 	ABI        int       `json:"abi"`
 	Stage      string    `json:"stage"` // post
 	Query      Query     `json:"query"`
-	Legs       []Leg     `json:"legs"`
+	Legs       []Leg     `json:"legs,omitempty"`
 	Candidates []Passage `json:"candidates"`
-	Config     Config    `json:"config"`
+	Config     Config    `json:"config,omitempty"`
 }
 
 // GuardPostOutput says what is taken from what was found; the zero value takes
