@@ -145,6 +145,68 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
+// BenchmarkVectors is what it costs to hand stored vectors to a guest: a call that
+// fetches 200 of 384 components ("fetch"), against one that asks and gets a single
+// number ("ask") and one that does not ask ("none"); and plugins that compare each
+// with a question's.
+func BenchmarkVectors(b *testing.B) {
+	const rows, dimension = 200, 384
+	vectors := make([]byte, rows*dimension*4)
+	for i := range vectors {
+		vectors[i] = byte(i*7) & 0x3f // finite whatever the byte order
+	}
+	host := func(_ context.Context, call vmhost.HostCall) ([]byte, error) {
+		if call.Func == "embed" {
+			return vectors[:dimension*4], nil
+		}
+		return vectors[call.First*dimension*4:][:call.Count*dimension*4], nil
+	}
+	number := func(context.Context, vmhost.HostCall) ([]byte, error) { return vectors[:4], nil }
+	candidates := func(text string) string {
+		var list []string
+		for i := range rows {
+			list = append(list, fmt.Sprintf(`{"index":%d,"id":"manual/%d","collection":"manual","text":%q,"score":0.5,"legs":[{"leg":0,"row":%d}]}`, i, i, text, i))
+		}
+		return `{"abi":1,"query":{"text":"how do I restore?"},"candidates":[` + strings.Join(list, ",") + `]}`
+	}
+	reranker := func(module []byte) vmhost.Source {
+		src := goSource(b)
+		src.Module, src.Digest = module, vmhost.DigestOf(module)
+		src.Limits.Input = 1 << 20
+		return src
+	}
+	short, long := candidates("short"), candidates(strings.Repeat("Words of a passage. ", 40))
+	for _, c := range []struct {
+		name, input string
+		src         vmhost.Source
+		host        vmhost.HostFunc
+	}{
+		{"none", "x", source(b, "echo"), nil},
+		{"ask", "x", source(b, "rows"), number},
+		{"fetch", "x", source(b, "rows"), host},
+		{"c-short", short, reranker(vmhosttest.Language(b, "c-rerank")), host},
+		{"c-long", long, reranker(vmhosttest.Language(b, "c-rerank")), host},
+		{"go-short", short, reranker(vmhosttest.Guest(b, "rerank")), host},
+		{"go-long", long, reranker(vmhosttest.Guest(b, "rerank")), host},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			p := load(b, newDriver(b, binTars, nil), c.src)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			var vm, cpu time.Duration
+			for b.Loop() {
+				reply, err := p.Call(ctx, vmhost.Request{Capability: "rank", Input: []byte(c.input), Host: c.host})
+				if err != nil {
+					b.Fatal(err)
+				}
+				vm, cpu = vm+reply.Usage.VM, cpu+reply.Usage.CPU
+			}
+			b.ReportMetric(float64(vm.Microseconds())/float64(b.N), "vm-µs/op")
+			b.ReportMetric(float64(cpu.Microseconds())/float64(b.N), "cpu-µs/op")
+		})
+	}
+}
+
 // BenchmarkCallers is many callers of one program at once, as the driver ships:
 // its cell takes a few calls at a time, the others wait for it.
 func BenchmarkCallers(b *testing.B) {

@@ -376,3 +376,27 @@ func TestNewFails(t *testing.T) {
 		t.Error("New with a negative grace succeeded")
 	}
 }
+
+// TestLongAnswersAreApart: what the host answers to one call never comes to stand in
+// the answer to another, though the cell uses the memory of long ones again.
+func TestLongAnswersAreApart(t *testing.T) {
+	src := source(t, "search")
+	src.Limits.Output = 1 << 20
+	p := load(t, newDriver(t, binTars, nil), src)
+	var callers sync.WaitGroup
+	for caller := range 6 {
+		callers.Go(func() {
+			for round := range 40 {
+				want := strings.Repeat(string(rune('a'+caller))+strconv.Itoa(round), 280<<10/2)
+				req := request("{}")
+				req.Host = func(context.Context, vmhost.HostCall) ([]byte, error) { return []byte(want), nil }
+				reply, err := p.Call(within(t, 30*time.Second), req)
+				if err != nil || string(reply.Output) != want {
+					t.Errorf("caller %d, round %d: Call = %d bytes, %v, want the %d that its host answered", caller, round, len(reply.Output), err, len(want))
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+}

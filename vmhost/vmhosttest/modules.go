@@ -65,6 +65,11 @@ func exactGuests() map[string]Plugin {
 		"search":  {Imports: []Import{HostImport("search")}, Handle: Code(textCall(), I32(ResultAt))},
 		"embed":   {Imports: []Import{HostImport("embed")}, Handle: Code(textCall(), floatsAsText())},
 		"vectors": {Imports: []Import{HostImport("vectors")}, Handle: Code(I32(7), I32(-1), I32(3), I32(ResultAt), Call(theImport), floatsAsText())},
+		// 200 rows of the first leg, which nobody looks at.
+		"rows": {
+			Imports: []Import{HostImport("vectors")},
+			Handle:  Code(I32(0), I32(0), I32(200), I32(ResultAt), Call(theImport), echo()),
+		},
 		// Six searches, of which the result of the last is handed back.
 		"searches": {Imports: []Import{HostImport("search")}, Handle: Code(times(6, textCall()), I32(ResultAt))},
 		// A text of one byte more than the suite's input cap, all NUL.

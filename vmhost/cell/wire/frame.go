@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync"
 )
 
 const (
@@ -23,6 +24,8 @@ const (
 	// readBuffer holds several small frames; bodies longer than it go
 	// straight from the stream to their value. Each cell pays for two.
 	readBuffer = 8 << 10
+	// maxRecycled is the longest body that is used again.
+	maxRecycled = 4 << 20
 )
 
 // Value is what one or several frames of the same operation and id carried.
@@ -56,6 +59,7 @@ type Reader struct {
 	r     *bufio.Reader
 	bound Bound
 	open  map[valueKey]*partial // continued values; never more than bound lets in
+	spare sync.Pool             // of *[]byte: bodies that nobody uses any more
 }
 
 // NewReader returns a reader of r that refuses every value that bound does
@@ -74,6 +78,25 @@ func (r *Reader) Next() (Value, error) {
 			return v, err
 		}
 	}
+}
+
+// Recycle gives back a value's body, which nobody may use from then on: a later
+// value of several frames comes to stand in it. Memory that is new costs more than
+// to read what goes into it. Bodies that are never given back do no harm. Safe for
+// concurrent use.
+func (r *Reader) Recycle(body []byte) {
+	if cap(body) > MaxFrame && cap(body) <= maxRecycled {
+		body = body[:0]
+		r.spare.Put(&body)
+	}
+}
+
+// recycled returns an empty body with room for some values, or nil.
+func (r *Reader) recycled() []byte {
+	if b, ok := r.spare.Get().(*[]byte); ok {
+		return *b
+	}
+	return nil
 }
 
 // frame reads one frame into the value that it belongs to.
@@ -106,6 +129,9 @@ func (r *Reader) frame() (v Value, whole bool, err error) {
 		return Value{}, false, Broken("%v for call %d continues after %d bytes", op, id, length)
 	case more && len(r.open) >= maxOpen:
 		return Value{}, false, Broken("more than %d values at once", maxOpen)
+	}
+	if more && p.body == nil {
+		p.body = r.recycled()
 	}
 	if p.body, err = readOn(r.r, p.body, int(length), p.bound); err != nil {
 		return Value{}, false, r.ended(err)

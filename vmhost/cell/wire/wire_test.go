@@ -49,6 +49,47 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestRecycle: long values come over whole in bodies that were given back, and one
+// that is in use is never used again.
+func TestRecycle(t *testing.T) {
+	var stream bytes.Buffer
+	w, r := NewWriter(&stream), NewReader(&stream, anything)
+	held := bytes.Repeat([]byte{'h'}, 6*chunk)
+	next := func(want []byte) []byte {
+		t.Helper()
+		if err := w.Write(OpHostResult, 0, 1, want); err != nil {
+			t.Fatalf("Write: %v", err)
+		}
+		v, err := r.Next()
+		if err != nil || !bytes.Equal(v.Body, want) {
+			t.Fatalf("Next = %d bytes, %v, want the %d that were written", len(v.Body), err, len(want))
+		}
+		return v.Body
+	}
+	first, reused := next(held), 0
+	last := &first[0]
+	for i := range 40 { // a pool may forget what is in it
+		body := next(bytes.Repeat([]byte{byte(i)}, (1+i%8)*chunk))
+		if &body[0] == last {
+			reused++
+		}
+		last = &body[0]
+		r.Recycle(body)
+	}
+	if reused == 0 {
+		t.Error("no body was used again")
+	}
+	if !bytes.Equal(first, held) {
+		t.Error("a body that is in use was written over")
+	}
+	for _, n := range []int{0, MaxFrame, maxRecycled + 1} {
+		r := NewReader(&stream, anything)
+		if r.Recycle(make([]byte, n)); r.recycled() != nil {
+			t.Errorf("a body of %d bytes is kept, want none as short or as long", n)
+		}
+	}
+}
+
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer

@@ -43,6 +43,7 @@ type call struct {
 	cancel  context.CancelFunc
 	answers chan wire.Value // of host calls; one is asked at a time
 	asking  atomic.Bool     // an answer is to come
+	answer  []byte          // the last one, which the engine may use until it asks again or its call is over; of its goroutine
 }
 
 func newServer(conn io.ReadWriter, engine vmhost.Driver, fit func(wire.Setup)) *server {
@@ -227,6 +228,7 @@ func (s *server) start(id uint32, m wire.Call) error {
 // at: the host is gone, and the read loop sees it.
 func (s *server) run(ctx context.Context, id uint32, c *call, m wire.Call) {
 	defer c.cancel()
+	defer func() { s.r.Recycle(c.answer) }() // when the result, which may be in it, is written
 	req := vmhost.Request{Capability: m.Capability, Input: m.Input, Deterministic: m.Deterministic, Seed: m.Seed}
 	if m.HasHost {
 		req.Host = func(ctx context.Context, hc vmhost.HostCall) ([]byte, error) { return s.askHost(ctx, id, c, hc) }
@@ -267,6 +269,8 @@ func (s *server) askHost(ctx context.Context, id uint32, c *call, hc vmhost.Host
 	if !ok {
 		return nil, fmt.Errorf("%w: host function %q", vmhost.ErrTrapped, hc.Func)
 	}
+	s.r.Recycle(c.answer)
+	c.answer = nil
 	c.asking.Store(true)
 	if err := s.w.Write(wire.OpHostCall, method, id, body, []byte(hc.Text)); err != nil {
 		return nil, fmt.Errorf("ask the host: %w", err)
@@ -275,6 +279,7 @@ func (s *server) askHost(ctx context.Context, id uint32, c *call, hc vmhost.Host
 	case v := <-c.answers:
 		switch v.Method {
 		case wire.OutcomeResult:
+			c.answer = v.Body
 			return v.Body, nil
 		case wire.OutcomeError:
 			guest, err := wire.DecodeGuestError(v.Body)

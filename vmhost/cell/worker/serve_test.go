@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 	"time"
 
@@ -95,6 +96,75 @@ func TestServeBreaks(t *testing.T) {
 		if err := newServer(stream{&s.Buffer, io.Discard}, echoEngine{}, func(wire.Setup) {}).serve(); err != nil {
 			t.Errorf("serve(%s) = %v, want nil", name, err)
 		}
+	}
+}
+
+// heldEngine is a driver whose programs ask the host, and answer what it said when
+// they are told to.
+type heldEngine struct {
+	echoEngine
+	goOn chan struct{}
+}
+
+func (e heldEngine) Load(context.Context, vmhost.Source) (vmhost.Program, error) { return e, nil }
+
+func (e heldEngine) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, error) {
+	out, err := req.Host(ctx, vmhost.HostCall{Func: "search"})
+	<-e.goOn
+	return vmhost.Reply{Output: out}, err
+}
+
+// TestAnswersAreApart: the memory of a long answer is not used for another one until
+// its call is over and its result is sent.
+func TestAnswersAreApart(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // a pool then gives what it was given last
+	toWorker, fromHost := io.Pipe()
+	toHost, fromWorker := io.Pipe()
+	engine := heldEngine{goOn: make(chan struct{})}
+	served := make(chan error, 1)
+	go func() { served <- newServer(stream{toWorker, fromWorker}, engine, func(wire.Setup) {}).serve() }()
+	w := wire.NewWriter(fromHost)
+	r := wire.NewReader(toHost, func(wire.Op, uint32) int64 { return 1 << 20 })
+	next := func(op wire.Op) wire.Value {
+		t.Helper()
+		v, err := r.Next()
+		if err != nil || v.Op != op {
+			t.Fatalf("the worker sent %v, %v, want %v", v.Op, err, op)
+		}
+		return v
+	}
+	send := func(op wire.Op, id uint32, body []byte) {
+		t.Helper()
+		if err := w.Write(op, 0, id, body); err != nil {
+			t.Fatalf("Write(%v): %v", op, err)
+		}
+	}
+	if _, err := fromHost.Write(opening().Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	next(wire.OpLoaded)
+	call := wire.Call{Remaining: time.Minute, Capability: "rank", HasHost: true}.Append(nil)
+	for round := range 20 {
+		answers := map[uint32][]byte{}
+		for id := uint32(1); id <= 2; id++ {
+			answers[id] = bytes.Repeat([]byte{byte(round), byte(id)}, 150<<10)
+			send(wire.OpCall, id, call)
+			next(wire.OpHostCall)
+			send(wire.OpHostResult, id, answers[id])
+			send(wire.OpPing, 0, wire.Token(1)) // the answer has been read
+			next(wire.OpPong)
+		}
+		for range answers {
+			engine.goOn <- struct{}{}
+			v := next(wire.OpResult)
+			if m, err := wire.DecodeResult(v.Body); err != nil || !bytes.Equal(m.Output, answers[v.ID]) {
+				t.Fatalf("round %d: the result of call %d is not what its host answered (%d bytes, %v)", round, v.ID, len(m.Output), err)
+			}
+		}
+	}
+	send(wire.OpQuit, 0, nil)
+	if err := <-served; err != nil {
+		t.Errorf("serve = %v, want nil after quit", err)
 	}
 }
 

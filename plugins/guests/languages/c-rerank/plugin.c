@@ -111,23 +111,27 @@ static struct text read_member(struct json *j, const char *wanted) {
 	return found;
 }
 
-// cosine is that of the angle between two vectors; it is not finite if one of
-// them is zero, or too large for its squares.
-static float cosine(const float *a, const float *b, uint32_t n) {
-	v128_t ab = wasm_f32x4_const_splat(0), aa = ab, bb = ab;
+// products are the sums of a[i] * b[i] and of b[i] * b[i].
+struct products {
+	double ab, bb;
+};
+
+static double sum(v128_t v) {
+	return (double)wasm_f32x4_extract_lane(v, 0) + wasm_f32x4_extract_lane(v, 1) + wasm_f32x4_extract_lane(v, 2) + wasm_f32x4_extract_lane(v, 3);
+}
+
+static struct products multiply(const float *a, const float *b, uint32_t n) {
+	v128_t ab = wasm_f32x4_const_splat(0), bb = ab;
 	uint32_t i = 0;
+#pragma unroll 8
 	for (; i + 4 <= n; i += 4) {
 		v128_t x = wasm_v128_load(a + i), y = wasm_v128_load(b + i);
 		ab = wasm_f32x4_add(ab, wasm_f32x4_mul(x, y));
-		aa = wasm_f32x4_add(aa, wasm_f32x4_mul(x, x));
 		bb = wasm_f32x4_add(bb, wasm_f32x4_mul(y, y));
 	}
-	float sums[3][4];
-	wasm_v128_store(sums[0], ab), wasm_v128_store(sums[1], aa), wasm_v128_store(sums[2], bb);
-	for (; i < n; i++) sums[0][0] += a[i] * b[i], sums[1][0] += a[i] * a[i], sums[2][0] += b[i] * b[i];
-	double total[3];
-	for (int k = 0; k < 3; k++) total[k] = (double)sums[k][0] + sums[k][1] + sums[k][2] + sums[k][3];
-	return total[0] / __builtin_sqrt(total[1] * total[2]);
+	struct products all = {sum(ab), sum(bb)};
+	for (; i < n; i++) all.ab += a[i] * b[i], all.bb += b[i] * b[i];
+	return all;
 }
 
 // score_leg scores the candidates of a leg, with one call of the host. It returns
@@ -145,10 +149,12 @@ static struct result *score_leg(struct candidates all, uint32_t leg, const float
 	host_vectors(leg, first, rows, &got);
 	if (got.failed) return &got;
 	if (got.floats.count != (uint64_t)rows * dimension) return 0; // of another embedder
+	double square = multiply(question, question, dimension).bb;
 	for (struct candidate *c = all.at; c < all.at + all.count; c++) {
 		if (!c->has_row || c->leg != leg) continue;
-		c->score = cosine(question, got.floats.at + (c->row - first) * dimension, dimension);
-		c->has_score = c->score >= -2 && c->score <= 2; // not if it is no number
+		struct products p = multiply(question, got.floats.at + (c->row - first) * dimension, dimension);
+		c->score = p.ab / __builtin_sqrt(square * p.bb); // the cosine; no number if one of them is zero
+		c->has_score = c->score >= -2 && c->score <= 2;
 	}
 	return 0;
 }
