@@ -41,7 +41,17 @@ func (r remote) client() *rest.Client { return rest.New(r.Server, r.Key) }
 var starter embed.FS
 
 type pluginNew struct {
-	Dir string `arg:"" help:"Folder to make; its last element names the plugin."`
+	Dir        string `arg:"" help:"Folder to make; its last element names the plugin."`
+	Capability string `enum:"rank,merge,guard" default:"rank" help:"What it is to do: ${enum}."`
+}
+
+// starters say what each plugin to start from does.
+func starters() map[plugins.Capability]string {
+	return map[plugins.Capability]string{
+		plugins.Rank:  "Puts candidates that hold more of the question's words first.",
+		plugins.Merge: "Fuses what the legs of a query found by the places that candidates have.",
+		plugins.Guard: "Refuses questions that hold a word, and masks it in what was found.",
+	}
 }
 
 func (c *pluginNew) Run(w *world) error {
@@ -53,7 +63,7 @@ func (c *pluginNew) Run(w *world) error {
 	if err != nil {
 		return fmt.Errorf("the folder's name names the plugin, but it %w", err)
 	}
-	files, err := starterFiles(name)
+	files, err := starterFiles(name, plugins.Capability(c.Capability))
 	if err != nil {
 		return err
 	}
@@ -75,14 +85,15 @@ func (c *pluginNew) Run(w *world) error {
 
 // starterFiles are the files of a new plugin: a module of its own with the SDK in
 // it, so that it builds anywhere, offline.
-func starterFiles(name plugins.Name) (map[string][]byte, error) {
+func starterFiles(name plugins.Name, capability plugins.Capability) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	for _, file := range []string{"main.go", "plugin.json", "go.mod"} {
-		data, err := starter.ReadFile("starter/" + file + ".tmpl")
+	fill := strings.NewReplacer("PLUGIN_NAME", string(name), "PLUGIN_CAPABILITY", string(capability), "PLUGIN_DESCRIPTION", starters()[capability])
+	for file, template := range map[string]string{"main.go": string(capability) + ".go", "plugin.json": "plugin.json", "go.mod": "go.mod"} {
+		data, err := starter.ReadFile("starter/" + template + ".tmpl")
 		if err != nil {
 			return nil, err
 		}
-		files[file] = bytes.ReplaceAll(data, []byte("PLUGIN_NAME"), []byte(name))
+		files[file] = []byte(fill.Replace(string(data)))
 	}
 	sources, err := sdk.Go()
 	if err != nil {
