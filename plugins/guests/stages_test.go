@@ -156,13 +156,20 @@ func rerankers(t *testing.T) map[string]*vmhost.Guest {
 	}
 }
 
-// TestRerank: both rerankers give each candidate with a vector its cosine, asking
-// for the question once and for each leg once; and a call leaves its machine in a
-// state that the next can use.
+// TestRerank is of both rerankers; to load one takes long under the race detector.
 func TestRerank(t *testing.T) {
+	guests := rerankers(t)
+	t.Run("cosines", func(t *testing.T) { testCosines(t, guests) })
+	t.Run("oddities", func(t *testing.T) { testOddities(t, guests) })
+}
+
+// testCosines: both give each candidate with a vector its cosine, asking for the
+// question once and for each leg once; and a call leaves its machine in a state that
+// the next can use.
+func testCosines(t *testing.T, guests map[string]*vmhost.Guest) {
 	in, c := many(200, 384)
 	want := c.cosines(in)
-	for name, guest := range rerankers(t) {
+	for name, guest := range guests {
 		for range 3 {
 			c.asked = nil
 			var out tars.RankOutput
@@ -195,8 +202,8 @@ func sameCalls(got, want []vmhost.HostCall) bool {
 	return len(got) == len(want) && !slices.ContainsFunc(want, func(c vmhost.HostCall) bool { return !slices.Contains(got, c) })
 }
 
-// TestRerankOddities: what may be missing, and what may not.
-func TestRerankOddities(t *testing.T) {
+// testOddities: what may be missing, and what may not.
+func testOddities(t *testing.T, guests map[string]*vmhost.Guest) {
 	row := func(leg, row int) tars.FoundBy { return tars.FoundBy{Leg: leg, Row: &row} }
 	c := &collection{question: []float32{1, 0}, legs: [][][]float32{{{1, 1}, {0, 0}, {-3, 0}}, {{1, 2, 3}}}}
 	in := tars.RankInput{ABI: tars.ABI, Candidates: []tars.Passage{
@@ -207,7 +214,7 @@ func TestRerankOddities(t *testing.T) {
 		{Index: 4, Legs: []tars.FoundBy{row(0, 0)}},
 	}}
 	want := []tars.Score{{Index: 0, Score: -1}, {Index: 4, Score: math.Sqrt2 / 2}}
-	for name, guest := range rerankers(t) {
+	for name, guest := range guests {
 		var out tars.RankOutput
 		call(t, guest, "rank", c.answer, in, &out)
 		if len(out.Scores) != 2 || out.Scores[0] != want[0] || out.Scores[1].Index != 4 || math.Abs(out.Scores[1].Score-want[1].Score) > 1e-6 {
@@ -395,28 +402,5 @@ func TestAsker(t *testing.T) {
 	_, err := guest.Call(ctx, vmhost.Request{Capability: "rank", Input: []byte(`{}`), Host: host})
 	if !errors.Is(err, context.DeadlineExceeded) || asked != 8 {
 		t.Errorf("Call without an end = %v after %d calls, want it ended by its caller after 8", err, asked)
-	}
-}
-
-// TestLiarIsHeard: its lies about the new documents come out as they are told; to
-// see through them is the host's part.
-func TestLiarIsHeard(t *testing.T) {
-	guest := load(t, vmhosttest.Guest(t, "liar"))
-	const pre, post = `{"abi":1,"stage":"pre","query":{"limit":7},"legs":[{}],"config":{"mode":%q}}`, `{"abi":1,"stage":"post","candidates":[{"text":"né"}],"config":{"mode":%q}}`
-	for _, c := range []struct{ capability, input, mode, want string }{
-		{"guard", pre, "higher-limit", `{"limit":8}`},
-		{"guard", pre, "other-stage", `{"drop":[0]}`},
-		{"guard", pre, "no-leg", `{"drop_legs":[1]}`},
-		{"guard", post, "other-stage", `{"limit":1}`},
-		{"guard", post, "out-of-range", `{"drop":[1]}`},
-		{"guard", post, "redact-beyond-end", `{"redact":[{"index":0,"start":0,"end":4}]}`},
-		{"guard", post, "redact-inside-rune", `{"redact":[{"index":0,"start":2,"end":3}]}`},
-		{"merge", post, "out-of-range", `{"scores":[{"index":1,"score":1}]}`},
-		{"merge", post, "nan", `{"scores":[{"index":0,"score":"NaN"}]}`},
-	} {
-		reply, err := guest.Call(t.Context(), vmhost.Request{Capability: c.capability, Input: fmt.Appendf(nil, c.input, c.mode)})
-		if err != nil || string(reply.Output) != c.want {
-			t.Errorf("%s %s = %s, %v; want %s", c.capability, c.mode, reply.Output, err, c.want)
-		}
 	}
 }
