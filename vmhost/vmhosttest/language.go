@@ -15,7 +15,8 @@ func Languages() []string {
 	return []string{"assemblyscript", "c", "go", "micropython", "quickjs", "rust", "zig"}
 }
 
-// Language returns the module of a language's sample plugin. It is built by
+// Language returns the module of a language's sample plugin, or of another plugin in
+// a folder beside them, such as c-rerank. It is built by
 // make, which fetches the language's compiler when it is not there.
 func Language(t testing.TB, name string) []byte {
 	t.Helper()
