@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,8 @@ func realNode(t *testing.T, guest string) *node {
 	t.Helper()
 	n := newNode(t, wazerovm.New(nil), 4)
 	m := manifest(plugins.Name(guest))
-	m.Grants = []plugins.Grant{plugins.GrantLog}
+	m.Capabilities = []plugins.Capability{plugins.Guard, plugins.Merge, plugins.Rank, plugins.Synthesize}
+	m.Grants = []plugins.Grant{plugins.GrantEmbed, plugins.GrantLog, plugins.GrantVectors}
 	n.upload(t, alice, m, vmhosttest.Guest(t, guest))
 	return n
 }
@@ -83,46 +85,144 @@ func matchesOf(a query.Answer) string {
 func TestLiar(t *testing.T) {
 	n := realNode(t, "liar")
 	e := engineOn(t, n)
-	always := []string{"", "bad-json", "empty", "null", "array", "deep", "no-members", "trailing", "unknown-member", "bad-utf8", "out-of-range", "negative"}
-	lies := map[query.Capability][]string{
-		query.Rank:       append(always, "duplicate-member", "fraction", "repeated", "nan", "infinite", "no-score", "long-reason"),
-		query.Synthesize: append(always, "backwards", "beyond-end", "inside-rune"),
-	}
-	ask := func(t *testing.T, capability query.Capability, mode string, onError query.OnError) (query.Answer, error) {
-		t.Helper()
-		config, err := json.Marshal(map[string]string{"mode": mode})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e.Answer(t.Context(), alice, asking(manual, query.PluginCall{Name: "liar", Capability: capability, Config: config, OnError: onError}))
-	}
-	for capability, modes := range lies {
-		want := map[string]string{"error": "error", "bad-error": "error", "no-such-mode": "error"}
-		for _, mode := range modes {
-			want[mode] = "output"
-		}
-		for mode, reason := range want {
-			t.Run(fmt.Sprintf("%s %s", capability, mode), func(t *testing.T) {
-				a, err := ask(t, capability, mode, query.Skip)
-				if err != nil || len(a.Missing) != 1 || a.Missing[0].Reason != reason || a.Missing[0].Source != "plugin liar" {
-					t.Errorf("Answer = missing %+v, %v, want the plugin with the reason %s", a.Missing, err, reason)
-				}
-				if matchesOf(a) != "pitr vacuum index" || len(a.Results) != 0 || len(a.Receipts) != 1 {
-					t.Errorf("Answer = %s, results %v, %d receipts, want the store's order, no result, and the receipt", matchesOf(a), a.Results, len(a.Receipts))
-				}
-				_, err = ask(t, capability, mode, query.Fail)
-				var fault *query.PluginError
-				if !errors.As(err, &fault) || fault.Reason != reason || fault.Detail == "" || len(fault.Detail) > 8<<10 {
-					t.Errorf("Answer under fail = %v, want a *PluginError with the reason %s and a detail of bounded length", err, reason)
-				}
-			})
-		}
+	common := []string{"", "bad-json", "empty", "null", "array", "deep", "trailing", "unknown-member", "bad-utf8"}
+	indices := []string{"no-members", "out-of-range", "negative"}
+	scores := slices.Concat(common, indices, []string{"duplicate-member", "fraction", "repeated", "nan", "infinite", "no-score", "long-reason"})
+	both := slices.Concat(common, []string{"long-refusal", "other-stage"})
+	for _, c := range []struct {
+		capability query.Capability
+		stage      query.GuardStage
+		modes      []string
+	}{
+		{query.Guard, query.Pre, slices.Concat(both, []string{"no-limit", "no-leg", "narrow-no-leg", "narrow-twice", "bad-filter", "no-filter"})},
+		{query.Guard, query.Post, slices.Concat(both, []string{"out-of-range", "negative", "redact-no-candidate", "redact-beyond-end", "redact-negative", "redact-backwards", "redact-nothing", "redact-inside-rune", "redact-no-end", "hide-no-candidate", "hide-no-fields"})},
+		{query.Merge, "", scores},
+		{query.Rank, "", scores},
+		{query.Synthesize, "", slices.Concat(common, indices, []string{"backwards", "beyond-end", "inside-rune"})},
+	} {
+		call := query.PluginCall{Name: "liar", Capability: c.capability, Stage: c.stage}
+		t.Run(fmt.Sprint(c.capability, c.stage), func(t *testing.T) { testLies(t, e, call, c.modes) })
 	}
 	for _, mode := range []string{"wrong-quote", "wrong-length"} {
-		a, err := ask(t, query.Synthesize, mode, query.Fail)
+		a, err := lying(t, e, query.PluginCall{Name: "liar", Capability: query.Synthesize, OnError: query.Fail}, mode)
 		if err != nil || len(a.Results) != 1 || a.Results[0].Grounded || len(a.Results[0].Citations) != 1 || a.Results[0].Citations[0].Verified {
 			t.Errorf("Answer by %s = %+v, %v, want a result whose citation is not verified", mode, a.Results, err)
 		}
+	}
+}
+
+// lying asks a query that calls the guest liar in one of its modes.
+func lying(t *testing.T, e *query.Engine, call query.PluginCall, mode string) (query.Answer, error) {
+	t.Helper()
+	config, err := json.Marshal(map[string]string{"mode": mode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call.Config = config
+	return e.Answer(t.Context(), alice, asking(manual, call))
+}
+
+// testLies: the modes are refused as output, and errors of the guest are errors.
+func testLies(t *testing.T, e *query.Engine, call query.PluginCall, modes []string) {
+	want := map[string]string{"error": "error", "bad-error": "error", "no-such-mode": "error"}
+	for _, mode := range modes {
+		want[mode] = "output"
+	}
+	for mode, reason := range want {
+		t.Run(mode, func(t *testing.T) {
+			call.OnError = query.Skip
+			a, err := lying(t, e, call, mode)
+			if err != nil || len(a.Missing) != 1 || a.Missing[0].Reason != reason || a.Missing[0].Source != "plugin liar" {
+				t.Errorf("Answer = missing %+v, %v, want the plugin with the reason %s", a.Missing, err, reason)
+			}
+			if matchesOf(a) != "pitr vacuum index" || len(a.Results) != 0 || len(a.Receipts) != 1 {
+				t.Errorf("Answer = %s, results %v, %d receipts, want the store's order, no result, and the receipt", matchesOf(a), a.Results, len(a.Receipts))
+			}
+			call.OnError = query.Fail
+			_, err = lying(t, e, call, mode)
+			var fault *query.PluginError
+			if !errors.As(err, &fault) || fault.Reason != reason || fault.Detail == "" || len(fault.Detail) > 8<<10 {
+				t.Errorf("Answer under fail = %v, want a *PluginError with the reason %s and a detail of bounded length", err, reason)
+			}
+		})
+	}
+}
+
+// upwards is an embedder for which every text is the vector (0, 1).
+type upwards struct{}
+
+func (upwards) Info() knowledge.EmbedderInfo {
+	return knowledge.EmbedderInfo{ID: "upwards", Dimension: 2}
+}
+
+func (upwards) Embed(_ context.Context, _ knowledge.EmbedKind, texts []string) ([][]float32, error) {
+	all := make([][]float32, len(texts))
+	for i := range all {
+		all[i] = []float32{0, 1}
+	}
+	return all, nil
+}
+
+func (u upwards) For(context.Context, knowledge.TenantID, knowledge.Collection) (knowledge.Embedder, error) {
+	return u, nil
+}
+
+// TestGuestsOfStages: the guests of each stage do in a query what they are for.
+func TestGuestsOfStages(t *testing.T) {
+	n := newNode(t, wazerovm.New(nil), 4)
+	for name, capability := range map[plugins.Name]plugins.Capability{"rerank": plugins.Rank, "dedupe": plugins.Merge, "guardian": plugins.Guard} {
+		m := plugins.Manifest{Name: name, Capabilities: []plugins.Capability{capability}, Limits: plugins.Limits{HostCalls: 4}}
+		if name == "rerank" {
+			m.Grants = []plugins.Grant{plugins.GrantEmbed, plugins.GrantVectors}
+		}
+		n.upload(t, alice, m, vmhosttest.Guest(t, string(name)))
+	}
+	e := engineOn(t, n)
+	e.Embedders = upwards{}
+	c := knowledge.Collection{Name: "upwards", Embedder: upwards{}.Info()}
+	if _, _, err := e.Store.(*memstore.Store).PutCollection(t.Context(), alice, c); err != nil {
+		t.Fatal(err)
+	}
+	var records []knowledge.Record
+	for i, text := range []string{"The same words.", "the SAME words", "Write to kim@example.com", "A secret."} {
+		records = append(records, knowledge.Record{
+			ID: knowledge.RecordID(fmt.Sprint(i)), Text: text, Vector: []float32{1, float32(i)},
+			Metadata: map[string]any{"secret": i == 3, "place": fmt.Sprint(i % 2)},
+		})
+	}
+	if _, err := e.Store.(*memstore.Store).PutRecords(t.Context(), alice, "upwards", knowledge.Write{Records: records}); err != nil {
+		t.Fatal(err)
+	}
+	call := func(name string, capability query.Capability, stage query.GuardStage, config string) query.PluginCall {
+		return query.PluginCall{Name: name, Capability: capability, Stage: stage, OnError: query.Fail, Config: json.RawMessage(config)}
+	}
+	for _, tc := range []struct {
+		name  string
+		calls []query.PluginCall
+		want  string // ids, best first
+	}{
+		{"none", nil, "0 1 2 3"},
+		{"merge without what begins alike", []query.PluginCall{call("dedupe", query.Merge, "", `{}`)}, "0 2 3"},
+		{"rank by stored vectors", []query.PluginCall{call("rerank", query.Rank, "", `{"by":"vector"}`)}, "3 2 1 0"},
+		{"narrowed", []query.PluginCall{call("guardian", query.Guard, query.Pre, `{"narrow":{"field":"place","eq":"1"}}`)}, "1 3"},
+		{"guarded", []query.PluginCall{call("guardian", query.Guard, query.Post, `{}`)}, "0 1 2"},
+		{"all at once", []query.PluginCall{
+			call("guardian", query.Guard, query.Post, `{}`), call("rerank", query.Rank, "", `{}`), call("dedupe", query.Merge, "", `{}`),
+		}, "2 0"},
+	} {
+		a, err := e.Answer(t.Context(), alice, asking("upwards", tc.calls...))
+		if err != nil || matchesOf(a) != tc.want || len(a.Missing) != 0 {
+			t.Errorf("%s: Answer = %q, missing %+v, %v, want %q", tc.name, matchesOf(a), a.Missing, err, tc.want)
+		}
+		for _, m := range a.Matches {
+			if guarded := strings.HasPrefix(tc.name, "guarded") || strings.HasPrefix(tc.name, "all"); m.ID == "2" && strings.Contains(m.Text, "@") == guarded {
+				t.Errorf("%s: the text of 2 is %q, want the address redacted if a guard was there", tc.name, m.Text)
+			}
+		}
+	}
+	_, err := e.Answer(t.Context(), alice, asking("upwards", call("guardian", query.Guard, query.Pre, `{"refuse":["RESTORE"]}`)))
+	if !errors.Is(err, knowledge.ErrForbidden) {
+		t.Errorf("Answer to a refused question = %v, want ErrForbidden", err)
 	}
 }
 

@@ -12,12 +12,11 @@ import (
 // TestGuardLies: they are about the input that they answer.
 func TestGuardLies(t *testing.T) {
 	const (
-		pre  = `{"abi":1,"stage":"pre","query":{"limit":7},"legs":[{}],"config":{"mode":%q}}`
+		pre  = `{"abi":1,"stage":"pre","legs":[{}],"config":{"mode":%q}}`
 		post = `{"abi":1,"stage":"post","candidates":[{"text":"né"}],"config":{"mode":%q}}`
 	)
 	guard := tell(guardLies())
 	for _, c := range []struct{ document, mode, want string }{
-		{pre, "higher-limit", `{"limit":8}`},
 		{pre, "other-stage", `{"drop":[0]}`},
 		{pre, "no-leg", `{"drop_legs":[1]}`},
 		{pre, "narrow-no-leg", `{"narrow":[{"leg":1,"filter":{"field":"a","eq":1}}]}`},

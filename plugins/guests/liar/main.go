@@ -20,17 +20,12 @@ var (
 // input is what the capabilities' inputs have that lies are made of.
 type input struct {
 	Stage      string     `json:"stage"`
-	Query      query      `json:"query"`
 	Legs       []struct{} `json:"legs"`
 	Candidates []passage  `json:"candidates"`
 	Passages   []passage  `json:"passages"`
 	Config     struct {
 		Mode string `json:"mode"`
 	} `json:"config"`
-}
-
-type query struct {
-	Limit int `json:"limit"`
 }
 
 type passage struct {

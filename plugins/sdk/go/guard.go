@@ -39,9 +39,9 @@ type AskedLeg struct {
 // value takes nothing.
 type GuardPreOutput struct {
 	Refuse   string      `json:"refuse,omitempty"`    // why the query is not answered, for people, at most 1024 characters; it ends the query
-	Narrow   []Narrowing `json:"narrow,omitempty"`    // at most one for a leg
+	Narrow   []Narrowing `json:"narrow,omitempty"`    // at most as many as there are legs
 	DropLegs []int       `json:"drop_legs,omitempty"` // legs that are not retrieved
-	Limit    int         `json:"limit,omitempty"`     // most matches of the answer, not above the query's; 0 leaves it
+	Limit    int         `json:"limit,omitempty"`     // most matches of the answer; 0, or one above the query's, changes nothing
 }
 
 // Narrowing is a filter that a leg's own is joined to by "and".
@@ -65,7 +65,7 @@ type GuardPostInput struct {
 type GuardPostOutput struct {
 	Refuse string      `json:"refuse,omitempty"` // why the query is not answered, for people, at most 1024 characters; it ends the query
 	Drop   []int       `json:"drop,omitempty"`   // candidates that are not shown, by index
-	Redact []Redaction `json:"redact,omitempty"` // parts of texts that the host writes its mask over
+	Redact []Redaction `json:"redact,omitempty"` // at most 10,000 parts of texts that the host writes its mask over
 	Hide   []Hiding    `json:"hide,omitempty"`   // members of metadata that are removed
 }
 
@@ -85,8 +85,8 @@ func Redact(p Passage, start, end int) Redaction {
 
 // Hiding names top-level members of a candidate's metadata.
 type Hiding struct {
-	Index  int      `json:"index"` // of the candidate
-	Fields []string `json:"fields"`
+	Index  int      `json:"index"`  // of the candidate
+	Fields []string `json:"fields"` // 1 to 1,000; those that are not there change nothing
 }
 
 // GuardPre registers the function that may refuse or narrow a query before its
