@@ -72,7 +72,7 @@ func (r *Runner) Pin(ctx context.Context, tenant knowledge.TenantID, call query.
 // Chunk has a plugin cut a document's text into passages. Errors are those of
 // [query.Plugins].
 func (r *Runner) Chunk(ctx context.Context, tenant knowledge.TenantID, call query.PluginCall, d document.About, t document.Text) ([]document.Passage, query.Receipt, error) {
-	input := chunkInput{ABI: ABI, Config: jsontext.Value(call.Config), Document: cutDocument{
+	input := chunkInput{ABI: ABI, Config: configOf(call), Document: cutDocument{
 		ID: d.ID, Collection: d.Collection, Title: t.Title, MediaType: d.MediaType, Text: t.Text, Metadata: d.Metadata,
 		Blocks: make([]blockDocument, len(t.Blocks)),
 	}}

@@ -20,7 +20,7 @@ const (
 // The documents of abi 1, as plugins/wit/schema defines them.
 type (
 	preGuardOutput struct {
-		Refuse   string            `json:"refuse"`
+		Refuse   *string           `json:"refuse"`
 		Narrow   []narrowsDocument `json:"narrow"`
 		DropLegs []int             `json:"drop_legs"`
 		Limit    *int              `json:"limit"`
@@ -30,7 +30,7 @@ type (
 		Filter jsontext.Value `json:"filter"`
 	}
 	postGuardOutput struct {
-		Refuse string         `json:"refuse"`
+		Refuse *string        `json:"refuse"`
 		Drop   []int          `json:"drop"`
 		Redact []spanDocument `json:"redact"`
 		Hide   []hideDocument `json:"hide"`
@@ -57,8 +57,9 @@ func (r *Runner) decodePreGuard(data []byte, h *query.Handout) (query.Verdict, e
 	for _, l := range h.Legs {
 		known[l.Leg] = true
 	}
-	v := query.Verdict{Refuse: out.Refuse, DropLegs: out.DropLegs}
-	if err := checkRefusal(out.Refuse); err != nil {
+	v := query.Verdict{DropLegs: out.DropLegs}
+	var err error
+	if v.Refuse, err = refusal(out.Refuse); err != nil {
 		return v, err
 	}
 	if len(out.Narrow) > len(h.Legs) {
@@ -100,10 +101,12 @@ func decodePostGuard(data []byte, candidates []query.Candidate) (query.Verdict, 
 	if err := strictObject(data, &out); err != nil {
 		return query.Verdict{}, err
 	}
-	v := query.Verdict{Refuse: out.Refuse, Drop: out.Drop}
+	v := query.Verdict{Drop: out.Drop}
+	var err error
+	if v.Refuse, err = refusal(out.Refuse); err != nil {
+		return v, err
+	}
 	switch {
-	case checkRefusal(out.Refuse) != nil:
-		return v, checkRefusal(out.Refuse)
 	case len(out.Redact) > maxSpans:
 		return v, fmt.Errorf("redact: has %d entries; at most %d are allowed", len(out.Redact), maxSpans)
 	case len(out.Hide) > len(candidates):
@@ -141,11 +144,16 @@ func strictObject(data []byte, into any) error {
 	return strict(data, into)
 }
 
-func checkRefusal(text string) error {
-	if n := utf8.RuneCountInString(text); n > maxRefusal {
-		return fmt.Errorf("refuse: has %d characters; at most %d are allowed", n, maxRefusal)
+// refusal is why a guard refuses, or nothing. One that gives no reason is not taken
+// for one that refuses nothing.
+func refusal(given *string) (string, error) {
+	if given == nil {
+		return "", nil
 	}
-	return nil
+	if n := utf8.RuneCountInString(*given); n < 1 || n > maxRefusal {
+		return "", fmt.Errorf("refuse: has %d characters; need 1 to %d", n, maxRefusal)
+	}
+	return *given, nil
 }
 
 func (s spanDocument) check(candidates []query.Candidate) error {

@@ -15,7 +15,7 @@ func TestDecodePostGuard(t *testing.T) {
 	given := texts("Größe zählt.", "b")
 	for name, output := range map[string]string{
 		"nothing": `{}`,
-		"all":     `{"refuse":"","drop":[1,1],"redact":[{"index":0,"start":0,"end":7},{"index":0,"start":4,"end":15}],"hide":[{"index":1,"fields":["a",""]}]}`,
+		"all":     `{"drop":[1,1],"redact":[{"index":0,"start":0,"end":7},{"index":0,"start":4,"end":15}],"hide":[{"index":1,"fields":["a",""]}]}`,
 		"refusal": `{"refuse":"` + strings.Repeat("é", 1024) + `"}`,
 	} {
 		if _, err := plugins.DecodePostGuard([]byte(output), given); err != nil {
@@ -26,6 +26,7 @@ func TestDecodePostGuard(t *testing.T) {
 	delete(bad, "no members") // lets all through
 	delete(bad, "deep objects")
 	for name, output := range map[string]string{
+		"empty refusal":       `{"refuse":""}`,
 		"long refusal":        `{"refuse":"` + strings.Repeat("é", 1025) + `"}`,
 		"of the other stage":  `{"narrow":[]}`,
 		"limit":               `{"limit":1}`,

@@ -107,6 +107,9 @@ func TestRank(t *testing.T) {
 	if string(*seen) != want {
 		t.Errorf("the plugin was given %s, want %s", *seen, want)
 	}
+	if _, _, err := n.rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Config: json.RawMessage{}}, "q", nil); reason(t, "Rank with a configuration of no bytes", err) != "output" {
+		t.Errorf("Rank with a configuration of no bytes = %v, want it called, to say nothing", err)
+	}
 	if ranked, _, err := n.rank(t.Context(), alice, query.PluginCall{Name: "says", Capability: query.Rank, Config: say(`{"scores":[]}`)}, "q", nil); err != nil || len(ranked) != 0 {
 		t.Errorf("Rank of nothing = %v, %v, want nothing", ranked, err)
 	}

@@ -159,9 +159,17 @@ type (
 	}
 )
 
+// configOf is a call's configuration, nil for one of no bytes, which is no JSON.
+func configOf(call query.PluginCall) jsontext.Value {
+	if len(call.Config) == 0 {
+		return nil
+	}
+	return jsontext.Value(call.Config)
+}
+
 // stepOf makes what all inputs have.
 func stepOf(t query.Task) stepInput {
-	in := stepInput{ABI: ABI, Query: queryDocument{Text: t.Handout.Text}, Config: jsontext.Value(t.Call.Config)}
+	in := stepInput{ABI: ABI, Query: queryDocument{Text: t.Handout.Text}, Config: configOf(t.Call)}
 	for _, l := range t.Handout.Legs {
 		in.Legs = append(in.Legs, legDocument{
 			Leg: l.Leg, Collection: string(l.Collection), Mode: string(l.Mode), Rows: l.Rows(), Dimension: l.Dimension,

@@ -91,9 +91,11 @@ func (e *Engine) withPresets(ctx context.Context, tenant knowledge.TenantID, q Q
 	}
 	if plugins {
 		for _, p := range common.Plugins {
-			q.Plugins = append(q.Plugins, PluginCall{
-				Name: p.Name, Version: p.Version, Capability: Capability(p.Capability), Config: json.RawMessage(p.Config),
-			})
+			call := PluginCall{Name: p.Name, Version: p.Version, Capability: Capability(p.Capability)}
+			if p.Config != "" {
+				call.Config = json.RawMessage(p.Config)
+			}
+			q.Plugins = append(q.Plugins, call)
 		}
 		var err error
 		if q.Plugins, err = withPluginDefaults(q.Plugins, q.Text); err != nil {
