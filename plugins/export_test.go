@@ -21,6 +21,9 @@ const LoadTimeout = loadTimeout
 // Encode is encode.
 func Encode(document any, most int64) ([]byte, error) { return encode(document, most) }
 
+// Passages is passages.
+func Passages(h *query.Handout) ([]byte, error) { return passages(h) }
+
 // DecodeRank is decodeRank.
 func DecodeRank(data []byte, n int) ([]query.Scored, error) { return decodeRank(data, n) }
 

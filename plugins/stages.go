@@ -134,19 +134,6 @@ type (
 		Dimension  int            `json:"dimension"`
 		Filter     jsontext.Value `json:"filter,omitempty"`
 	}
-	passageDocument struct {
-		Index      int            `json:"index"`
-		ID         string         `json:"id"`
-		Collection string         `json:"collection"`
-		Text       string         `json:"text"`
-		Score      float64        `json:"score"`
-		Metadata   map[string]any `json:"metadata,omitempty"`
-		Legs       []rowDocument  `json:"legs,omitempty"`
-	}
-	rowDocument struct {
-		Leg int  `json:"leg"`
-		Row *int `json:"row,omitempty"`
-	}
 	listDocument struct {
 		Leg     int             `json:"leg"`
 		Mode    string          `json:"mode"`
@@ -176,23 +163,4 @@ func stepOf(t query.Task) stepInput {
 		})
 	}
 	return in
-}
-
-// passages makes the documents of candidates. A guest names each by its index.
-func passages(h *query.Handout) ([]byte, error) {
-	documents := make([]passageDocument, len(h.Candidates))
-	for i, c := range h.Candidates {
-		documents[i] = passageDocument{
-			Index: i, ID: string(c.ID), Collection: string(c.Collection),
-			Text: c.Text, Score: c.Score, Metadata: c.Metadata,
-		}
-		for _, r := range h.Rows(i) {
-			row := rowDocument{Leg: r.Leg}
-			if r.Row >= 0 {
-				row.Row = &r.Row
-			}
-			documents[i].Legs = append(documents[i].Legs, row)
-		}
-	}
-	return encode(documents, maxPassagesDocument)
 }

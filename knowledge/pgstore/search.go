@@ -117,9 +117,9 @@ func setSQL(d definition, plan knowledge.Plan, filter knowledge.Filter) string {
 // so of its snapshot: no row means that the collection is not, or no longer,
 // what and where we believe it to be; one row without a record means no match.
 const searchSQL = `
-SELECT m.id, m.text, m.metadata, m.version, m.distance, m.vector
+SELECT m.id, m.text, m.metadata, m.version, m.distance, %[2]s
 FROM collections c
-LEFT JOIN (%s) m ON true
+LEFT JOIN (%[1]s) m ON true
 WHERE ` + currentSQL + `
 ORDER BY m.distance, m.id`
 
@@ -240,9 +240,9 @@ func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan,
 		return "", err
 	}
 	distance := d.vector() + " " + operators[d.Metric] + " " + d.queryVector()
-	vector := "NULL::float4[]"
+	vector, sent := "NULL", "NULL::bytea"
 	if search.Vectors {
-		vector = d.vector() + "::float4[]"
+		vector, sent = d.vector(), sentVector("m.vector") // as it is until few are left
 	}
 	inner := fmt.Sprintf(compareSQL, distance, vector, leaf(d.placement), writeLiveSQL, where)
 	switch {
@@ -252,7 +252,7 @@ func searchStatement(d definition, search knowledge.Search, plan knowledge.Plan,
 	default:
 		inner = fmt.Sprintf(bothSQL, inner, fmt.Sprintf(indexSQL, distance, vector, leaf(d.main), mainLiveSQL, where, indexOrder(d)))
 	}
-	return fmt.Sprintf(searchSQL, inner), nil
+	return fmt.Sprintf(searchSQL, inner, sent), nil
 }
 
 // iterative is the scan of an index that a plan asks for.
@@ -274,7 +274,7 @@ func scanMatch(row pgx.Row, metric knowledge.Metric, m *knowledge.Match) (bool, 
 		version  *int64
 		distance *float64
 	)
-	if err := row.Scan(&id, &text, &metadata, &version, &distance, &m.Vector); err != nil || id == nil {
+	if err := row.Scan(&id, &text, &metadata, &version, &distance, (*sentFloats)(&m.Vector)); err != nil || id == nil {
 		return false, err
 	}
 	m.ID, m.Text, m.Version, m.Score = knowledge.RecordID(*id), *text, *version, score(metric, *distance)

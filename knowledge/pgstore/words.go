@@ -200,12 +200,12 @@ func wordsStatement(d definition, search knowledge.TextSearch, plan wordsPlan, a
 	if plan.exact {
 		main, taken = fmt.Sprintf(allWordsSQL, where), "0, 0"
 	}
-	explained, vector := "NULL::bigint, NULL::text[], NULL::bigint[]", "NULL::float4[]"
+	explained, vector := "NULL::bigint, NULL::text[], NULL::bigint[]", "NULL::bytea"
 	if search.Explain {
 		explained = wordsExplainSQL
 	}
 	if search.Vectors {
-		vector = d.vector() + "::float4[]"
+		vector = sentVector(d.vector())
 	}
 	return fmt.Sprintf(wordsSQL, where, main, taken, explained, vector), nil
 }
@@ -255,7 +255,7 @@ func (s *Store) searchWordsAs(ctx context.Context, tenant knowledge.TenantID, d 
 			var metadata []byte
 			var version *int64
 			var score *float64
-			err := rows.Scan(&id, &text, &metadata, &version, &score, &m.Vector, &seen.ranked, &seen.every, &seen.taken, &seen.complete, &records, &terms, &counts)
+			err := rows.Scan(&id, &text, &metadata, &version, &score, (*sentFloats)(&m.Vector), &seen.ranked, &seen.every, &seen.taken, &seen.complete, &records, &terms, &counts)
 			if err != nil || id == nil {
 				return err
 			}
