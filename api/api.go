@@ -25,24 +25,25 @@ import (
 
 // Services are what the handlers need of the rest. Every field must be set.
 type Services struct {
-	Keys        authenticator // tenancy.Keys
-	Tenants     tenants       // tenancy.Keys
-	Collections collections   // a knowledge.Store
-	Names       names         // a knowledge.Store
-	Health      healths       // that of the store
-	Records     records       // a knowledge.Store
-	Writer      writer        // ingest.Writer
-	Importer    importer      // ingest.Importer
-	Documents   documents     // ingest.Documents
-	Embedders   embedders     // embed.Registry
-	Engine      engine        // query.Engine
-	Catalog     catalog       // a plugins.Catalog
-	Registry    registry      // plugins.Registry
-	Invoker     invoker       // plugins.Runner
-	Quarantine  quarantine    // plugins.Quarantine
-	Jobs        background    // pgjobs.Jobs
-	Reembedder  reembedder    // the server, which enqueues
-	Ledger      ledgerReader  // a ledger.Store
+	Keys        authenticator  // tenancy.Keys
+	Tenants     tenants        // tenancy.Keys
+	Collections collections    // a knowledge.Store
+	Names       names          // a knowledge.Store
+	Health      healths        // that of the store
+	Records     records        // a knowledge.Store
+	Writer      writer         // ingest.Writer
+	Importer    importer       // ingest.Importer
+	Documents   documents      // ingest.Documents
+	Embedders   embedders      // embed.Registry
+	Engine      engine         // query.Engine
+	Catalog     catalog        // a plugins.Catalog
+	Registry    registry       // plugins.Registry
+	Invoker     invoker        // plugins.Runner
+	Recorder    recordingStore // plugins.Recorder
+	Quarantine  quarantine     // plugins.Quarantine
+	Jobs        background     // pgjobs.Jobs
+	Reembedder  reembedder     // the server, which enqueues
+	Ledger      ledgerReader   // a ledger.Store
 }
 
 // Options are the settings of a [Server]. The zero value is good.

@@ -164,7 +164,19 @@ func (f *failing) Upload(context.Context, knowledge.TenantID, tenancy.Policy, pl
 	return plugins.Version{}, false, f.get()
 }
 
-func (f *failing) Invoke(context.Context, knowledge.TenantID, plugins.Name, plugins.Ref, string, []byte) (plugins.Invocation, error) {
+func (f *failing) Replay(context.Context, knowledge.TenantID, plugins.Recording, *plugins.Ref) (plugins.Replayed, error) {
+	return plugins.Replayed{}, f.get()
+}
+
+func (f *failing) Recording(context.Context, knowledge.TenantID, ledger.ID, *string) (plugins.Recording, error) {
+	return plugins.Recording{}, f.get()
+}
+
+func (f *failing) Delete(context.Context, knowledge.TenantID, ledger.ID, *string) error {
+	return f.get()
+}
+
+func (f *failing) Invoke(context.Context, knowledge.TenantID, plugins.Name, plugins.Ref, string, []byte, bool) (plugins.Invocation, error) {
 	return plugins.Invocation{}, f.get()
 }
 
@@ -232,7 +244,7 @@ func failingWorld(t *testing.T) (*world, *failing) {
 		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
 		s.Importer, s.Documents, s.Embedders = failingImporter{f}, failingDocuments{f}, failingEmbedders{f}
 		s.Reembedder, s.Ledger = failingReembedder{f}, f
-		s.Catalog, s.Registry, s.Invoker, s.Quarantine, s.Jobs = f, f, f, f, f
+		s.Catalog, s.Registry, s.Invoker, s.Recorder, s.Quarantine, s.Jobs = f, f, f, f, f, f
 	}), f
 }
 
@@ -260,6 +272,7 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
 		"reembedCollection": `{"embedder":"local"}`,
 		"putEmbedder":       `{"base_url":"https://example.com","model":"m"}`, "embedTexts": `{"texts":["a"]}`,
+		"replayCall": `{}`,
 	}[id]
 	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
 		"/calls/some1", "/calls/"+string(ledger.NewID(time.Now())), "/imports/some1", "/imports/"+strings.Repeat("A", 26), "/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
@@ -309,7 +322,7 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[vmhost.ErrMemory], kinds[vmhost.ErrTrapped], kinds[vmhost.ErrDeadline] = 422, 422, 422
 			kinds[vmhost.ErrBusy], kinds[vmhost.ErrUnavailable], kinds[vmhost.ErrCrashed] = 429, 503, 503
 			kinds[&vmhost.QuarantinedError{}] = 409
-		case "invokePlugin", "query":
+		case "invokePlugin", "query", "replayCall":
 			kinds[knowledge.ErrNotFound] = 404
 			for reason, kind := range map[string]error{"deadline": vmhost.ErrDeadline, "memory": vmhost.ErrMemory, "trapped": vmhost.ErrTrapped, "output": vmhost.ErrOutput, "input": vmhost.ErrInput, "refused": vmhost.ErrRefused, "fuel": vmhost.ErrFuel, "cpu": vmhost.ErrCPU, "host-budget": vmhost.ErrHostBudget} {
 				kinds[&query.PluginError{Plugin: "p", Reason: reason, Detail: "d", Err: kind}] = 422

@@ -36,6 +36,7 @@ import (
 	"github.com/tars-project/tars/knowledge/ledger/ledgertest"
 	"github.com/tars-project/tars/knowledge/memstore"
 	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/recordings/recordingstest"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/knowledge/tenancy/tenancytest"
 	"github.com/tars-project/tars/plugins"
@@ -57,18 +58,21 @@ const adminKey = "the-admin-key-of-these-tests-has-40-bytes"
 // world is a server behind a real listener, with everything in memory and the
 // plugins played by Go functions.
 type world struct {
-	t        *testing.T
-	url      string
-	spec     *openapi3.T
-	store    *memstore.Store
-	catalog  *memcatalog.Catalog
-	plugins  *pluginsDouble
-	jobs     *jobstest.Memory
-	ledger   *ledgertest.Memory
-	log      *lockedBuffer
-	keys     *tenancy.Keys
-	services Services // as they were before change
-	server   *Server
+	t       *testing.T
+	url     string
+	spec    *openapi3.T
+	store   *memstore.Store
+	catalog *memcatalog.Catalog
+	plugins *pluginsDouble
+
+	recordings *recordingstest.Memory
+	recorder   *plugins.Recorder
+	jobs       *jobstest.Memory
+	ledger     *ledgertest.Memory
+	log        *lockedBuffer
+	keys       *tenancy.Keys
+	services   Services // as they were before change
+	server     *Server
 }
 
 // newWorld starts a server. change may replace services and options.
@@ -76,6 +80,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	t.Helper()
 	w := &world{t: t, store: memstore.New(memstore.Options{MaxCollections: 100}), catalog: new(memcatalog.Catalog), jobs: jobstest.NewMemory(), ledger: ledgertest.NewMemory(), log: new(lockedBuffer)}
 	w.plugins = &pluginsDouble{catalog: w.catalog}
+	w.recordings = new(recordingstest.Memory)
 	ring, err := tenancy.NewRing(bytes.Repeat([]byte{7}, tenancy.RingKeySize))
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +88,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	if w.keys, err = tenancy.NewKeys(tenancytest.NewMemory(), ring, adminKey); err != nil {
 		t.Fatal(err)
 	}
+	w.recorder = &plugins.Recorder{Store: w.recordings, Ring: ring, Life: time.Hour, Most: 1 << 30}
 	set, err := embed.NewSet(hashing{})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +105,7 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: registry,
 		Documents: &ingest.Documents{Store: w.store, Writer: writer, Extractor: reading{}},
 		Engine:    &query.Engine{Store: w.store, Embedders: registry, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
-		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Quarantine: new(quarantineDouble), Jobs: w.jobs,
+		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Recorder: w.recorder, Quarantine: new(quarantineDouble), Jobs: w.jobs,
 		Reembedder: reembedDouble{w.jobs}, Ledger: w.ledger,
 	}
 	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
@@ -344,7 +350,7 @@ func (p *pluginsDouble) Upload(ctx context.Context, tenant knowledge.TenantID, p
 	return p.catalog.PutVersion(ctx, tenant, v, module, policy.MaxPlugins)
 }
 
-func (p *pluginsDouble) Invoke(ctx context.Context, tenant knowledge.TenantID, name plugins.Name, ref plugins.Ref, capability string, input []byte) (plugins.Invocation, error) {
+func (p *pluginsDouble) Invoke(ctx context.Context, tenant knowledge.TenantID, name plugins.Name, ref plugins.Ref, capability string, input []byte, record bool) (plugins.Invocation, error) {
 	v, err := p.catalog.Version(ctx, tenant, name, ref)
 	if err != nil {
 		return plugins.Invocation{}, err
@@ -356,6 +362,20 @@ func (p *pluginsDouble) Invoke(ctx context.Context, tenant knowledge.TenantID, n
 		}
 	}
 	return plugins.Invocation{Version: v, Output: output, Receipt: p.receipt(v, query.Capability(capability))}, nil
+}
+
+// Replay gives twice what was given before, one host call short of its recording.
+func (p *pluginsDouble) Replay(ctx context.Context, tenant knowledge.TenantID, rec plugins.Recording, ref *plugins.Ref) (plugins.Replayed, error) {
+	if ref == nil {
+		ref = &plugins.Ref{Number: rec.Version}
+	}
+	v, err := p.catalog.Version(ctx, tenant, rec.Plugin, *ref)
+	after := rec.Outcome
+	after.Output += after.Output
+	return plugins.Replayed{
+		Version: v, Before: rec.Outcome, After: after, Diverged: 1,
+		Output: []plugins.Difference{{Pointer: "/a", Before: []byte(`1`)}, {Pointer: "", After: []byte(`"x"`)}},
+	}, err
 }
 
 func (p *pluginsDouble) receipt(v plugins.Version, capability query.Capability) query.Receipt {

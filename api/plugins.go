@@ -21,7 +21,8 @@ type catalog interface {
 
 // invoker calls one plugin.
 type invoker interface {
-	Invoke(ctx context.Context, tenant knowledge.TenantID, name plugins.Name, ref plugins.Ref, capability string, input []byte) (plugins.Invocation, error)
+	Invoke(ctx context.Context, tenant knowledge.TenantID, name plugins.Name, ref plugins.Ref, capability string, input []byte, record bool) (plugins.Invocation, error)
+	Replay(ctx context.Context, tenant knowledge.TenantID, rec plugins.Recording, ref *plugins.Ref) (plugins.Replayed, error)
 }
 
 // ListPlugins implements listPlugins.
@@ -118,7 +119,7 @@ func (s *Server) InvokePlugin(ctx context.Context, r oapi.InvokePluginRequestObj
 	if err != nil {
 		return nil, err
 	}
-	called, err := s.services.Invoker.Invoke(ctx, tenantOf(ctx), name, r.Body.Version, string(r.Body.Capability), r.Body.Input)
+	called, err := s.services.Invoker.Invoke(ctx, tenantOf(ctx), name, r.Body.Version, string(r.Body.Capability), r.Body.Input, r.Body.Record)
 	if err != nil {
 		return nil, err
 	}

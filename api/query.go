@@ -109,7 +109,7 @@ func receiptOut(r query.Receipt) oapi.Receipt {
 		Id: r.ID, Plugin: r.Plugin, Version: r.Version, Digest: r.Digest, Capability: string(r.Capability),
 		Tier: r.Tier, Grade: r.Grade, QueueUs: r.Queue.Microseconds(), VmUs: r.VM.Microseconds(),
 		CpuUs: r.CPU.Microseconds(), Fuel: r.Fuel, PeakMemoryBytes: r.PeakMemory,
-		HostCalls: r.HostCalls, HostBytes: r.HostBytes, HostUs: r.HostTime.Microseconds(), Logs: logsOut(r.Logs),
+		HostCalls: r.HostCalls, HostBytes: r.HostBytes, HostUs: r.HostTime.Microseconds(), Logs: logsOut(r.Logs), Recording: given(oapi.ReceiptRecording(r.Recording)),
 	}
 }
 

@@ -37,6 +37,7 @@ func bodies() map[string]func() body.Body {
 		"RecordPatch":           func() body.Body { return new(body.RecordPatch) },
 		"RecordScroll":          func() body.Body { return new(body.RecordScroll) },
 		"ReembedRequest":        func() body.Body { return new(body.ReembedRequest) },
+		"ReplayRequest":         func() body.Body { return new(body.ReplayRequest) },
 		"SearchBatch":           func() body.Body { return new(body.SearchBatch) },
 		"SearchRequest":         func() body.Body { return new(body.SearchRequest) },
 		"TenantDefinition":      func() body.Body { return new(body.TenantDefinition) },

@@ -59,7 +59,7 @@ func TestBudgetsOfCalls(t *testing.T) {
 			m := manifest(plugins.Name(tc.name))
 			m.Limits.Fuel, m.Limits.CPU = 1000, 2*time.Second
 			n.upload(t, alice, m, fakevm.Module(tc.name))
-			_, err := n.runner.Invoke(t.Context(), alice, m.Name, plugins.Ref{Alias: plugins.Live}, "rank", []byte("{}"))
+			_, err := n.runner.Invoke(t.Context(), alice, m.Name, plugins.Ref{Alias: plugins.Live}, "rank", []byte("{}"), false)
 			if got := reason(t, tc.name, err); got != tc.reason {
 				t.Errorf("%s: reason %q, want %q", tc.name, got, tc.reason)
 			}
@@ -92,7 +92,7 @@ func TestMemoryOfATenant(t *testing.T) {
 				if tenant == "bob" {
 					who = bob
 				}
-				_, err := n.runner.Invoke(t.Context(), who, "sleep", plugins.Ref{Alias: plugins.Live}, "rank", []byte("{}"))
+				_, err := n.runner.Invoke(t.Context(), who, "sleep", plugins.Ref{Alias: plugins.Live}, "rank", []byte("{}"), false)
 				if took := time.Since(start); err != nil || took != after {
 					t.Errorf("%s: Invoke ended after %v, %v, want %v, nil", tenant, took, err, after)
 				}
@@ -114,7 +114,7 @@ func TestMemoryOfATenant(t *testing.T) {
 		group.Wait()
 
 		n.policies[alice] = tenancy.Policy{Memory: call - 1}
-		_, err = n.runner.Invoke(t.Context(), alice, "sleep", plugins.Ref{Alias: plugins.Live}, "rank", []byte("{}"))
+		_, err = n.runner.Invoke(t.Context(), alice, "sleep", plugins.Ref{Alias: plugins.Live}, "rank", []byte("{}"), false)
 		if got := reason(t, "Invoke", err); got != "refused" {
 			t.Errorf("Invoke of a call larger than the tenant's memory = %q, want refused", got)
 		}

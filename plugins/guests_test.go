@@ -274,11 +274,11 @@ func TestEndsOfGuests(t *testing.T) {
 		t.Run(guest, func(t *testing.T) {
 			n := exactNode(t, guest)
 			for range 2 {
-				_, err := n.runner.Invoke(t.Context(), alice, plugins.Name(guest), plugins.Ref{}, "rank", []byte("!"))
+				_, err := n.runner.Invoke(t.Context(), alice, plugins.Name(guest), plugins.Ref{}, "rank", []byte("!"), false)
 				if got := reason(t, "Invoke", err); got != want {
 					t.Errorf("Invoke = %q (%v), want %q", got, err, want)
 				}
-				got, err := n.runner.Invoke(t.Context(), alice, plugins.Name(guest), plugins.Ref{}, "rank", []byte("{}"))
+				got, err := n.runner.Invoke(t.Context(), alice, plugins.Name(guest), plugins.Ref{}, "rank", []byte("{}"), false)
 				if err != nil || string(got.Output) != "{}" {
 					t.Errorf("Invoke afterwards = %s, %v, want {}, nil", got.Output, err)
 				}
@@ -291,7 +291,7 @@ func TestEndsOfGuests(t *testing.T) {
 func TestStateIsFresh(t *testing.T) {
 	n := exactNode(t, "state")
 	for range 3 {
-		got, err := n.runner.Invoke(t.Context(), alice, "state", plugins.Ref{}, "rank", []byte("{}"))
+		got, err := n.runner.Invoke(t.Context(), alice, "state", plugins.Ref{}, "rank", []byte("{}"), false)
 		if err != nil || string(got.Output) != "11" {
 			t.Errorf("Invoke = %s, %v, want 11, nil: a count of 1 in both of its places", got.Output, err)
 		}
@@ -302,7 +302,7 @@ func TestStateIsFresh(t *testing.T) {
 func TestLoopEndsWithItsCaller(t *testing.T) {
 	n := exactNode(t, "loop")
 	invoke := func(ctx context.Context) error {
-		_, err := n.runner.Invoke(ctx, alice, "loop", plugins.Ref{}, "rank", []byte("!"))
+		_, err := n.runner.Invoke(ctx, alice, "loop", plugins.Ref{}, "rank", []byte("!"), false)
 		return err
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -101,7 +101,7 @@ func TestHostCallsOutsideOfQueries(t *testing.T) {
 		m.Grants = []plugins.Grant{plugins.GrantSearch, plugins.GrantEmbed, plugins.GrantVectors}
 		m.Limits.HostCalls = 1
 		n.upload(t, alice, m, fakevm.Module(string(name)))
-		got, err := n.runner.Invoke(t.Context(), alice, name, plugins.Ref{}, "synthesize", []byte("{}"))
+		got, err := n.runner.Invoke(t.Context(), alice, name, plugins.Ref{}, "synthesize", []byte("{}"), false)
 		if err != nil || string(got.Output) != want {
 			t.Errorf("Invoke of %s = %s, %v, want %s", name, got.Output, err, want)
 		}

@@ -39,7 +39,7 @@ func TestCallsAreNoted(t *testing.T) {
 			return receipt, err
 		}},
 		{"invoke", "echo", "ok", func() (query.Receipt, error) {
-			called, err := n.runner.Invoke(ctx, alice, "echo", plugins.Ref{}, "rank", []byte(`"an input"`))
+			called, err := n.runner.Invoke(ctx, alice, "echo", plugins.Ref{}, "rank", []byte(`"an input"`), false)
 			return called.Receipt, err
 		}},
 		{"guest's error", "error", "error", func() (query.Receipt, error) { return rank(ctx, "error", "") }},
@@ -78,13 +78,13 @@ func TestCallsAreNoted(t *testing.T) {
 			}
 		})
 	}
-	if _, err := n.runner.Invoke(ctx, alice, "nothing", plugins.Ref{}, "rank", []byte("1")); !errors.Is(err, knowledge.ErrNotFound) {
+	if _, err := n.runner.Invoke(ctx, alice, "nothing", plugins.Ref{}, "rank", []byte("1"), false); !errors.Is(err, knowledge.ErrNotFound) {
 		t.Errorf("Invoke of no plugin = %v, want ErrNotFound", err)
 	}
-	if _, err := n.runner.Invoke(ctx, alice, "echo", plugins.Ref{}, "rank", make([]byte, 1<<20+1)); err == nil {
+	if _, err := n.runner.Invoke(ctx, alice, "echo", plugins.Ref{}, "rank", make([]byte, 1<<20+1), false); err == nil {
 		t.Error("Invoke with too much = nil, want an error")
 	}
-	if _, err := n.runner.Invoke(ctx, alice, "echo", plugins.Ref{}, "guard", []byte("1")); !errors.Is(err, knowledge.ErrInvalid) {
+	if _, err := n.runner.Invoke(ctx, alice, "echo", plugins.Ref{}, "guard", []byte("1"), false); !errors.Is(err, knowledge.ErrInvalid) {
 		t.Errorf("Invoke for what the manifest has not = %v, want ErrInvalid", err)
 	}
 	if err := book.Flush(ctx); err != nil {
@@ -138,7 +138,7 @@ func TestHostReadsAreNoted(t *testing.T) {
 	var outer ledger.Read
 	ctx := ledger.CountRead(t.Context(), &outer)
 	for range 2 {
-		called, err := n.runner.Invoke(ctx, alice, "search", plugins.Ref{}, "synthesize", []byte("{}"))
+		called, err := n.runner.Invoke(ctx, alice, "search", plugins.Ref{}, "synthesize", []byte("{}"), false)
 		if err != nil {
 			t.Fatal(err)
 		}

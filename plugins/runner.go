@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,9 +31,11 @@ type Runner struct {
 	Catalog  Catalog
 	Loader   *Loader
 	Policies policies
-	Tier     vmhost.Tier // that calls run in
-	REST     rest        // nil: plugins cannot search
-	Ledger   notes       // nil: nothing is noted
+	Tier     vmhost.Tier  // that calls run in
+	REST     rest         // nil: plugins cannot search
+	Recorder *Recorder    // nil: nothing is recorded
+	Log      *slog.Logger // nil: what goes wrong beside a call is not told
+	Ledger   notes        // nil: nothing is noted
 }
 
 // rest is what guests' documents have in common with the REST API, whose package
@@ -55,10 +58,11 @@ type Invocation struct {
 }
 
 // Invoke calls a plugin directly, for any capability of its manifest. input is
-// one JSON value. Errors are those of [query.Plugins].
-func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability string, input []byte) (Invocation, error) {
+// one JSON value. With record it is recorded, see [Recorder]. Errors are those of
+// [query.Plugins].
+func (r *Runner) Invoke(ctx context.Context, tenant knowledge.TenantID, name Name, ref Ref, capability string, input []byte, record bool) (Invocation, error) {
 	version, output, receipt, err := r.run(ctx, tenant, errand{
-		name: name, ref: ref, capability: Capability(capability),
+		name: name, ref: ref, capability: Capability(capability), record: record,
 		input: func(int64) ([]byte, error) { return input, nil },
 		host:  hostCalls{rest: r.REST, tenant: tenant}.answer,
 		decode: func(output []byte) error {
@@ -88,7 +92,7 @@ func (r *Runner) call(ctx context.Context, tenant knowledge.TenantID, call query
 		limited, cancel = context.WithTimeout(ctx, call.Timeout)
 	}
 	defer cancel()
-	e.capability = Capability(call.Capability)
+	e.capability, e.record = Capability(call.Capability), call.Record
 	_, _, receipt, err := r.run(limited, tenant, e)
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		err = timedOut(call, err)
@@ -141,6 +145,7 @@ type errand struct {
 	// With deterministic the clock stands, and random numbers follow from seed.
 	deterministic bool
 	seed          [32]byte
+	record        bool
 }
 
 // find resolves the version that a call names, and checks that it has the
@@ -177,6 +182,11 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, e errand) (
 	}
 	var reply vmhost.Reply
 	var asked asked
+	var tape tape
+	e.record = e.record && r.Recorder != nil
+	if e.record {
+		tape.start(&e)
+	}
 	err = r.Loader.use(ctx, want, func(guest *vmhost.Guest) error {
 		document, err := e.input(want.limits.Input)
 		if err != nil {
@@ -197,6 +207,9 @@ func (r *Runner) run(ctx context.Context, tenant knowledge.TenantID, e errand) (
 		err = badOutput(e.name, err)
 	}
 	r.note(ctx, tenant, &receipt, &asked, err)
+	if e.record {
+		r.record(ctx, tenant, &tape, version, e, &receipt, reply.Output, err)
+	}
 	if err != nil {
 		return version, nil, receipt, err
 	}

@@ -182,7 +182,7 @@ func TestInputIsBounded(t *testing.T) {
 	if receipt.Plugin != "" {
 		t.Errorf("receipt = %+v, want none: it did not run", receipt)
 	}
-	if _, err := n.runner.Invoke(t.Context(), alice, "echo", plugins.Ref{}, "rank", make([]byte, 1<<20+1)); reason(t, "Invoke with a megabyte", err) != "input" {
+	if _, err := n.runner.Invoke(t.Context(), alice, "echo", plugins.Ref{}, "rank", make([]byte, 1<<20+1), false); reason(t, "Invoke with a megabyte", err) != "input" {
 		t.Errorf("Invoke with a megabyte = %v, want the reason input", err)
 	}
 }
@@ -226,7 +226,7 @@ func TestCallRefuses(t *testing.T) {
 			t.Errorf("%s: a guest was loaded for it", tc.name)
 		}
 	}
-	if _, err := n.runner.Invoke(t.Context(), alice, "says", plugins.Ref{}, "reason", []byte("{}")); !errors.Is(err, knowledge.ErrInvalid) {
+	if _, err := n.runner.Invoke(t.Context(), alice, "says", plugins.Ref{}, "reason", []byte("{}"), false); !errors.Is(err, knowledge.ErrInvalid) {
 		t.Errorf("Invoke for a capability not in the manifest = %v, want ErrInvalid", err)
 	}
 }
@@ -247,13 +247,13 @@ func TestReferencesOfCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := n.runner.Invoke(t.Context(), alice, "echo", ref, "rank", []byte(`{"a":[1]}`))
+		got, err := n.runner.Invoke(t.Context(), alice, "echo", ref, "rank", []byte(`{"a":[1]}`), false)
 		if err != nil || got.Version.Number != want || got.Receipt.Version != want || string(got.Output) != `{"a":[1]}` {
 			t.Errorf("Invoke(%q) = version %d, %s, %v, want version %d and its own input", version, got.Version.Number, got.Output, err, want)
 		}
 	}
 	for _, output := range []string{"", "{", "{} {}", strings.Repeat("[", 100_000), `{"a":1,"a":2}`} {
-		if _, err := n.runner.Invoke(t.Context(), alice, "echo", plugins.Ref{}, "rank", []byte(output)); reason(t, "Invoke", err) != "output" {
+		if _, err := n.runner.Invoke(t.Context(), alice, "echo", plugins.Ref{}, "rank", []byte(output), false); reason(t, "Invoke", err) != "output" {
 			t.Errorf("Invoke with the output %.20q = %v, want the reason output", output, err)
 		}
 	}
@@ -268,7 +268,7 @@ func TestTenantsAreApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	unknown := func(name plugins.Name, ref plugins.Ref) string {
-		_, err := n.runner.Invoke(t.Context(), bob, name, ref, "rank", []byte("{}"))
+		_, err := n.runner.Invoke(t.Context(), bob, name, ref, "rank", []byte("{}"), false)
 		if !errors.Is(err, knowledge.ErrNotFound) {
 			t.Errorf("Invoke of %s by bob = %v, want ErrNotFound", name, err)
 			return ""
@@ -286,7 +286,7 @@ func TestTenantsAreApart(t *testing.T) {
 	if v := n.upload(t, bob, m, fakevm.Module("echo")); v.Digest != version.Digest {
 		t.Fatalf("digest = %v, want that of alice's %v", v.Digest, version.Digest)
 	}
-	if _, err := n.runner.Invoke(t.Context(), bob, "echo", plugins.Ref{}, "rank", []byte("{}")); err != nil {
+	if _, err := n.runner.Invoke(t.Context(), bob, "echo", plugins.Ref{}, "rank", []byte("{}"), false); err != nil {
 		t.Errorf("Invoke of bob's own = %v, want nil", err)
 	}
 	if got := n.driver.loads.Load() - loads; got != 1 {
@@ -317,7 +317,7 @@ func TestIsolationFloor(t *testing.T) {
 		n.upload(t, alice, manifest("a"), fakevm.Module("a"))
 		n.policies[alice] = tenancy.Policy{MinIsolation: tc.floor}
 		n.runner.Tier = tc.tier
-		_, err := n.runner.Invoke(t.Context(), alice, "a", plugins.Ref{}, "rank", []byte("{}"))
+		_, err := n.runner.Invoke(t.Context(), alice, "a", plugins.Ref{}, "rank", []byte("{}"), false)
 		if tc.ok && err != nil || !tc.ok && !errors.Is(err, knowledge.ErrUnavailable) {
 			t.Errorf("Invoke on %v with the floor %q = %v, want success %v, else ErrUnavailable", tc.tier, tc.floor, err, tc.ok)
 		}
@@ -325,7 +325,7 @@ func TestIsolationFloor(t *testing.T) {
 	n := newNode(t, fakes(), 4)
 	n.upload(t, alice, manifest("a"), fakevm.Module("a"))
 	n.runner.Policies = noPolicies{}
-	if _, err := n.runner.Invoke(t.Context(), alice, "a", plugins.Ref{}, "rank", []byte("{}")); !errors.Is(err, knowledge.ErrUnavailable) {
+	if _, err := n.runner.Invoke(t.Context(), alice, "a", plugins.Ref{}, "rank", []byte("{}"), false); !errors.Is(err, knowledge.ErrUnavailable) {
 		t.Errorf("Invoke without the policy = %v, want its error", err)
 	}
 }
@@ -343,12 +343,12 @@ func TestPolicyHoldsAtEachCall(t *testing.T) {
 		n, _ := ready(t)
 		n.policies[alice] = tenancy.Policy{PluginWall: 30 * time.Millisecond}
 		start := time.Now()
-		_, err := n.runner.Invoke(t.Context(), alice, "loop", plugins.Ref{}, "rank", []byte("{}"))
+		_, err := n.runner.Invoke(t.Context(), alice, "loop", plugins.Ref{}, "rank", []byte("{}"), false)
 		if got := reason(t, "Invoke", err); got != "deadline" || time.Since(start) != 30*time.Millisecond {
 			t.Errorf("Invoke under a policy of 30ms = %q after %v, want deadline after 30ms", got, time.Since(start))
 		}
 		n.policies[alice] = tenancy.Policy{PluginMemory: 64 << 10} // the module needs a megabyte
-		_, err = n.runner.Invoke(t.Context(), alice, "echo", plugins.Ref{}, "rank", []byte("{}"))
+		_, err = n.runner.Invoke(t.Context(), alice, "echo", plugins.Ref{}, "rank", []byte("{}"), false)
 		if got := reason(t, "Invoke", err); got != "refused" {
 			t.Errorf("Invoke under a policy of one page = %q, want refused", got)
 		}
@@ -439,7 +439,7 @@ func TestBusy(t *testing.T) {
 		done := make(chan struct{})
 		for range 8 { // all slots of the node
 			go func() {
-				_, _ = n.runner.Invoke(ctx, alice, "loop", plugins.Ref{}, "rank", []byte("{}")) // ends with ctx
+				_, _ = n.runner.Invoke(ctx, alice, "loop", plugins.Ref{}, "rank", []byte("{}"), false) // ends with ctx
 				done <- struct{}{}
 			}()
 		}
@@ -451,7 +451,7 @@ func TestBusy(t *testing.T) {
 		wantBudget(t, err, query.BudgetUse{Name: "queue_time", Used: 1_000_000, Allowed: 1_000_000, Unit: "us"})
 		hurried, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
-		_, err = n.runner.Invoke(hurried, alice, "says", plugins.Ref{}, "rank", []byte("{}"))
+		_, err = n.runner.Invoke(hurried, alice, "says", plugins.Ref{}, "rank", []byte("{}"), false)
 		var fault *query.PluginError
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, vmhost.ErrBusy) || errors.As(err, &fault) {
 			t.Errorf("Invoke by a caller who has 1s = %v, want DeadlineExceeded, ErrBusy and no *PluginError", err)

@@ -32,6 +32,7 @@ type InvokeRequest struct {
 	Capability plugins.Capability
 	Version    plugins.Ref // zero when left out
 	Input      []byte      // one JSON value
+	Record     bool
 }
 
 func (b *InvokeRequest) decode(d *decoder) error {
@@ -44,6 +45,8 @@ func (b *InvokeRequest) decode(d *decoder) error {
 			_, b.Version, err = d.version()
 		case "input":
 			b.Input, err = d.raw(maxInput)
+		case "record":
+			b.Record, err = d.boolean()
 		default:
 			err = unknown()
 		}
@@ -58,4 +61,20 @@ func (b *InvokeRequest) decode(d *decoder) error {
 		return missing("input")
 	}
 	return nil
+}
+
+// ReplayRequest is the body of replayCall.
+type ReplayRequest struct {
+	Version *plugins.Ref // nil: the one of the recording
+}
+
+func (b *ReplayRequest) decode(d *decoder) error {
+	return d.object(func(name string) error {
+		if name != "version" {
+			return unknown()
+		}
+		_, ref, err := d.version()
+		b.Version = &ref
+		return err
+	})
 }

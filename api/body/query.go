@@ -134,6 +134,8 @@ func (d *decoder) pluginCall() (call query.PluginCall, err error) {
 			call.Group, err = d.text(1, query.MaxGroup)
 		case "weight":
 			call.Weight, err = d.above(query.MaxWeight)
+		case "record":
+			call.Record, err = d.boolean()
 		case "config":
 			call.Config, err = d.config()
 		case "on_error":

@@ -438,6 +438,27 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for ReceiptRecording.
+const (
+	ReceiptRecordingFailed   ReceiptRecording = "failed"
+	ReceiptRecordingKept     ReceiptRecording = "kept"
+	ReceiptRecordingTooLarge ReceiptRecording = "too-large"
+)
+
+// Valid indicates whether the value is a known member of the ReceiptRecording enum.
+func (e ReceiptRecording) Valid() bool {
+	switch e {
+	case ReceiptRecordingFailed:
+		return true
+	case ReceiptRecordingKept:
+		return true
+	case ReceiptRecordingTooLarge:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RecordErrorCode.
 const (
 	RecordErrorCodeConflict RecordErrorCode = "conflict"
@@ -2037,6 +2058,9 @@ type Receipt struct {
 	// QueueUs Microseconds that the call waited.
 	QueueUs int64 `json:"queue_us"`
 
+	// Recording With `record`: `kept`; `too-large`, with over 16 MiB in all; or `failed`.
+	Recording *ReceiptRecording `json:"recording,omitempty"`
+
 	// Tier The isolation in force, such as `process`.
 	Tier    string `json:"tier"`
 	Version int    `json:"version"`
@@ -2044,6 +2068,9 @@ type Receipt struct {
 	// VmUs Microseconds in the VM.
 	VmUs int64 `json:"vm_us"`
 }
+
+// ReceiptRecording With `record`: `kept`; `too-large`, with over 16 MiB in all; or `failed`.
+type ReceiptRecording string
 
 // Recommend Records like some and unlike others, by the mean of their vectors. They are not part of the result.
 type Recommend struct {
@@ -2127,8 +2154,79 @@ type RecordResult struct {
 // RecordScroll defines model for RecordScroll.
 type RecordScroll = body.RecordScroll
 
+// Recording A recording, whose members may change with `format`. Strings with JSON in them are to the byte.
+type Recording struct {
+	Call       string `json:"call"`
+	Capability string `json:"capability"`
+
+	// Digest `sha256:` and 64 hexadecimal digits.
+	//
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	Digest               Digest                   `json:"digest"`
+	Format               int                      `json:"format"`
+	HostCalls            []map[string]interface{} `json:"host_calls"`
+	Input                string                   `json:"input"`
+	Manifest             map[string]interface{}   `json:"manifest"`
+	Outcome              map[string]interface{}   `json:"outcome"`
+	Plugin               string                   `json:"plugin"`
+	RecordedAt           time.Time                `json:"recorded_at"`
+	Seed                 string                   `json:"seed"`
+	Version              int                      `json:"version"`
+	AdditionalProperties map[string]interface{}   `json:"-"`
+}
+
 // ReembedRequest defines model for ReembedRequest.
 type ReembedRequest = body.ReembedRequest
+
+// Replay A recorded call that was run again.
+type Replay struct {
+	After  ReplayOutcome `json:"after"`
+	Before ReplayOutcome `json:"before"`
+
+	// Differences Of the outputs, at most 100.
+	Differences []ReplayDifference `json:"differences"`
+
+	// Digest `sha256:` and 64 hexadecimal digits.
+	//
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	Digest Digest `json:"digest"`
+
+	// DivergedAt The first host call, from 0, that the recording has no answer to; not given when it had all.
+	DivergedAt *int `json:"diverged_at,omitempty"`
+
+	// Same Outcome, output and logs are those of the recording.
+	Same bool `json:"same"`
+
+	// Version That ran.
+	Version int `json:"version"`
+}
+
+// ReplayDifference defines model for ReplayDifference.
+type ReplayDifference struct {
+	// After As `before`.
+	After interface{} `json:"after,omitempty"`
+
+	// Before Any JSON, or the start of it as a string; not given where there is nothing.
+	Before interface{} `json:"before,omitempty"`
+
+	// Pointer Where, as in RFC 6901; empty for the whole.
+	Pointer string `json:"pointer"`
+}
+
+// ReplayOutcome defines model for ReplayOutcome.
+type ReplayOutcome struct {
+	Detail *string  `json:"detail,omitempty"`
+	Fuel   int64    `json:"fuel"`
+	Logs   []string `json:"logs"`
+
+	// Outcome `ok`, or the reason of the failure as in `Missing`.
+	Outcome         string `json:"outcome"`
+	PeakMemoryBytes int64  `json:"peak_memory_bytes"`
+	VmUs            int64  `json:"vm_us"`
+}
+
+// ReplayRequest defines model for ReplayRequest.
+type ReplayRequest = body.ReplayRequest
 
 // Result What one synthesizer wrote.
 type Result struct {
@@ -2932,6 +3030,9 @@ type ChangeAliasesJSONRequestBody = AliasActions
 // PutAliasJSONRequestBody defines body for PutAlias for application/json ContentType.
 type PutAliasJSONRequestBody = CollectionAliasTarget
 
+// ReplayCallJSONRequestBody defines body for ReplayCall for application/json ContentType.
+type ReplayCallJSONRequestBody = ReplayRequest
+
 // PatchCollectionJSONRequestBody defines body for PatchCollection for application/json ContentType.
 type PatchCollectionJSONRequestBody = CollectionPatch
 
@@ -2988,6 +3089,221 @@ type QueryBatchJSONRequestBody = QueryBatch
 
 // PutViewJSONRequestBody defines body for PutView for application/json ContentType.
 type PutViewJSONRequestBody = ViewDefinition
+
+// Getter for additional properties for Recording. Returns the specified
+// element and whether it was found
+func (a Recording) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for Recording
+func (a *Recording) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for Recording to handle AdditionalProperties
+func (a *Recording) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["call"]; found {
+		err = json.Unmarshal(raw, &a.Call)
+		if err != nil {
+			return fmt.Errorf("error reading 'call': %w", err)
+		}
+		delete(object, "call")
+	}
+
+	if raw, found := object["capability"]; found {
+		err = json.Unmarshal(raw, &a.Capability)
+		if err != nil {
+			return fmt.Errorf("error reading 'capability': %w", err)
+		}
+		delete(object, "capability")
+	}
+
+	if raw, found := object["digest"]; found {
+		err = json.Unmarshal(raw, &a.Digest)
+		if err != nil {
+			return fmt.Errorf("error reading 'digest': %w", err)
+		}
+		delete(object, "digest")
+	}
+
+	if raw, found := object["format"]; found {
+		err = json.Unmarshal(raw, &a.Format)
+		if err != nil {
+			return fmt.Errorf("error reading 'format': %w", err)
+		}
+		delete(object, "format")
+	}
+
+	if raw, found := object["host_calls"]; found {
+		err = json.Unmarshal(raw, &a.HostCalls)
+		if err != nil {
+			return fmt.Errorf("error reading 'host_calls': %w", err)
+		}
+		delete(object, "host_calls")
+	}
+
+	if raw, found := object["input"]; found {
+		err = json.Unmarshal(raw, &a.Input)
+		if err != nil {
+			return fmt.Errorf("error reading 'input': %w", err)
+		}
+		delete(object, "input")
+	}
+
+	if raw, found := object["manifest"]; found {
+		err = json.Unmarshal(raw, &a.Manifest)
+		if err != nil {
+			return fmt.Errorf("error reading 'manifest': %w", err)
+		}
+		delete(object, "manifest")
+	}
+
+	if raw, found := object["outcome"]; found {
+		err = json.Unmarshal(raw, &a.Outcome)
+		if err != nil {
+			return fmt.Errorf("error reading 'outcome': %w", err)
+		}
+		delete(object, "outcome")
+	}
+
+	if raw, found := object["plugin"]; found {
+		err = json.Unmarshal(raw, &a.Plugin)
+		if err != nil {
+			return fmt.Errorf("error reading 'plugin': %w", err)
+		}
+		delete(object, "plugin")
+	}
+
+	if raw, found := object["recorded_at"]; found {
+		err = json.Unmarshal(raw, &a.RecordedAt)
+		if err != nil {
+			return fmt.Errorf("error reading 'recorded_at': %w", err)
+		}
+		delete(object, "recorded_at")
+	}
+
+	if raw, found := object["seed"]; found {
+		err = json.Unmarshal(raw, &a.Seed)
+		if err != nil {
+			return fmt.Errorf("error reading 'seed': %w", err)
+		}
+		delete(object, "seed")
+	}
+
+	if raw, found := object["version"]; found {
+		err = json.Unmarshal(raw, &a.Version)
+		if err != nil {
+			return fmt.Errorf("error reading 'version': %w", err)
+		}
+		delete(object, "version")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for Recording to handle AdditionalProperties
+func (a Recording) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	object["call"], err = json.Marshal(a.Call)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'call': %w", err)
+	}
+
+	object["capability"], err = json.Marshal(a.Capability)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'capability': %w", err)
+	}
+
+	object["digest"], err = json.Marshal(a.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'digest': %w", err)
+	}
+
+	object["format"], err = json.Marshal(a.Format)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'format': %w", err)
+	}
+
+	if a.HostCalls != nil {
+		object["host_calls"], err = json.Marshal(a.HostCalls)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'host_calls': %w", err)
+		}
+	}
+
+	object["input"], err = json.Marshal(a.Input)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'input': %w", err)
+	}
+
+	if a.Manifest != nil {
+		object["manifest"], err = json.Marshal(a.Manifest)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'manifest': %w", err)
+		}
+	}
+
+	if a.Outcome != nil {
+		object["outcome"], err = json.Marshal(a.Outcome)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'outcome': %w", err)
+		}
+	}
+
+	object["plugin"], err = json.Marshal(a.Plugin)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'plugin': %w", err)
+	}
+
+	object["recorded_at"], err = json.Marshal(a.RecordedAt)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'recorded_at': %w", err)
+	}
+
+	object["seed"], err = json.Marshal(a.Seed)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'seed': %w", err)
+	}
+
+	object["version"], err = json.Marshal(a.Version)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'version': %w", err)
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
 
 // AsBoostDecay returns the union data inside the Boost as a BoostDecay
 func (t Boost) AsBoostDecay() (BoostDecay, error) {
@@ -3192,6 +3508,15 @@ type ServerInterface interface {
 	// GetCall Read a call
 	// (GET /v1/calls/{call})
 	GetCall(ctx echo.Context, call PathCall) error
+	// DeleteRecording Delete a recording
+	// (DELETE /v1/calls/{call}/recording)
+	DeleteRecording(ctx echo.Context, call PathCall) error
+	// GetRecording Download a recording
+	// (GET /v1/calls/{call}/recording)
+	GetRecording(ctx echo.Context, call PathCall) error
+	// ReplayCall Run a recorded call again
+	// (POST /v1/calls/{call}/replay)
+	ReplayCall(ctx echo.Context, call PathCall) error
 	// ListCollections List collections
 	// (GET /v1/collections)
 	ListCollections(ctx echo.Context, params ListCollectionsParams) error
@@ -3681,6 +4006,54 @@ func (w *ServerInterfaceWrapper) GetCall(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetCall(ctx, call)
+	return err
+}
+
+// DeleteRecording converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteRecording(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "call" -------------
+	var call PathCall
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call", ctx.Param("call"), &call, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter call: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteRecording(ctx, call)
+	return err
+}
+
+// GetRecording converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRecording(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "call" -------------
+	var call PathCall
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call", ctx.Param("call"), &call, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter call: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRecording(ctx, call)
+	return err
+}
+
+// ReplayCall converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplayCall(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "call" -------------
+	var call PathCall
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call", ctx.Param("call"), &call, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter call: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplayCall(ctx, call)
 	return err
 }
 
@@ -5181,6 +5554,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/aliases/:alias", wrapper.GetAlias, options.OperationMiddlewares["getAlias"]...)
 	router.PUT(options.BaseURL+"/v1/aliases/:alias", wrapper.PutAlias, options.OperationMiddlewares["putAlias"]...)
 	router.GET(options.BaseURL+"/v1/calls/:call", wrapper.GetCall, options.OperationMiddlewares["getCall"]...)
+	router.DELETE(options.BaseURL+"/v1/calls/:call/recording", wrapper.DeleteRecording, options.OperationMiddlewares["deleteRecording"]...)
+	router.GET(options.BaseURL+"/v1/calls/:call/recording", wrapper.GetRecording, options.OperationMiddlewares["getRecording"]...)
+	router.POST(options.BaseURL+"/v1/calls/:call/replay", wrapper.ReplayCall, options.OperationMiddlewares["replayCall"]...)
 	router.GET(options.BaseURL+"/v1/collections", wrapper.ListCollections, options.OperationMiddlewares["listCollections"]...)
 	router.DELETE(options.BaseURL+"/v1/collections/:collection", wrapper.DeleteCollection, options.OperationMiddlewares["deleteCollection"]...)
 	router.GET(options.BaseURL+"/v1/collections/:collection", wrapper.GetCollection, options.OperationMiddlewares["getCollection"]...)
@@ -5630,6 +6006,67 @@ type GetCallResponseObject interface {
 type GetCall200JSONResponse Call
 
 func (response GetCall200JSONResponse) VisitGetCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecordingRequestObject struct {
+	Call PathCall `json:"call"`
+}
+
+type DeleteRecordingResponseObject interface {
+	VisitDeleteRecordingResponse(w http.ResponseWriter) error
+}
+
+type DeleteRecording204Response struct {
+}
+
+func (response DeleteRecording204Response) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetRecordingRequestObject struct {
+	Call PathCall `json:"call"`
+}
+
+type GetRecordingResponseObject interface {
+	VisitGetRecordingResponse(w http.ResponseWriter) error
+}
+
+type GetRecording200JSONResponse Recording
+
+func (response GetRecording200JSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayCallRequestObject struct {
+	Call PathCall `json:"call"`
+	Body *ReplayCallJSONRequestBody
+}
+
+type ReplayCallResponseObject interface {
+	VisitReplayCallResponse(w http.ResponseWriter) error
+}
+
+type ReplayCall200JSONResponse Replay
+
+func (response ReplayCall200JSONResponse) VisitReplayCallResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -7081,6 +7518,15 @@ type StrictServerInterface interface {
 	// GetCall Read a call
 	// (GET /v1/calls/{call})
 	GetCall(ctx context.Context, request GetCallRequestObject) (GetCallResponseObject, error)
+	// DeleteRecording Delete a recording
+	// (DELETE /v1/calls/{call}/recording)
+	DeleteRecording(ctx context.Context, request DeleteRecordingRequestObject) (DeleteRecordingResponseObject, error)
+	// GetRecording Download a recording
+	// (GET /v1/calls/{call}/recording)
+	GetRecording(ctx context.Context, request GetRecordingRequestObject) (GetRecordingResponseObject, error)
+	// ReplayCall Run a recorded call again
+	// (POST /v1/calls/{call}/replay)
+	ReplayCall(ctx context.Context, request ReplayCallRequestObject) (ReplayCallResponseObject, error)
 	// ListCollections List collections
 	// (GET /v1/collections)
 	ListCollections(ctx context.Context, request ListCollectionsRequestObject) (ListCollectionsResponseObject, error)
@@ -7761,6 +8207,104 @@ func (sh *strictHandler) GetCall(ctx echo.Context, call PathCall) error {
 		return err
 	} else if validResponse, ok := response.(GetCallResponseObject); ok {
 		return validResponse.VisitGetCallResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteRecording operation middleware
+func (sh *strictHandler) DeleteRecording(ctx echo.Context, call PathCall) error {
+	var request DeleteRecordingRequestObject
+
+	request.Call = call
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteRecording(ctx.Request().Context(), request.(DeleteRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteRecordingResponseObject); ok {
+		return validResponse.VisitDeleteRecordingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRecording operation middleware
+func (sh *strictHandler) GetRecording(ctx echo.Context, call PathCall) error {
+	var request GetRecordingRequestObject
+
+	request.Call = call
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRecording(ctx.Request().Context(), request.(GetRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRecordingResponseObject); ok {
+		return validResponse.VisitGetRecordingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplayCall operation middleware
+func (sh *strictHandler) ReplayCall(ctx echo.Context, call PathCall) error {
+	var request ReplayCallRequestObject
+
+	request.Call = call
+
+	var body ReplayCallJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayCall(ctx.Request().Context(), request.(ReplayCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayCall")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplayCallResponseObject); ok {
+		return validResponse.VisitReplayCallResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

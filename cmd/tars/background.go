@@ -48,6 +48,10 @@ func (srv *server) newRunner(c *serverConfig) (*pgjobs.Runner, error) {
 		_, err := srv.store.SweepReplies(ctx, repliesSwept)
 		return err
 	})
+	r.Every("old-recordings", sweeping, func(ctx context.Context) error {
+		_, err := srv.recordings.SweepRecordings(ctx)
+		return err
+	})
 	r.Every("old-calls", sweeping, func(ctx context.Context) error {
 		_, err := srv.ledger.Sweep(ctx, c.CallsKept)
 		return err

@@ -39,6 +39,8 @@ type serverConfig struct {
 	BuildMemory   int64         `env:"TARS_BUILD_MEMORY" default:"536870912" placeholder:"BYTES" help:"Memory of the database server for one index build."`
 	BuildWorkers  int           `env:"TARS_BUILD_WORKERS" default:"1" placeholder:"N" help:"Processes of the database server that help with one index build; -1 for none."`
 	JobWorkers    int           `env:"TARS_JOB_WORKERS" default:"4" placeholder:"N" help:"Background jobs at once on this node."`
+	RecordingLife time.Duration `env:"TARS_RECORDING_LIFE" default:"24h" help:"How long a recording of a plugin call is kept, which POST /v1/calls/{call}/replay runs again; 1m to 720h."`
+	RecordingMost int64         `name:"recording-bytes" env:"TARS_RECORDING_BYTES" default:"268435456" placeholder:"BYTES" help:"Most bytes of a tenant's recordings; the oldest go."`
 	CallsKept     time.Duration `name:"calls-retention" env:"TARS_CALLS_RETENTION" default:"720h" help:"How long each call of a plugin is kept, which GET /v1/calls shows; at least 1h. Sums of usage are kept for ever."`
 	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM, and background jobs half of it; these go on elsewhere."`
 
@@ -122,6 +124,12 @@ func (c *serverConfig) settings() (settings, error) {
 	if !(c.RecallSample >= 0 && c.RecallSample <= 1) {
 		p.add("recall-sample", "is %g; need 0 to 1", c.RecallSample)
 	}
+	if c.RecordingLife < time.Minute || c.RecordingLife > 30*24*time.Hour {
+		p.add("recording-life", "is %s; need 1m to 720h", c.RecordingLife)
+	}
+	if c.RecordingMost < 1 {
+		p.add("recording-bytes", "is %d; need at least 1", c.RecordingMost)
+	}
 	if c.CallsKept < time.Hour || c.CallsKept > 10*365*24*time.Hour {
 		p.add("calls-retention", "is %s; need 1h to 87600h, ten years", c.CallsKept)
 	}
@@ -203,7 +211,12 @@ func (s *settings) derive(c *serverConfig) {
 	if s.tenant == 0 {
 		s.tenant = max(1, s.slots/2)
 	}
-	s.defaults = plugins.Defaults{
+	s.defaults = callDefaults(c)
+}
+
+// callDefaults are the caps of plugin calls.
+func callDefaults(c *serverConfig) plugins.Defaults {
+	return plugins.Defaults{
 		Memory: min(64<<20, c.PluginMemory), MaxMemory: c.PluginMemory,
 		Wall: c.PluginWall, MaxWall: c.PluginMaxWall,
 		Input:  16 << 20, // 200 candidates with a megabyte of text each are refused, 200 usual ones pass

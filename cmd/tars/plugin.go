@@ -25,6 +25,7 @@ type pluginCommand struct {
 	Build  pluginBuild  `cmd:"" help:"Compile a plugin in Go to WebAssembly."`
 	Push   pluginPush   `cmd:"" help:"Upload a plugin as a new version."`
 	Invoke pluginInvoke `cmd:"" help:"Call a plugin directly."`
+	Replay pluginReplay `cmd:"" help:"Run a recorded call again on this machine, and show what differs."`
 }
 
 // remote says which server to ask, as whom.

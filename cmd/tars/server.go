@@ -21,6 +21,7 @@ import (
 	"github.com/tars-project/tars/knowledge/pgjobs"
 	"github.com/tars-project/tars/knowledge/pgstore"
 	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/recordings/pgrecordings"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/knowledge/tenancy/pgtenancy"
 	"github.com/tars-project/tars/plugins"
@@ -40,6 +41,8 @@ type server struct {
 	keys   *tenancy.Keys
 	ledger *pgledger.Store
 	book   *ledger.Book // of what is used, for the ledger
+
+	recordings *pgrecordings.Store
 
 	directory *tenancy.Recent
 	catalog   *plugins.Recent
@@ -75,6 +78,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		return srv, err
 	}
 	srv.ledger = pgledger.New(srv.pools.app, srv.pools.jobs)
+	srv.recordings = pgrecordings.New(srv.pools.app, srv.pools.jobs)
 	srv.book = ledger.NewBook(srv.ledger, ledger.Options{Log: logger})
 	if err := srv.startHost(c, s); err != nil {
 		return srv, err
@@ -93,8 +97,10 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
 	engine := &query.Engine{Store: srv.store, Embedders: srv.embedders, Parallel: fairShare(c.QueryParallel, s.conns), Timeout: c.QueryTimeout, Ledger: srv.book}
+	recorder := &plugins.Recorder{Store: srv.recordings, Ring: s.ring, Life: c.RecordingLife, Most: c.RecordingMost}
 	runner := &plugins.Runner{
-		Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier(), REST: api.Guests{Engine: engine}, Ledger: srv.book,
+		Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier(), REST: api.Guests{Engine: engine},
+		Recorder: recorder, Log: logger, Ledger: srv.book,
 	}
 	engine.Plugins = runner
 	writer := &ingest.Writer{Store: srv.store, Embedders: srv.embedders}
@@ -119,6 +125,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Registry:    &plugins.Registry{Catalog: srv.catalog, Loader: srv.loader, Defaults: s.defaults, WASM: moduleLimits(c)},
 		Catalog:     srv.catalog,
 		Invoker:     runner,
+		Recorder:    recorder,
 		Quarantine:  plugins.Quarantine{Host: srv.host},
 		Jobs:        pgjobs.New(srv.pools.app),
 		Reembedder:  srv,

@@ -85,6 +85,9 @@ type PluginCall struct {
 	// those before it. Synthesizers always run at once.
 	Group  string  // up to [MaxGroup] bytes
 	Weight float64 // of a ranker in its group, above 0 up to [MaxWeight]; 0 means 1
+	// Record keeps all that the call needs to be run again. It runs as a deterministic
+	// one then, with a seed of its own if the query has none.
+	Record bool
 }
 
 // Capability is what a query calls a plugin for.
@@ -210,6 +213,7 @@ type Receipt struct {
 	HostBytes  int64 // arguments and answers of host calls
 	HostTime   time.Duration
 	Logs       []string
+	Recording  string // what became of the recording that was asked for: "kept", "too-large" or "failed"; else empty
 
 	// For the ledger alone.
 	Started       time.Time // when it was asked for; then it waited for Queue
