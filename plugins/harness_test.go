@@ -45,6 +45,7 @@ type driver struct {
 	mu      sync.Mutex
 	sources []vmhost.Source             // as loaded, without modules
 	onLoad  func(context.Context) error // nil: nothing
+	seeds   [][32]byte                  // of the deterministic calls
 }
 
 func (d *driver) Load(ctx context.Context, src vmhost.Source) (vmhost.Program, error) {
@@ -76,6 +77,15 @@ func (d *driver) set(hook func(context.Context) error) {
 type program struct {
 	vmhost.Program
 	driver *driver
+}
+
+func (p *program) Call(ctx context.Context, req vmhost.Request) (vmhost.Reply, error) {
+	if req.Deterministic {
+		p.driver.mu.Lock()
+		p.driver.seeds = append(p.driver.seeds, req.Seed)
+		p.driver.mu.Unlock()
+	}
+	return p.Program.Call(ctx, req)
 }
 
 func (p *program) Close() error {

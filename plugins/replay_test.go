@@ -109,6 +109,9 @@ func TestReplay(t *testing.T) {
 			t.Errorf("%s: differences %+v, want none of the same, and three of the other", name, got.Output)
 		}
 	}
+	if s := n.driver.seeds; len(s) != 4 || s[0] != s[1] || s[1] != s[2] || s[2] != s[3] || s[0] == [32]byte{} {
+		t.Errorf("the call and its replays had the seeds %x, want one for all", s)
+	}
 	for name, as := range map[string]struct {
 		tenant knowledge.TenantID
 		key    string
