@@ -46,3 +46,19 @@ func AskerOf(ctx context.Context) string {
 	id, _ := ctx.Value(askerKey{}).(string)
 	return id
 }
+
+// ThroughShare returns a context for reading the owner's data by a share: that of one
+// who has nothing but the view, and is the grantee to whatever keeps apart what each
+// tenant asks.
+func ThroughShare(ctx context.Context, s Share) context.Context {
+	return context.WithValue(LimitToViews(ctx, []CollectionName{s.View}), guestKey{}, s.Grantee)
+}
+
+type guestKey struct{}
+
+// GuestOf returns the tenant that reads another's data by a share, and whether ctx is
+// of such a reading.
+func GuestOf(ctx context.Context) (TenantID, bool) {
+	guest, ok := ctx.Value(guestKey{}).(TenantID)
+	return guest, ok
+}
