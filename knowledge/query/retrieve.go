@@ -58,6 +58,9 @@ func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, legs [
 	for i, t := range tasks {
 		g.Go(func() (err error) {
 			leg := legs[t.leg]
+			if err := sources.checkBoost(inner, leg, stages.Boost); err != nil {
+				return err
+			}
 			r.lists[i], r.plans[i], err = e.find(inner, leg, t.mode, stages, &sources)
 			r.lists[i].Leg, r.plans[i].Leg = t.leg, t.leg
 			if leg.path != "" {
@@ -75,17 +78,6 @@ func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, legs [
 // find runs one retrieval of a leg.
 func (e *Engine) find(ctx context.Context, leg Leg, mode Mode, stages Stages, sources *sourcesOf) (list Retrieved, plan LegPlan, err error) {
 	start := time.Now()
-	if stages.Boost != nil || leg.Owner != "" {
-		from, err := sources.get(ctx, leg)
-		if err != nil {
-			return list, plan, err
-		}
-		if stages.Boost != nil {
-			if err := stages.Boost.checkFields(from.named.Seen().Fields); err != nil {
-				return list, plan, knowledge.At("boost", err)
-			}
-		}
-	}
 	find := e.byVector
 	if mode == Lexical {
 		find = e.byWords

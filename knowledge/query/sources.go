@@ -97,6 +97,18 @@ func (s *sourcesOf) of(ctx context.Context, leg Leg, named bool) (source, error)
 	return s.get(ctx, leg)
 }
 
+// checkBoost refuses a boost by fields that the leg's collection has otherwise.
+func (s *sourcesOf) checkBoost(ctx context.Context, leg Leg, boost *Boosting) error {
+	if boost == nil {
+		return nil
+	}
+	from, err := s.get(ctx, leg)
+	if err != nil {
+		return err
+	}
+	return knowledge.At("boost", boost.checkFields(from.named.Seen().Fields))
+}
+
 // countReads counts what was read by shares: one query for each share, and what its
 // legs found.
 func (s *sourcesOf) countReads(ctx context.Context, r retrieved, legs []Leg) error {
