@@ -39,6 +39,7 @@ func bodies() map[string]func() body.Body {
 		"ReembedRequest":        func() body.Body { return new(body.ReembedRequest) },
 		"SearchBatch":           func() body.Body { return new(body.SearchBatch) },
 		"SearchRequest":         func() body.Body { return new(body.SearchRequest) },
+		"ShareDefinition":       func() body.Body { return new(body.ShareDefinition) },
 		"TenantDefinition":      func() body.Body { return new(body.TenantDefinition) },
 		"ViewDefinition":        func() body.Body { return new(body.ViewDefinition) },
 	}
