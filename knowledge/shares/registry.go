@@ -67,6 +67,7 @@ func (r *Registry) Grant(ctx context.Context, owner knowledge.TenantID, s knowle
 	}
 	s.ID = NewID()
 	made, err := r.store.Grant(ctx, owner, s)
+	r.forget(way{s.Grantee, owner, s.View}) // one of an earlier view of that name may be remembered
 	if err != nil {
 		return knowledge.Share{}, err
 	}
@@ -107,11 +108,16 @@ func (r *Registry) end(id knowledge.ShareID) {
 	r.ended[id] = now
 }
 
-func (r *Registry) hasEnded(id knowledge.ShareID) bool {
+// good reports that a share that was looked up has not ended.
+func (r *Registry) good(s knowledge.Share) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, ended := r.ended[id]
-	return ended
+	_, ended := r.ended[s.ID]
+	return !ended && s.Standing(time.Now())
+}
+
+func (r *Registry) forget(w way) {
+	r.known.Forget(func(at way, _ knowledge.Share) bool { return at == w })
 }
 
 // note writes a line about a share to the log.
@@ -160,11 +166,11 @@ func (r *Registry) find(ctx context.Context, w way) (knowledge.Share, error) {
 	s, err := r.known.Get(ctx, w, func(ctx context.Context) (knowledge.Share, error) {
 		return r.store.Shared(ctx, w.grantee, w.owner, w.view)
 	})
-	if err == nil && r.hasEnded(s.ID) { // since it was looked up, or while it was
-		r.known.Forget(func(_ way, old knowledge.Share) bool { return old.ID == s.ID })
+	if err == nil && !r.good(s) { // since it was looked up, or while it was
+		r.forget(w)
 		s, err = r.store.Shared(ctx, w.grantee, w.owner, w.view) // it may be shared anew
 	}
-	if err == nil && (!s.Standing(time.Now()) || r.hasEnded(s.ID)) {
+	if err == nil && !r.good(s) {
 		err = knowledge.NotShared(w.view)
 	}
 	return s, err
