@@ -835,7 +835,7 @@ type Call struct {
 	// InputBytes Of the document that it was given.
 	InputBytes int64 `json:"input_bytes"`
 
-	// Key Id of the key that asked; empty for work in the background.
+	// Key Id of the key that asked; of the share, for texts that were embedded to read by it; empty for work in the background.
 	Key string `json:"key"`
 
 	// Outcome `ok`, or why the call failed: the `reason` of its problem, `cancelled` when whoever wanted it had gone, or `internal`.
@@ -2502,7 +2502,7 @@ type UsageRow struct {
 	// InputBytes Of documents that plugins were given.
 	InputBytes int64 `json:"input_bytes"`
 
-	// Key Id of the key that asked; empty for work in the background.
+	// Key Id of the key that asked; of the share, for texts that were embedded to read by it; empty for work in the background.
 	Key *string `json:"key,omitempty"`
 
 	// MegabyteSeconds The sum of peak memory times time in the VM; a megabyte is 1,000,000 bytes.

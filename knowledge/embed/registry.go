@@ -101,6 +101,9 @@ func (r *Registry) For(ctx context.Context, tenant knowledge.TenantID, c knowled
 func (r *Registry) find(ctx context.Context, tenant knowledge.TenantID, id string) (knowledge.Embedder, string, error) {
 	e, err := r.Node.Get(ctx, tenant, id)
 	if err == nil {
+		if guest, ok := knowledge.GuestOf(ctx); ok {
+			tenant = guest // who asks; what an embedder of the tenant's own does is the tenant's
+		}
 		return r.metered(tenant, e, meter{id, "node"}), "", nil
 	}
 	name, err := ParseName(id)

@@ -150,7 +150,7 @@ func (r *Registry) Shared(ctx context.Context, grantee, owner knowledge.TenantID
 	s, err := r.find(ctx, way{grantee, owner, view})
 	if errors.Is(err, knowledge.ErrNotFound) {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "shared view refused",
-			slog.String("tenant", string(grantee)), slog.String("owner", string(owner)), slog.String("view", string(view)))
+			slog.String("tenant", string(grantee)), slog.String("owner", string(owner)), slog.String("view", string(view)), slog.String("key", knowledge.AskerOf(ctx)))
 		err = knowledge.NotShared(view) // the same, whatever it was
 	}
 	if err != nil {

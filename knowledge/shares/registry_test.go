@@ -252,13 +252,13 @@ func TestReadsAreWrittenOnce(t *testing.T) {
 func TestLog(t *testing.T) {
 	var log strings.Builder
 	r := registry(t, newStore(), slog.New(slog.NewTextHandler(&log, nil)))
-	_, _ = r.Shared(t.Context(), grantee, owner, view)
+	_, _ = r.Shared(knowledge.AskedBy(t.Context(), "key_3"), grantee, owner, view)
 	share := grant(t, r)
 	if err := r.Revoke(t.Context(), owner, share.ID, "key_2"); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`level=WARN msg="shared view refused" tenant=grantee owner=owner view=v`,
+		`level=WARN msg="shared view refused" tenant=grantee owner=owner view=v key=key_3`,
 		`level=INFO msg="share granted" share=` + string(share.ID) + ` tenant=owner view=v grantee=grantee key=key_1`,
 		`level=INFO msg="share revoked" share=` + string(share.ID) + ` tenant=owner view=v grantee=grantee key=key_2`,
 	} {
