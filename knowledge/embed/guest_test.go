@@ -18,6 +18,10 @@ func TestGuests(t *testing.T) {
 	cache := embed.NewQueryCache(1 << 20)
 	defer cache.Close()
 	r := newRegistry(t, cache)
+	var err error
+	if r.Node, err = embed.NewSet(&counting{named: named{"local", "1", 2}}); err != nil {
+		t.Fatal(err)
+	}
 	store := ledgertest.NewMemory()
 	book := ledger.NewBook(store, ledger.Options{})
 	defer func() { _ = book.Close(context.Background()) }() // in memory
