@@ -129,6 +129,7 @@ type (
 	legDocument struct {
 		Leg        int            `json:"leg"`
 		Collection string         `json:"collection"`
+		Owner      string         `json:"owner,omitzero"`
 		Mode       string         `json:"mode"`
 		Rows       int            `json:"rows"`
 		Dimension  int            `json:"dimension"`
@@ -138,6 +139,7 @@ type (
 		Index      int            `json:"index"`
 		ID         string         `json:"id"`
 		Collection string         `json:"collection"`
+		Owner      string         `json:"owner,omitzero"`
 		Text       string         `json:"text"`
 		Score      float64        `json:"score"`
 		Metadata   map[string]any `json:"metadata,omitempty"`
@@ -172,7 +174,7 @@ func stepOf(t query.Task) stepInput {
 	in := stepInput{ABI: ABI, Query: queryDocument{Text: t.Handout.Text}, Config: configOf(t.Call)}
 	for _, l := range t.Handout.Legs {
 		in.Legs = append(in.Legs, legDocument{
-			Leg: l.Leg, Collection: string(l.Collection), Mode: string(l.Mode), Rows: l.Rows(), Dimension: l.Dimension,
+			Leg: l.Leg, Collection: string(l.Collection), Owner: string(l.Owner), Mode: string(l.Mode), Rows: l.Rows(), Dimension: l.Dimension,
 		})
 	}
 	return in
@@ -183,7 +185,7 @@ func passages(h *query.Handout) ([]byte, error) {
 	documents := make([]passageDocument, len(h.Candidates))
 	for i, c := range h.Candidates {
 		documents[i] = passageDocument{
-			Index: i, ID: string(c.ID), Collection: string(c.Collection),
+			Index: i, ID: string(c.ID), Collection: string(c.Collection), Owner: string(c.Owner),
 			Text: c.Text, Score: c.Score, Metadata: c.Metadata,
 		}
 		for _, r := range h.Rows(i) {

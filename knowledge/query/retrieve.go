@@ -92,8 +92,10 @@ func (e *Engine) find(ctx context.Context, leg Leg, mode Mode, stages Stages, so
 	} else if leg.Mode == Hybrid {
 		weight *= *stages.Fusion.LexicalWeight
 	}
-	for i := range found.Matches {
-		found.Matches[i].Owner = leg.Owner
+	if leg.Owner != "" {
+		for i := range found.Matches {
+			found.Matches[i].Owner = leg.Owner
+		}
 	}
 	list = Retrieved{Mode: mode, Weight: weight, Matches: found.Matches, Full: len(found.Matches) == leg.Candidates}
 	plan = LegPlan{

@@ -340,6 +340,37 @@ func TestSharedCitations(t *testing.T) {
 	}
 }
 
+// TestPluginsKnowTheOwner: the tenant's plugins can tell what is another's, and a guard
+// can drop it.
+func TestPluginsKnowTheOwner(t *testing.T) {
+	var seen []string
+	w := newSharing(t, plugins{
+		"own": {guard: func(_ context.Context, task query.Task) (v query.Verdict, err error) {
+			for _, l := range task.Handout.Legs {
+				if l.Owner != "" {
+					v.DropLegs = append(v.DropLegs, l.Leg)
+				}
+			}
+			return v, nil
+		}},
+		"p": {scores: func(_ context.Context, task query.Task) ([]query.Scored, error) {
+			for _, c := range task.Handout.Candidates {
+				seen = append(seen, string(c.Owner))
+			}
+			return nil, nil
+		}},
+	})
+	w.grant(knowledge.Share{})
+	q := query.Query{Text: "apple", Legs: []query.Leg{leg(query.Vector), {Collection: "public"}}, Plugins: []query.PluginCall{{Name: "p", Capability: query.Rank}}}
+	if _, err := w.engine.Answer(t.Context(), grantee, q); err != nil || !slices.Contains(seen, "owner") || !slices.Contains(seen, "") {
+		t.Errorf("Answer = %v, with candidates of %q, want both tenants'", err, seen)
+	}
+	q.Plugins = []query.PluginCall{{Name: "own", Capability: query.Guard, Stage: query.Pre}}
+	if answer, err := w.engine.Answer(t.Context(), grantee, q); err != nil || names(answer.Matches) != "/public/1 /public/2" {
+		t.Errorf("Answer with a guard = %s, %v, want its own", names(answer.Matches), err)
+	}
+}
+
 // TestSharedReadsAreCounted: a query counts once for each share, with what the legs of
 // the share found; one that fails to search counts nothing.
 func TestSharedReadsAreCounted(t *testing.T) {
