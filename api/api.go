@@ -36,6 +36,7 @@ type Services struct {
 	Documents   documents      // ingest.Documents
 	Embedders   embedders      // embed.Registry
 	Engine      engine         // query.Engine
+	Shares      sharing        // shares.Registry
 	Catalog     catalog        // a plugins.Catalog
 	Registry    registry       // plugins.Registry
 	Invoker     invoker        // plugins.Runner

@@ -17,6 +17,7 @@ import (
 	"github.com/tars-project/tars/knowledge/jobs"
 	"github.com/tars-project/tars/knowledge/ledger"
 	"github.com/tars-project/tars/knowledge/query"
+	"github.com/tars-project/tars/knowledge/shares"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/plugins"
 	"github.com/tars-project/tars/vmhost"
@@ -238,12 +239,31 @@ func (f *failing) Usage(context.Context, knowledge.TenantID, ledger.Question) ([
 	return nil, f.get()
 }
 
+// failingShares fails likewise.
+type failingShares struct{ *failing }
+
+func (f failingShares) Grant(context.Context, knowledge.TenantID, knowledge.Share) (knowledge.Share, error) {
+	return knowledge.Share{}, f.get()
+}
+
+func (f failingShares) Revoke(context.Context, knowledge.TenantID, knowledge.ShareID, string) error {
+	return f.get()
+}
+
+func (f failingShares) Given(context.Context, knowledge.TenantID, knowledge.ShareID, int) ([]shares.Used, error) {
+	return nil, f.get()
+}
+
+func (f failingShares) Received(context.Context, knowledge.TenantID, knowledge.ShareID, int) ([]shares.Used, error) {
+	return nil, f.get()
+}
+
 func failingWorld(t *testing.T) (*world, *failing) {
 	f := new(failing)
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
 		s.Importer, s.Documents, s.Embedders = failingImporter{f}, failingDocuments{f}, failingEmbedders{f}
-		s.Reembedder, s.Ledger = failingReembedder{f}, f
+		s.Reembedder, s.Ledger, s.Shares = failingReembedder{f}, f, failingShares{f}
 		s.Catalog, s.Registry, s.Invoker, s.Recorder, s.Quarantine, s.Jobs = f, f, f, f, f, f
 	}), f
 }
@@ -270,11 +290,12 @@ func (w *world) goodCall(id, method, path, token string) reply {
 		"query":              `{"legs":[{"collection":"c","vector":[1,1]}]}`, "setPluginAlias": `{"version":1}`,
 		"queryBatch":   `{"queries":[{"legs":[{"collection":"c","vector":[1,1]}]}]}`,
 		"invokePlugin": `{"capability":"rank","input":1}`, "createTenant": `{"id":"acme"}`, "createKey": `{}`,
-		"reembedCollection": `{"embedder":"local"}`,
-		"putEmbedder":       `{"base_url":"https://example.com","model":"m"}`, "embedTexts": `{"texts":["a"]}`,
+		"reembedCollection": `{"embedder":"local"}`, "createShare": `{"view":"v","grantee":"rival"}`,
+		"putEmbedder": `{"base_url":"https://example.com","model":"m"}`, "embedTexts": `{"texts":["a"]}`,
 		"replayCall": `{}`,
 	}[id]
 	path = strings.NewReplacer("/versions/some1", "/versions/1", "/quarantine/some1/some1", "/quarantine/some1/"+moduleOfAcme.String(),
+		"/shares/some1", "/shares/share_"+strings.Repeat("a", 16),
 		"/calls/some1", "/calls/"+string(ledger.NewID(time.Now())), "/imports/some1", "/imports/"+strings.Repeat("A", 26), "/jobs/some1", "/jobs/"+string(jobs.NewID(time.Now()))).Replace(path)
 	return w.call(method, path, token, body)
 }
@@ -311,11 +332,11 @@ func TestEveryErrorIsListed(t *testing.T) {
 		case "exportTenant":
 		case "cancelJob":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
-		case "putEmbedder", "deleteEmbedder":
+		case "putEmbedder", "deleteEmbedder", "createShare":
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		case "embedTexts": // an unknown embedder is a fault of the body
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 400
-		case "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs", "queryBatch", "getUsage":
+		case "listShares", "listReceivedShares", "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs", "queryBatch", "getUsage":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422

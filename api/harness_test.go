@@ -37,6 +37,8 @@ import (
 	"github.com/tars-project/tars/knowledge/memstore"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/recordings/recordingstest"
+	"github.com/tars-project/tars/knowledge/shares"
+	"github.com/tars-project/tars/knowledge/shares/sharestest"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/knowledge/tenancy/tenancytest"
 	"github.com/tars-project/tars/plugins"
@@ -69,6 +71,7 @@ type world struct {
 	recorder   *plugins.Recorder
 	jobs       *jobstest.Memory
 	ledger     *ledgertest.Memory
+	shares     *shares.Registry
 	log        *lockedBuffer
 	keys       *tenancy.Keys
 	services   Services // as they were before change
@@ -100,15 +103,22 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	registry := embed.NewRegistry(embed.Parts{Node: set, Store: embedtest.NewMemory(w.store), Ring: ring, Open: openai.Opener(allowed), Cache: embed.NewQueryCache(1 << 20)})
 	t.Cleanup(registry.Close)
 	writer := &ingest.Writer{Store: w.store, Embedders: registry}
+	log := slog.New(slog.NewJSONHandler(w.log, nil))
+	w.shares = shares.NewRegistry(sharestest.NewMemory(w.store), log)
+	t.Cleanup(func() {
+		if err := w.shares.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	w.services = Services{
 		Keys: w.keys, Tenants: w.keys, Collections: w.store, Names: w.store, Health: w.store, Records: w.store,
 		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: registry,
 		Documents: &ingest.Documents{Store: w.store, Writer: writer, Extractor: reading{}},
-		Engine:    &query.Engine{Store: w.store, Embedders: registry, Plugins: w.plugins, Parallel: 4, Timeout: 10 * time.Second},
+		Engine:    &query.Engine{Store: w.store, Embedders: registry, Plugins: w.plugins, Shares: w.shares, Parallel: 4, Timeout: 10 * time.Second},
 		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Recorder: w.recorder, Quarantine: new(quarantineDouble), Jobs: w.jobs,
-		Reembedder: reembedDouble{w.jobs}, Ledger: w.ledger,
+		Reembedder: reembedDouble{w.jobs}, Ledger: w.ledger, Shares: w.shares,
 	}
-	options := Options{Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: NewMetrics(), MaxModule: 1 << 20}
+	options := Options{Log: log, Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services
 	if change != nil {
 		change(&services, &options)

@@ -65,7 +65,7 @@ func answerOut(answer query.Answer) oapi.Answer {
 
 func candidateOut(c query.Candidate) oapi.QueryMatch {
 	return oapi.QueryMatch{
-		Collection: string(c.Collection), Id: string(c.ID), Score: c.Score, Text: c.Text,
+		Owner: given(string(c.Owner)), Collection: string(c.Collection), Id: string(c.ID), Score: c.Score, Text: c.Text,
 		Metadata: metadataOut(c.Metadata), Version: c.Version, Reason: given(c.Reason), Redacted: given(c.Redacted),
 		Legs: each(c.Legs, func(l query.LegScore) oapi.LegScore {
 			return oapi.LegScore{Leg: l.Leg, Mode: string(l.Mode), Rank: l.Rank, Score: l.Score}
@@ -78,7 +78,7 @@ func resultOut(r query.Result) oapi.Result {
 		Call: r.Call, Plugin: r.Plugin, Version: r.Version, Text: r.Text, Grounded: r.Grounded, Dropped: given(r.Dropped),
 		Citations: each(r.Citations, func(c query.Citation) oapi.Citation {
 			return oapi.Citation{
-				Collection: string(c.Collection), Id: string(c.ID), Version: c.Version,
+				Owner: given(string(c.Owner)), Collection: string(c.Collection), Id: string(c.ID), Version: c.Version,
 				Start: c.Start, End: c.End, Quote: c.Quote, Verified: c.Verified,
 			}
 		}),
@@ -123,7 +123,8 @@ func logsOut(logs []string) []string {
 func legPlanOut(p query.LegPlan) oapi.LegPlan {
 	return oapi.LegPlan{
 		Unindexed: someOf(p.Plan.Unindexed), Warnings: someOf(p.Plan.Warnings),
-		Leg: p.Leg, Mode: string(p.Mode), Words: wordsOut(p.Words), Collection: string(p.Collection), Method: p.Plan.Method, Ef: given(p.Plan.Ef),
+		Leg: p.Leg, Mode: string(p.Mode), Words: wordsOut(p.Words), Owner: given(string(p.Owner)), Collection: string(p.Collection),
+		Method: p.Plan.Method, Ef: given(p.Plan.Ef),
 		Found: p.Found, Short: p.Short, TookMs: milliseconds(p.Took),
 	}
 }

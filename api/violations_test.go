@@ -40,6 +40,7 @@ func bodies() map[string]func() body.Body {
 		"ReplayRequest":         func() body.Body { return new(body.ReplayRequest) },
 		"SearchBatch":           func() body.Body { return new(body.SearchBatch) },
 		"SearchRequest":         func() body.Body { return new(body.SearchRequest) },
+		"ShareDefinition":       func() body.Body { return new(body.ShareDefinition) },
 		"TenantDefinition":      func() body.Body { return new(body.TenantDefinition) },
 		"ViewDefinition":        func() body.Body { return new(body.ViewDefinition) },
 	}

@@ -33,7 +33,7 @@ func Unlimited(ctx context.Context) error {
 
 // AskedBy returns a context of what is done for the key with this id. It is set
 // where a request is authenticated, and looked at by who notes what was used. It
-// gives no right.
+// gives no right. What is read by a share has the share's id instead.
 func AskedBy(ctx context.Context, keyID string) context.Context {
 	return context.WithValue(ctx, askerKey{}, keyID)
 }
@@ -45,4 +45,22 @@ type askerKey struct{}
 func AskerOf(ctx context.Context) string {
 	id, _ := ctx.Value(askerKey{}).(string)
 	return id
+}
+
+// ThroughShare returns a context for reading the owner's data by a share: that of one
+// who has nothing but the view, and is the grantee to whatever keeps apart what each
+// tenant asks. What is noted of it is noted for the share: a key of the grantee's is
+// none of the owner's.
+func ThroughShare(ctx context.Context, s Share) context.Context {
+	ctx = AskedBy(LimitToViews(ctx, []CollectionName{s.View}), string(s.ID))
+	return context.WithValue(ctx, guestKey{}, s.Grantee)
+}
+
+type guestKey struct{}
+
+// GuestOf returns the tenant that reads another's data by a share, and whether ctx is
+// of such a reading.
+func GuestOf(ctx context.Context) (TenantID, bool) {
+	guest, ok := ctx.Value(guestKey{}).(TenantID)
+	return guest, ok
 }

@@ -43,6 +43,7 @@ func (s Search) Validate(c Collection) error {
 // Match is one record that a search found.
 type Match struct {
 	ID         RecordID
+	Owner      TenantID // of a record of another tenant, by a share; stores leave it empty
 	Collection CollectionName
 	Score      float64 // higher is nearer; its range is that of the [Metric], or BM25's, above 0
 	Text       string

@@ -98,7 +98,8 @@ func isPrefix(s string) bool {
 // those that have every phrase and, unless there is a phrase, at least one of the
 // other terms. Either way the best come first, by BM25: rare terms count more than
 // common ones, repeated ones more than single ones, and short texts more than
-// long ones. A question of nothing but words that say nothing finds nothing.
+// long ones. A question of nothing but words that say nothing finds nothing. Through a
+// view, rare is what few of the records have that pass the filters and have a term.
 type TextSearch struct {
 	Collection CollectionName
 	Text       string // see [TextQuery]; 1 to [MaxTextBytes] bytes
@@ -126,7 +127,7 @@ func (s TextSearch) Validate() error {
 // WordsPlan says what a search by words looked for.
 type WordsPlan struct {
 	Terms   []TextTerm // that ranked, rarest first
-	Records int64      // in the collection, about
+	Records int64      // in the collection, about; through a view, that pass the filters and have a term
 	All     bool       // every match has every clause; false when that were too few
 	Ranked  int        // records that were ranked
 	Bounded bool       // there were more than are ranked of one search
@@ -135,5 +136,5 @@ type WordsPlan struct {
 // TextTerm is one term of a search by words, in the form in which it is indexed.
 type TextTerm struct {
 	Term    string // a prefix ends in *
-	Records int64  // that have it, about; of a prefix perhaps too many
+	Records int64  // that have it, about; of a prefix perhaps too many; through a view, of those that pass the filters
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -24,7 +25,7 @@ func TestEveryTenantTableIsProtected(t *testing.T) {
 		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
 		WHERE c.relnamespace = 'tars'::regnamespace AND c.relkind IN ('r', 'p')`
 	tables := column(t, db.OwnerURL, tablesSQL)
-	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "recordings"} {
+	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings"} {
 		if !slices.Contains(tables, name) {
 			t.Errorf("tables with tenant_id = %q, want %s among them", tables, name)
 		}
@@ -38,11 +39,14 @@ func TestEveryTenantTableIsProtected(t *testing.T) {
 	if len(unprotected) > 0 {
 		t.Errorf("tables without forced row-level security and the policy of tars_app = %q, want none", unprotected)
 	}
+	// What is shared with a tenant it may see, and nothing else of another's.
+	const given = "given on share_reads: SELECT (grantee = ( SELECT tars.tenant() AS tenant)) "
 	loose := column(t, db.OwnerURL, `
-		SELECT format('%s on %s', policyname, tablename) FROM pg_policies
-		WHERE schemaname = 'tars' AND ('public' = ANY (roles) OR 'tars_app' = ANY (roles)) AND policyname <> 'own_rows'`)
-	if len(loose) > 0 {
-		t.Errorf("other policies that admit tars_app = %q, want none", loose)
+		SELECT format('%s on %s: %s %s %s', policyname, tablename, cmd, qual, with_check) FROM pg_policies
+		WHERE schemaname = 'tars' AND ('public' = ANY (roles) OR 'tars_app' = ANY (roles)) AND policyname <> 'own_rows'
+		ORDER BY tablename`)
+	if want := []string{given, strings.Replace(given, "share_reads", "shares", 1)}; !slices.Equal(loose, want) {
+		t.Errorf("other policies that admit tars_app = %q, want %q", loose, want)
 	}
 }
 
@@ -97,6 +101,10 @@ func seed(t *testing.T, db *pgtest.Database) {
 		INSERT INTO tars.plugin_calls SELECT tenant_id, 'call', '', 'p', 1, '', '', '', '', now(), 'ok', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM tars.tenants;
 		INSERT INTO tars.usage_days SELECT tenant_id, now(), '', '', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM tars.tenants;
 		INSERT INTO tars.recordings (tenant_id, call_id, key_id, kek_id, sealed, expires_at) SELECT tenant_id, 'call', '', '', '', now() + '1 hour' FROM tars.tenants;
+		INSERT INTO tars.views (tenant_id, name, collection, filter) SELECT tenant_id, 'v', name, '{}' FROM tars.collections;
+		INSERT INTO tars.shares (tenant_id, share_id, view, grantee, created_by, created_at)
+		VALUES ('alice', 'share_aaaaaaaaaaaaaaaa', 'v', 'bob', 'k', now()), ('bob', 'share_bbbbbbbbbbbbbbbb', 'v', 'carol', 'k', now());
+		INSERT INTO tars.share_reads SELECT tenant_id, share_id, grantee, now(), 'w', 1, 1 FROM tars.shares;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON tars.records_0 TO tars_app -- by mistake: the leaf has its own lock`)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +140,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			t.Errorf("transaction = %v, want a rollback", err)
 		}
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "recordings"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings"} {
 		_, err := conn.Exec(t.Context(), "SELECT count(*) FROM tars."+table)
 		wantDenied(t, "SELECT without a tenant from "+table, err)
 		inTransaction("", func(tx pgx.Tx) {

@@ -81,7 +81,7 @@ func TestGuardBefore(t *testing.T) {
 	lang := knowledge.Filter{Op: knowledge.OpEq, Field: "lang", Values: []any{"go"}}
 	ask := func(output string) (query.Verdict, error) {
 		handout := &query.Handout{Text: "why?", Limit: 7, Legs: []query.HandedLeg{
-			{Leg: 0, Collection: "docs", Mode: query.Vector, Filter: lang}, {Leg: 2, Collection: "more", Mode: query.Hybrid},
+			{Leg: 0, Collection: "docs", Mode: query.Vector, Filter: lang}, {Leg: 2, Collection: "more", Owner: "rival", Mode: query.Hybrid},
 		}}
 		call := query.PluginCall{Name: "warden", Capability: query.Guard, Stage: query.Pre, Config: say(output)}
 		v, _, err := n.runner.Guard(t.Context(), query.Task{Tenant: alice, Call: call, Handout: handout})
@@ -93,7 +93,7 @@ func TestGuardBefore(t *testing.T) {
 	}
 	const want = `{"abi":1,"stage":"pre","query":{"text":"why?","limit":7},"legs":[` +
 		`{"leg":0,"collection":"docs","mode":"vector","rows":0,"dimension":0,"filter":{"eq":"go","field":"lang"}},` +
-		`{"leg":2,"collection":"more","mode":"hybrid","rows":0,"dimension":0}],"config":`
+		`{"leg":2,"collection":"more","owner":"rival","mode":"hybrid","rows":0,"dimension":0}],"config":`
 	if !strings.HasPrefix(string(*seen), want) {
 		t.Errorf("the guard was given %s, want %s…", *seen, want)
 	}

@@ -33,6 +33,10 @@ func passages(h *query.Handout) ([]byte, error) {
 		w.text(string(c.ID))
 		w.raw(`,"collection":`)
 		w.text(string(c.Collection))
+		if c.Owner != "" {
+			w.raw(`,"owner":`)
+			w.text(string(c.Owner))
+		}
 		w.raw(`,"text":`)
 		w.text(c.Text)
 		w.raw(`,"score":`)

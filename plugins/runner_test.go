@@ -72,6 +72,7 @@ func candidates() []query.Candidate {
 			Score: float64(3 - i),
 		})
 	}
+	list[2].Owner = "rival"
 	return list
 }
 
@@ -103,7 +104,7 @@ func TestRank(t *testing.T) {
 	want := `{"abi":1,"query":{"text":"why?"},"config":{"say":"{\"scores\":[]}"},"candidates":[` +
 		`{"index":0,"id":"a","collection":"docs","text":"the text of a","score":3,"metadata":{"a":"x","m":null,"z":1}},` +
 		`{"index":1,"id":"b","collection":"docs","text":"the text of b","score":2,"metadata":{"a":"x","m":null,"z":1}},` +
-		`{"index":2,"id":"c","collection":"docs","text":"the text of c","score":1,"metadata":{"a":"x","m":null,"z":1}}]}`
+		`{"index":2,"id":"c","collection":"docs","owner":"rival","text":"the text of c","score":1,"metadata":{"a":"x","m":null,"z":1}}]}`
 	if string(*seen) != want {
 		t.Errorf("the plugin was given %s, want %s", *seen, want)
 	}

@@ -129,6 +129,7 @@ type (
 	legDocument struct {
 		Leg        int            `json:"leg"`
 		Collection string         `json:"collection"`
+		Owner      string         `json:"owner,omitzero"`
 		Mode       string         `json:"mode"`
 		Rows       int            `json:"rows"`
 		Dimension  int            `json:"dimension"`
@@ -159,7 +160,7 @@ func stepOf(t query.Task) stepInput {
 	in := stepInput{ABI: ABI, Query: queryDocument{Text: t.Handout.Text}, Config: configOf(t.Call)}
 	for _, l := range t.Handout.Legs {
 		in.Legs = append(in.Legs, legDocument{
-			Leg: l.Leg, Collection: string(l.Collection), Mode: string(l.Mode), Rows: l.Rows(), Dimension: l.Dimension,
+			Leg: l.Leg, Collection: string(l.Collection), Owner: string(l.Owner), Mode: string(l.Mode), Rows: l.Rows(), Dimension: l.Dimension,
 		})
 	}
 	return in

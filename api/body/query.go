@@ -94,6 +94,8 @@ func (d *decoder) leg() (leg query.Leg, err error) {
 		switch name {
 		case "collection":
 			leg.Collection, err = parsed(d, knowledge.ParseCollectionName)
+		case "owner":
+			leg.Owner, err = parsed(d, knowledge.ParseTenantID)
 		case "mode":
 			leg.Mode, err = d.mode()
 		case "text":

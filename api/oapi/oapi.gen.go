@@ -522,6 +522,27 @@ func (e SearchMode) Valid() bool {
 	}
 }
 
+// Defines values for ShareState.
+const (
+	ShareActive  ShareState = "active"
+	ShareExpired ShareState = "expired"
+	ShareRevoked ShareState = "revoked"
+)
+
+// Valid indicates whether the value is a known member of the ShareState enum.
+func (e ShareState) Valid() bool {
+	switch e {
+	case ShareActive:
+		return true
+	case ShareExpired:
+		return true
+	case ShareRevoked:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UsageGroup.
 const (
 	UsageGroupDay    UsageGroup = "day"
@@ -835,7 +856,7 @@ type Call struct {
 	// InputBytes Of the document that it was given.
 	InputBytes int64 `json:"input_bytes"`
 
-	// Key Id of the key that asked; empty for work in the background.
+	// Key Id of the key that asked; of the share, for texts that were embedded to read by it; empty for work in the background.
 	Key string `json:"key"`
 
 	// Outcome `ok`, or why the call failed: the `reason` of its problem, `cancelled` when whoever wanted it had gone, or `internal`.
@@ -890,7 +911,7 @@ type Check struct {
 }
 
 // Citation A passage that the text rests on. `verified` says that the quote stands exactly there in that version of the
-// record; not that it supports the text.
+// record; not that it supports the text. `owner` as in the match.
 type Citation struct {
 	// Collection 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
 	//
@@ -903,8 +924,13 @@ type Citation struct {
 	// Id The caller's own. UTF-8 without control characters.
 	//
 	// Example: backup#1
-	Id    RecordID `json:"id"`
-	Quote string   `json:"quote"`
+	Id RecordID `json:"id"`
+
+	// Owner 1 to 63 of a-z, 0-9 and `-`; first and last a letter or a digit.
+	//
+	// Example: acme
+	Owner *TenantID `json:"owner,omitempty"`
+	Quote string    `json:"quote"`
 
 	// Start Offset of the first byte, in UTF-8, of the passage's text.
 	Start    int  `json:"start"`
@@ -1671,9 +1697,14 @@ type LegPlan struct {
 	Method string `json:"method"`
 
 	// Mode `vector` or `lexical`; a hybrid leg has both.
-	Mode   string  `json:"mode"`
-	Short  bool    `json:"short"`
-	TookMs float64 `json:"took_ms"`
+	Mode string `json:"mode"`
+
+	// Owner 1 to 63 of a-z, 0-9 and `-`; first and last a letter or a digit.
+	//
+	// Example: acme
+	Owner  *TenantID `json:"owner,omitempty"`
+	Short  bool      `json:"short"`
+	TookMs float64   `json:"took_ms"`
 
 	// Unindexed As in `Plan`.
 	Unindexed *[]string `json:"unindexed,omitempty"`
@@ -1977,7 +2008,7 @@ type QueryBatchResult struct {
 // QueryCapability What a query calls a plugin for.
 type QueryCapability string
 
-// QueryMatch defines model for QueryMatch.
+// QueryMatch With `owner` it is a record of another tenant, which came by a share.
 type QueryMatch struct {
 	// Collection 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
 	//
@@ -1993,6 +2024,11 @@ type QueryMatch struct {
 	// Metadata Any JSON object of at most 64 KiB and 8 levels. Integers beyond ±9,007,199,254,740,992 are refused, since
 	// they would not come back as they are: send them as strings.
 	Metadata Metadata `json:"metadata"`
+
+	// Owner 1 to 63 of a-z, 0-9 and `-`; first and last a letter or a digit.
+	//
+	// Example: acme
+	Owner *TenantID `json:"owner,omitempty"`
 
 	// Reason What the last ranker that gave one says of the score.
 	Reason *string `json:"reason,omitempty"`
@@ -2071,6 +2107,42 @@ type Receipt struct {
 
 // ReceiptRecording With `record`: `kept`; `too-large`, with over 16 MiB in all; or `failed`.
 type ReceiptRecording string
+
+// ReceivedShare defines model for ReceivedShare.
+type ReceivedShare struct {
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Note      string     `json:"note"`
+
+	// Owner 1 to 63 of a-z, 0-9 and `-`; first and last a letter or a digit.
+	//
+	// Example: acme
+	Owner TenantID `json:"owner"`
+
+	// RevokedAt When it ended before its time.
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+
+	// Share Id of a share.
+	Share ShareID `json:"share"`
+
+	// State `revoked`: by its owner, or with its view.
+	State ShareState `json:"state"`
+
+	// Usage How much the share was read, the same to both tenants, up to a second late. In lists.
+	Usage ShareUsage `json:"usage"`
+
+	// View 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+	//
+	// Example: handbook
+	View Name `json:"view"`
+}
+
+// ReceivedShareList defines model for ReceivedShareList.
+type ReceivedShareList struct {
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor     `json:"next_cursor,omitempty"`
+	Shares     []ReceivedShare `json:"shares"`
+}
 
 // Recommend Records like some and unlike others, by the mean of their vectors. They are not part of the result.
 type Recommend struct {
@@ -2353,6 +2425,72 @@ type SearchResult struct {
 	Short bool `json:"short"`
 }
 
+// Share defines model for Share.
+type Share struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy Id of the key.
+	CreatedBy string     `json:"created_by"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Grantee 1 to 63 of a-z, 0-9 and `-`; first and last a letter or a digit.
+	//
+	// Example: acme
+	Grantee TenantID `json:"grantee"`
+	Note    string   `json:"note"`
+
+	// RevokedAt When it ended before its time.
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+
+	// Share Id of a share.
+	Share ShareID `json:"share"`
+
+	// State `revoked`: by its owner, or with its view.
+	State ShareState `json:"state"`
+
+	// Usage How much the share was read, the same to both tenants, up to a second late. In lists.
+	Usage *ShareUsage `json:"usage,omitempty"`
+
+	// View 1 to 63 of a-z, 0-9, `-` and `_`; first and last a letter or a digit.
+	//
+	// Example: handbook
+	View Name `json:"view"`
+}
+
+// ShareDefinition defines model for ShareDefinition.
+type ShareDefinition = body.ShareDefinition
+
+// ShareID Id of a share.
+type ShareID = string
+
+// ShareList defines model for ShareList.
+type ShareList struct {
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+	Shares     []Share     `json:"shares"`
+}
+
+// ShareReads `today` is the day in UTC.
+type ShareReads struct {
+	// Queries With a leg of the share.
+	Queries int64 `json:"queries"`
+
+	// Rows Records that these legs found, before fusion and limit.
+	Rows int64 `json:"rows"`
+}
+
+// ShareState `revoked`: by its owner, or with its view.
+type ShareState string
+
+// ShareUsage How much the share was read, the same to both tenants, up to a second late. In lists.
+type ShareUsage struct {
+	// Today `today` is the day in UTC.
+	Today ShareReads `json:"today"`
+
+	// Total `today` is the day in UTC.
+	Total ShareReads `json:"total"`
+}
+
 // StageCall A plugin call of a stage, with the version that was chosen.
 type StageCall struct {
 	// Call Index in the query's `plugins`.
@@ -2462,7 +2600,7 @@ type UsageRow struct {
 	// InputBytes Of documents that plugins were given.
 	InputBytes int64 `json:"input_bytes"`
 
-	// Key Id of the key that asked; empty for work in the background.
+	// Key Id of the key that asked; of the share, for texts that were embedded to read by it; empty for work in the background.
 	Key *string `json:"key,omitempty"`
 
 	// MegabyteSeconds The sum of peak memory times time in the VM; a megabyte is 1,000,000 bytes.
@@ -2670,6 +2808,9 @@ type PathPlugin = Name
 //
 // Example: backup#1
 type PathRecord = RecordID
+
+// PathShare Id of a share.
+type PathShare = ShareID
 
 // PathTenant 1 to 63 of a-z, 0-9 and `-`; first and last a letter or a digit.
 //
@@ -2997,6 +3138,24 @@ type QueryParams struct {
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListSharesParams defines parameters for ListShares.
+type ListSharesParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListReceivedSharesParams defines parameters for ListReceivedShares.
+type ListReceivedSharesParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // GetUsageParams defines parameters for GetUsage.
 type GetUsageParams struct {
 	// From The first day, in UTC; without it, 29 days before the last. At most 366 days are summed.
@@ -3086,6 +3245,9 @@ type QueryJSONRequestBody = QueryRequest
 
 // QueryBatchJSONRequestBody defines body for QueryBatch for application/json ContentType.
 type QueryBatchJSONRequestBody = QueryBatch
+
+// CreateShareJSONRequestBody defines body for CreateShare for application/json ContentType.
+type CreateShareJSONRequestBody = ShareDefinition
 
 // PutViewJSONRequestBody defines body for PutView for application/json ContentType.
 type PutViewJSONRequestBody = ViewDefinition
@@ -3661,6 +3823,18 @@ type ServerInterface interface {
 	// QueryBatch Ask several questions
 	// (POST /v1/query/batch)
 	QueryBatch(ctx echo.Context) error
+	// ListShares List what is shared
+	// (GET /v1/shares)
+	ListShares(ctx echo.Context, params ListSharesParams) error
+	// CreateShare Share a view with another tenant
+	// (POST /v1/shares)
+	CreateShare(ctx echo.Context) error
+	// ListReceivedShares List what is shared with the tenant
+	// (GET /v1/shares/received)
+	ListReceivedShares(ctx echo.Context, params ListReceivedSharesParams) error
+	// RevokeShare Stop sharing
+	// (DELETE /v1/shares/{share})
+	RevokeShare(ctx echo.Context, share PathShare) error
 	// GetUsage Read what was used
 	// (GET /v1/usage)
 	GetUsage(ctx echo.Context, params GetUsageParams) error
@@ -5385,6 +5559,81 @@ func (w *ServerInterfaceWrapper) QueryBatch(ctx echo.Context) error {
 	return err
 }
 
+// ListShares converts echo context to params.
+func (w *ServerInterfaceWrapper) ListShares(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSharesParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListShares(ctx, params)
+	return err
+}
+
+// CreateShare converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateShare(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateShare(ctx)
+	return err
+}
+
+// ListReceivedShares converts echo context to params.
+func (w *ServerInterfaceWrapper) ListReceivedShares(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListReceivedSharesParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListReceivedShares(ctx, params)
+	return err
+}
+
+// RevokeShare converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeShare(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "share" -------------
+	var share PathShare
+
+	err = runtime.BindStyledParameterWithOptions("simple", "share", ctx.Param("share"), &share, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter share: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeShare(ctx, share)
+	return err
+}
+
 // GetUsage converts echo context to params.
 func (w *ServerInterfaceWrapper) GetUsage(ctx echo.Context) error {
 	var err error
@@ -5605,6 +5854,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/plugins/:name/versions/:version", wrapper.GetPluginVersion, options.OperationMiddlewares["getPluginVersion"]...)
 	router.POST(options.BaseURL+"/v1/query", wrapper.Query, options.OperationMiddlewares["query"]...)
 	router.POST(options.BaseURL+"/v1/query/batch", wrapper.QueryBatch, options.OperationMiddlewares["queryBatch"]...)
+	router.GET(options.BaseURL+"/v1/shares", wrapper.ListShares, options.OperationMiddlewares["listShares"]...)
+	router.POST(options.BaseURL+"/v1/shares", wrapper.CreateShare, options.OperationMiddlewares["createShare"]...)
+	router.DELETE(options.BaseURL+"/v1/shares/:share", wrapper.RevokeShare, options.OperationMiddlewares["revokeShare"]...)
+	router.GET(options.BaseURL+"/v1/shares/received", wrapper.ListReceivedShares, options.OperationMiddlewares["listReceivedShares"]...)
 	router.GET(options.BaseURL+"/v1/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
 	router.GET(options.BaseURL+"/v1/views", wrapper.ListViews, options.OperationMiddlewares["listViews"]...)
 	router.DELETE(options.BaseURL+"/v1/views/:view", wrapper.DeleteView, options.OperationMiddlewares["deleteView"]...)
@@ -7326,6 +7579,88 @@ func (response QueryBatch200JSONResponse) VisitQueryBatchResponse(w http.Respons
 	return err
 }
 
+type ListSharesRequestObject struct {
+	Params ListSharesParams
+}
+
+type ListSharesResponseObject interface {
+	VisitListSharesResponse(w http.ResponseWriter) error
+}
+
+type ListShares200JSONResponse ShareList
+
+func (response ListShares200JSONResponse) VisitListSharesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateShareRequestObject struct {
+	Body *CreateShareJSONRequestBody
+}
+
+type CreateShareResponseObject interface {
+	VisitCreateShareResponse(w http.ResponseWriter) error
+}
+
+type CreateShare201JSONResponse Share
+
+func (response CreateShare201JSONResponse) VisitCreateShareResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReceivedSharesRequestObject struct {
+	Params ListReceivedSharesParams
+}
+
+type ListReceivedSharesResponseObject interface {
+	VisitListReceivedSharesResponse(w http.ResponseWriter) error
+}
+
+type ListReceivedShares200JSONResponse ReceivedShareList
+
+func (response ListReceivedShares200JSONResponse) VisitListReceivedSharesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeShareRequestObject struct {
+	Share PathShare `json:"share"`
+}
+
+type RevokeShareResponseObject interface {
+	VisitRevokeShareResponse(w http.ResponseWriter) error
+}
+
+type RevokeShare204Response struct {
+}
+
+func (response RevokeShare204Response) VisitRevokeShareResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 type GetUsageRequestObject struct {
 	Params GetUsageParams
 }
@@ -7671,6 +8006,18 @@ type StrictServerInterface interface {
 	// QueryBatch Ask several questions
 	// (POST /v1/query/batch)
 	QueryBatch(ctx context.Context, request QueryBatchRequestObject) (QueryBatchResponseObject, error)
+	// ListShares List what is shared
+	// (GET /v1/shares)
+	ListShares(ctx context.Context, request ListSharesRequestObject) (ListSharesResponseObject, error)
+	// CreateShare Share a view with another tenant
+	// (POST /v1/shares)
+	CreateShare(ctx context.Context, request CreateShareRequestObject) (CreateShareResponseObject, error)
+	// ListReceivedShares List what is shared with the tenant
+	// (GET /v1/shares/received)
+	ListReceivedShares(ctx context.Context, request ListReceivedSharesRequestObject) (ListReceivedSharesResponseObject, error)
+	// RevokeShare Stop sharing
+	// (DELETE /v1/shares/{share})
+	RevokeShare(ctx context.Context, request RevokeShareRequestObject) (RevokeShareResponseObject, error)
 	// GetUsage Read what was used
 	// (GET /v1/usage)
 	GetUsage(ctx context.Context, request GetUsageRequestObject) (GetUsageResponseObject, error)
@@ -9925,6 +10272,127 @@ func (sh *strictHandler) QueryBatch(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(QueryBatchResponseObject); ok {
 		return validResponse.VisitQueryBatchResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListShares operation middleware
+func (sh *strictHandler) ListShares(ctx echo.Context, params ListSharesParams) error {
+	var request ListSharesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListShares(ctx.Request().Context(), request.(ListSharesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListShares")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSharesResponseObject); ok {
+		return validResponse.VisitListSharesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateShare operation middleware
+func (sh *strictHandler) CreateShare(ctx echo.Context) error {
+	var request CreateShareRequestObject
+
+	var body CreateShareJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateShare(ctx.Request().Context(), request.(CreateShareRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateShare")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateShareResponseObject); ok {
+		return validResponse.VisitCreateShareResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListReceivedShares operation middleware
+func (sh *strictHandler) ListReceivedShares(ctx echo.Context, params ListReceivedSharesParams) error {
+	var request ListReceivedSharesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListReceivedShares(ctx.Request().Context(), request.(ListReceivedSharesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListReceivedShares")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListReceivedSharesResponseObject); ok {
+		return validResponse.VisitListReceivedSharesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RevokeShare operation middleware
+func (sh *strictHandler) RevokeShare(ctx echo.Context, share PathShare) error {
+	var request RevokeShareRequestObject
+
+	request.Share = share
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeShare(ctx.Request().Context(), request.(RevokeShareRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeShare")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RevokeShareResponseObject); ok {
+		return validResponse.VisitRevokeShareResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

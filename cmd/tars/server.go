@@ -22,6 +22,8 @@ import (
 	"github.com/tars-project/tars/knowledge/pgstore"
 	"github.com/tars-project/tars/knowledge/query"
 	"github.com/tars-project/tars/knowledge/recordings/pgrecordings"
+	"github.com/tars-project/tars/knowledge/shares"
+	"github.com/tars-project/tars/knowledge/shares/pgshares"
 	"github.com/tars-project/tars/knowledge/tenancy"
 	"github.com/tars-project/tars/knowledge/tenancy/pgtenancy"
 	"github.com/tars-project/tars/plugins"
@@ -47,6 +49,7 @@ type server struct {
 	directory *tenancy.Recent
 	catalog   *plugins.Recent
 	embedders *embed.Registry
+	shares    *shares.Registry
 
 	host     *vmhost.Host
 	cells    *cell.Driver // of the host, for its figures
@@ -91,12 +94,16 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		return srv, err
 	}
 	srv.store = pgstore.New(srv.pools.app, srv.pools.jobs, storeOptions(c))
+	srv.shares = shares.NewRegistry(pgshares.New(srv.pools.app, srv.pools.jobs), logger)
 	if srv.runner, err = srv.newRunner(c); err != nil {
 		return srv, err
 	}
 	srv.catalog = plugins.NewRecent(pgcatalog.New(srv.pools.app))
 	srv.loader = plugins.NewLoader(srv.host, s.defaults, c.PluginsLoaded)
-	engine := &query.Engine{Store: srv.store, Embedders: srv.embedders, Parallel: fairShare(c.QueryParallel, s.conns), Timeout: c.QueryTimeout, Ledger: srv.book}
+	engine := &query.Engine{
+		Store: srv.store, Embedders: srv.embedders, Shares: srv.shares,
+		Parallel: fairShare(c.QueryParallel, s.conns), Timeout: c.QueryTimeout, Ledger: srv.book,
+	}
 	recorder := &plugins.Recorder{Store: srv.recordings, Ring: s.ring, Life: c.RecordingLife, Most: c.RecordingMost}
 	runner := &plugins.Runner{
 		Catalog: srv.catalog, Loader: srv.loader, Policies: srv.directory, Tier: srv.host.Tier(), REST: api.Guests{Engine: engine},
@@ -130,6 +137,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Jobs:        pgjobs.New(srv.pools.app),
 		Reembedder:  srv,
 		Ledger:      srv.ledger,
+		Shares:      srv.shares,
 	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
 	if err != nil {
 		return srv, err
@@ -341,6 +349,11 @@ func (srv *server) close(ctx context.Context) {
 	if srv.book != nil { // nobody is left who notes
 		if err := srv.book.Close(ctx); err != nil {
 			srv.logger.Warn("what was used is not all written", "error", err)
+		}
+	}
+	if srv.shares != nil { // nobody is left who reads
+		if err := srv.shares.Close(ctx); err != nil {
+			srv.logger.Warn("reads of shares are not all written", "error", err)
 		}
 	}
 	if srv.pools.app != nil {

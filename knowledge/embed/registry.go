@@ -79,7 +79,8 @@ func (r *Registry) Get(ctx context.Context, tenant knowledge.TenantID, id string
 }
 
 // For is [Set.For] for the embedders of the node and of the tenant. Equal questions are
-// answered from the cache.
+// answered from the cache: from the asker's own, where another tenant than that of the
+// collection asks by a share.
 func (r *Registry) For(ctx context.Context, tenant knowledge.TenantID, c knowledge.Collection) (knowledge.Embedder, error) {
 	var edition string
 	e, err := pinned(ctx, tenant, c, func(ctx context.Context, tenant knowledge.TenantID, id string) (e knowledge.Embedder, err error) {
@@ -89,6 +90,9 @@ func (r *Registry) For(ctx context.Context, tenant knowledge.TenantID, c knowled
 	if err != nil || r.Cache == nil {
 		return e, err
 	}
+	if guest, ok := knowledge.GuestOf(ctx); ok {
+		return r.Cache.of(e, guest, fmt.Sprintf("%s of %s", edition, tenant)), nil
+	}
 	return r.Cache.of(e, tenant, edition), nil
 }
 
@@ -97,6 +101,9 @@ func (r *Registry) For(ctx context.Context, tenant knowledge.TenantID, c knowled
 func (r *Registry) find(ctx context.Context, tenant knowledge.TenantID, id string) (knowledge.Embedder, string, error) {
 	e, err := r.Node.Get(ctx, tenant, id)
 	if err == nil {
+		if guest, ok := knowledge.GuestOf(ctx); ok {
+			tenant = guest // who asks; what an embedder of the tenant's own does is the tenant's
+		}
 		return r.metered(tenant, e, meter{id, "node"}), "", nil
 	}
 	name, err := ParseName(id)

@@ -105,7 +105,14 @@ func (s *Store) SearchText(ctx context.Context, tenant knowledge.TenantID, searc
 		texts = append(texts, text{r, wordsOf(r.Text)})
 	}
 	q := parse(search.Text)
-	rank := newBM25(texts, q.terms)
+	weighed := texts
+	if c.view != nil { // what else is in the collection must not be told by a score
+		weighed = slices.DeleteFunc(slices.Clone(texts), func(t text) bool {
+			all, some := q.matches(t.words)
+			return !some && !all || !filter.Admits(c.Collection, t.Record)
+		})
+	}
+	rank := newBM25(weighed, q.terms)
 	strict, loose := []knowledge.Match{}, []knowledge.Match{}
 	for _, t := range texts {
 		all, some := q.matches(t.words)

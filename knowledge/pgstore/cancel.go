@@ -32,9 +32,10 @@ func (c *canceller) HandleCancel(context.Context) {
 	_ = c.conn.Conn().SetDeadline(deadline) // of a closed connection, at worst
 	var ctx context.Context
 	ctx, c.cancel = context.WithDeadline(context.Background(), deadline)
-	c.sent = make(chan struct{})
+	sent := make(chan struct{}) // not looked up later: the next statement's may stand there by then
+	c.sent = sent
 	go func() {
-		defer close(c.sent)
+		defer close(sent)
 		_ = c.conn.CancelRequest(ctx) // then the deadline ends the statement, with its connection
 	}()
 }
@@ -43,7 +44,9 @@ func (c *canceller) HandleCancel(context.Context) {
 // statement has ended.
 func (c *canceller) HandleUnwatchAfterCancel() {
 	_ = c.conn.Conn().SetDeadline(time.Time{})
-	c.conn.CustomData()[settling{}.key()] = settling{c.cancel, c.sent}
+	data := c.conn.CustomData()
+	before, _ := data[settlingKey].([]settling) // of an earlier statement of the same transaction
+	data[settlingKey] = append(before, settling{c.cancel, c.sent})
 }
 
 // settling is a cancellation whose statement has ended.
@@ -52,19 +55,22 @@ type settling struct {
 	sent   <-chan struct{}
 }
 
-func (settling) key() string { return "tars.settling" }
+// settlingKey is where a connection keeps its []settling.
+const settlingKey = "tars.settling"
 
 // settled waits, on a connection's way back to the pool, until no cancellation can
 // meet its next statement. It is called by a goroutine of its own.
 func settled(conn *pgx.Conn) bool {
 	data := conn.PgConn().CustomData()
-	s, ok := data[settling{}.key()].(settling)
+	all, ok := data[settlingKey].([]settling)
 	if !ok {
 		return true
 	}
-	delete(data, settling{}.key())
-	s.cancel()
-	<-s.sent
+	delete(data, settlingKey)
+	for _, s := range all {
+		s.cancel()
+		<-s.sent
+	}
 	time.Sleep(cancelSettles)
 	return true
 }

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -55,5 +56,30 @@ func TestCancelledStatements(t *testing.T) {
 	}
 	if made := pool.Stat().NewConnsCount(); made > 8 {
 		t.Errorf("%d connections were made, want cancelled ones kept", made)
+	}
+}
+
+// TestCancelledTwice: two statements of one transaction may be cancelled before the
+// server has heard of the first. Both are waited for.
+func TestCancelledTwice(t *testing.T) {
+	pool, err := Open(t.Context(), Config{URL: pgtest.DB(t).AppURL, MaxConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that what is started waits for this goroutine
+	c := &canceller{conn: conn.Conn().PgConn()}
+	for range 2 {
+		c.HandleCancel(t.Context())
+		c.HandleUnwatchAfterCancel()
+	}
+	settled(conn.Conn())
+	if _, err := conn.Exec(t.Context(), "SELECT 1"); err != nil {
+		t.Errorf("the statement after two cancelled ones = %v, want nil", err)
 	}
 }

@@ -81,8 +81,8 @@ func (s *Store) searchWords(ctx context.Context, tenant knowledge.TenantID, d de
 // terms find these, the vector if it is wanted, and what explains the search.
 //
 // A term's weight is that of BM25, from the number of records that have it: in the
-// write place counted now, in main as last counted. The length of a text is its
-// bytes. How often a text has a term
+// write place counted now, in main as last counted; through a view see viewWordsSQL.
+// The length of a text is its bytes. How often a text has a term
 // follows from ts_rank, which for a single lexeme is a sum of 1/n² over its
 // places: @steps are these sums, which is cheaper than taking the tsvector apart.
 const wordsSQL = `
@@ -132,16 +132,16 @@ c AS MATERIALIZED (
 ),
 seen AS MATERIALIZED (
 	SELECT count(*)::int AS ranked, count(*) FILTER (WHERE every)::int AS every FROM c
-),
+),%[6]s
 best AS MATERIALIZED (
 	SELECT c.id, (
 		SELECT sum(t.weight * 2.2 * t.times / (t.times + 1.2 * (0.25 + 0.75 * c.bytes / size.bytes)))
 		FROM (
 			SELECT t.weight, CASE WHEN t.prefix THEN (c.lexemes @@ t.query)::int
 				ELSE width_bucket(ts_rank(c.lexemes, t.query), @steps::float4[]) END::float8 AS times
-			FROM t
+			FROM %[7]st AS t
 		) t) AS score
-	FROM c, size, seen
+	FROM c, %[7]ssize AS size, seen
 	WHERE c.every OR seen.every < @limit
 	ORDER BY score DESC, c.id
 	LIMIT @limit
@@ -182,8 +182,19 @@ m AS MATERIALIZED (
 	  AND r.lexemes @@ q.either
 ),`
 
+// viewWordsSQL weighs terms, through a view, by the records that pass and have one of
+// them: what else is in the collection must not be told by a score.
+const viewWordsSQL = `
+view_size AS MATERIALIZED (
+	SELECT count(*) AS records, greatest(1, coalesce(avg(c.bytes), 1))::float8 AS bytes FROM c
+),
+view_t AS MATERIALIZED (
+	SELECT t.term, t.query, t.n, t.prefix, h.have, ln(1 + (s.records - h.have + 0.5) / (h.have + 0.5)) AS weight
+	FROM t, view_size s, LATERAL (SELECT count(*)::float8 AS have FROM c WHERE c.lexemes @@ t.query) h
+),`
+
 // wordsExplainSQL tells the terms and their counts as arrays.
-const wordsExplainSQL = `(SELECT records FROM size), (SELECT array_agg(term ORDER BY have, term) FROM t), (SELECT array_agg(have::bigint ORDER BY have, term) FROM t)`
+const wordsExplainSQL = `(SELECT records FROM %[1]ssize), (SELECT array_agg(term ORDER BY have, term) FROM %[1]st), (SELECT array_agg(have::bigint ORDER BY have, term) FROM %[1]st)`
 
 // wordsStatement gives the SQL of a plan and adds its parameters to args.
 func wordsStatement(d definition, search knowledge.TextSearch, plan wordsPlan, args pgx.NamedArgs) (string, error) {
@@ -201,13 +212,17 @@ func wordsStatement(d definition, search knowledge.TextSearch, plan wordsPlan, a
 		main, taken = fmt.Sprintf(allWordsSQL, where), "0, 0"
 	}
 	explained, vector := "NULL::bigint, NULL::text[], NULL::bigint[]", "NULL::bytea"
+	weighed, by := "", ""
+	if d.view != nil {
+		weighed, by = viewWordsSQL, "view_"
+	}
 	if search.Explain {
-		explained = wordsExplainSQL
+		explained = fmt.Sprintf(wordsExplainSQL, by)
 	}
 	if search.Vectors {
 		vector = sentVector(d.vector())
 	}
-	return fmt.Sprintf(wordsSQL, where, main, taken, explained, vector), nil
+	return fmt.Sprintf(wordsSQL, where, main, taken, explained, vector, weighed, by), nil
 }
 
 // list is never null to the database.

@@ -13,7 +13,7 @@ func verify(draft Draft, passages []Candidate, unverified Unverified) Result {
 	for _, claim := range draft.Citations {
 		passage := passages[claim.Index]
 		c := Citation{
-			Collection: passage.Collection, ID: passage.ID, Version: passage.Version,
+			Owner: passage.Owner, Collection: passage.Collection, ID: passage.ID, Version: passage.Version,
 			Start: claim.Start, End: claim.End, Quote: claim.Quote,
 			Verified: occurs(passage.Text, claim),
 		}

@@ -21,6 +21,7 @@ type Engine struct {
 	Store     knowledge.Store
 	Embedders embedders
 	Plugins   Plugins
+	Shares    shares           // nil: nothing is shared
 	Parallel  int              // most retrievals of one query at once; at least 1
 	Timeout   time.Duration    // of a query that gives none; up to [MaxTimeout]
 	Now       func() time.Time // nil means [time.Now]
@@ -92,7 +93,7 @@ func (e *Engine) ask(ctx context.Context, tenant knowledge.TenantID, q Query, pa
 	r := &run{
 		engine: e, tenant: tenant, q: q, end: start.Add(q.Timeout), parallel: parallel, emit: emit,
 		outcomes: make([]outcome, len(q.Plugins)), dropped: map[int]bool{},
-		definitions: &definitionsOf{store: e.Store, tenant: tenant}, trace: &trace{},
+		sources: &sourcesOf{engine: e, tenant: tenant}, trace: &trace{},
 	}
 	if err := r.find(ctx); err != nil {
 		return Answer{}, err
@@ -107,16 +108,16 @@ func (e *Engine) ask(ctx context.Context, tenant knowledge.TenantID, q Query, pa
 // run is one query on its way. What plugins that run at once share is guarded by
 // mu; the rest belongs to the goroutine of [Engine.Stream].
 type run struct {
-	engine      *Engine
-	tenant      knowledge.TenantID
-	q           Query
-	end         time.Time
-	parallel    int       // retrievals at once
-	versions    []Version // of the query's plugins
-	definitions *definitionsOf
-	dropped     map[int]bool // legs that a guard took away
-	trace       *trace
-	whole       Answer
+	engine   *Engine
+	tenant   knowledge.TenantID
+	q        Query
+	end      time.Time
+	parallel int       // retrievals at once
+	versions []Version // of the query's plugins
+	sources  *sourcesOf
+	dropped  map[int]bool // legs that a guard took away
+	trace    *trace
+	whole    Answer
 
 	mu       sync.Mutex
 	emit     func(Part) error // called under mu
@@ -214,11 +215,14 @@ func (r *run) fuse(ctx context.Context, plan plan, found retrieved) ([]Candidate
 func (r *run) embedder(ctx context.Context, text string) ([]float32, error) {
 	var chosen *knowledge.Collection
 	for _, leg := range r.q.Legs {
-		named, err := r.definitions.get(ctx, leg.Collection)
+		if leg.Owner != "" { // whose embedder is not for the tenant's plugins
+			continue
+		}
+		from, err := r.sources.get(ctx, leg)
 		if err != nil {
 			return nil, err
 		}
-		switch c := named.Collection; {
+		switch c := from.named.Collection; {
 		case c.Embedder.ID == knowledge.NoEmbedder:
 		case chosen == nil:
 			chosen = &c

@@ -92,7 +92,7 @@ type Retrieved struct {
 }
 
 // fuse joins lists into one, best first. A single list keeps its own scores. Equal
-// scores are ordered by collection and id, so that the same data gives the same
+// scores are ordered by collection, id and owner, so that the same data gives the same
 // answer, whatever the order of the lists.
 func (f Fusion) fuse(lists []Retrieved) ([]Candidate, ScoreKind) {
 	points, kind := f.points(lists)
@@ -123,11 +123,12 @@ func (f Fusion) fuse(lists []Retrieved) ([]Candidate, ScoreKind) {
 
 // matchKey tells records apart.
 type matchKey struct {
+	owner      knowledge.TenantID
 	collection knowledge.CollectionName
 	id         knowledge.RecordID
 }
 
-func keyOf(m knowledge.Match) matchKey { return matchKey{m.Collection, m.ID} }
+func keyOf(m knowledge.Match) matchKey { return matchKey{m.Owner, m.Collection, m.ID} }
 
 // total adds in an order of its own, so that rounding is the same whichever list
 // came first.
@@ -211,9 +212,9 @@ func deviation(numbers []float64) float64 {
 	return math.Sqrt(squares)
 }
 
-// sortCandidates puts the best first, equal ones by collection and id.
+// sortCandidates puts the best first, equal ones by collection, id and owner.
 func sortCandidates(candidates []Candidate) {
 	slices.SortStableFunc(candidates, func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Owner, b.Owner))
 	})
 }

@@ -33,6 +33,7 @@ type Handout struct {
 type HandedLeg struct {
 	Leg        int // index in Query.Legs
 	Collection knowledge.CollectionName
+	Owner      knowledge.TenantID
 	Mode       Mode
 	Filter     knowledge.Filter
 	Dimension  int   // of its rows; 0 without any
@@ -63,7 +64,7 @@ func (r *run) handout(candidates []Candidate) *Handout {
 	for i, leg := range r.q.Legs {
 		if !r.dropped[i] {
 			at[i] = len(h.Legs)
-			h.Legs = append(h.Legs, HandedLeg{Leg: i, Collection: leg.Collection, Mode: leg.Mode, Filter: leg.Filter})
+			h.Legs = append(h.Legs, HandedLeg{Leg: i, Collection: leg.Collection, Owner: leg.Owner, Mode: leg.Mode, Filter: leg.Filter})
 		}
 	}
 	type found struct{ index, list, rank int }

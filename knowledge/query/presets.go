@@ -57,7 +57,8 @@ func (e *Engine) withPreset(ctx context.Context, tenant knowledge.TenantID, s Se
 
 // withPresets puts the defaults of the legs' collections and views where the query
 // gives nothing. A default counts only if it is that of all legs: what one of them
-// is meant to do should not happen to the others.
+// is meant to do should not happen to the others. A view of another tenant has no
+// plugins: those that its owner names are the owner's.
 func (e *Engine) withPresets(ctx context.Context, tenant knowledge.TenantID, q Query) (Query, error) {
 	plugins := q.Plugins == nil && q.Text != ""
 	if q.Limit != 0 && !plugins && !slices.ContainsFunc(q.Legs, func(l Leg) bool { return l.Mode == "" }) {
@@ -66,12 +67,15 @@ func (e *Engine) withPresets(ctx context.Context, tenant knowledge.TenantID, q Q
 	q.Legs = slices.Clone(q.Legs)
 	var common knowledge.Defaults
 	for i, leg := range q.Legs {
-		named, err := e.Store.Resolve(ctx, tenant, leg.Collection)
+		from, err := e.sourceOf(ctx, tenant, leg)
 		if err != nil {
-			return q, fmt.Errorf("collection %q: %w", leg.Collection, err)
+			return q, err
 		}
-		preset := named.Preset()
-		q.Legs[i].Mode = presetMode(leg.Mode, named, question{text: leg.Text != "", vector: len(leg.Vector) > 0})
+		preset := from.named.Preset()
+		if leg.Owner != "" {
+			preset.Plugins = nil
+		}
+		q.Legs[i].Mode = presetMode(leg.Mode, from.named, question{text: leg.Text != "", vector: len(leg.Vector) > 0})
 		if i == 0 {
 			common = preset
 			continue

@@ -56,6 +56,7 @@ const (
 // Leg is one retrieval of a query.
 type Leg struct {
 	Collection knowledge.CollectionName
+	Owner      knowledge.TenantID // whose view Collection is, by a share; empty: the tenant's own
 	Mode       Mode
 	Text       string    // embedded when there is no Vector and the mode needs one; empty means the query's text
 	Vector     []float32 // of the collection's dimension
@@ -169,6 +170,7 @@ type Result struct {
 // that the host found Quote exactly there. It says that the words occur, not
 // that they support the answer.
 type Citation struct {
+	Owner      knowledge.TenantID // of a record of another tenant, by a share
 	Collection knowledge.CollectionName
 	ID         knowledge.RecordID
 	Version    int64 // of the record
@@ -224,7 +226,8 @@ type Receipt struct {
 // LegPlan says how one retrieval was carried out.
 type LegPlan struct {
 	Leg        int
-	Mode       Mode // Vector or Lexical
+	Mode       Mode               // Vector or Lexical
+	Owner      knowledge.TenantID // of the leg
 	Collection knowledge.CollectionName
 	Plan       knowledge.Plan
 	Words      *knowledge.WordsPlan // what a search by words looked for, when the query asked

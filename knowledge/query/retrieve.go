@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,65 +52,76 @@ func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, legs [
 		}
 	}
 	r := retrieved{make([]Retrieved, len(tasks)), make([]LegPlan, len(tasks))}
-	definitions := definitionsOf{store: e.Store, tenant: tenant}
-	g, ctx := errgroup.WithContext(ctx)
+	sources := sourcesOf{engine: e, tenant: tenant}
+	g, inner := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i, t := range tasks {
-		g.Go(func() error {
-			start, leg := time.Now(), legs[t.leg]
-			if stages.Boost != nil {
-				c, err := definitions.get(ctx, leg.Collection)
-				if err != nil {
-					return fmt.Errorf("collection %q: %w", leg.Collection, err)
-				}
-				if err := stages.Boost.checkFields(c.Fields); err != nil {
-					return knowledge.At("boost", err)
-				}
-			}
-			find := e.byVector
-			if t.mode == Lexical {
-				find = e.byWords
-			}
-			found, err := find(ctx, tenant, leg, stages, &definitions)
-			if err != nil && leg.path != "" {
-				err = knowledge.At(leg.path, err)
-			}
-			if err != nil {
+		g.Go(func() (err error) {
+			leg := legs[t.leg]
+			if err := sources.checkBoost(inner, leg, stages.Boost); err != nil {
 				return err
 			}
-			weight := leg.Weight
-			if leg.Mode == Hybrid && t.mode == Vector {
-				weight *= *stages.Fusion.VectorWeight
-			} else if leg.Mode == Hybrid {
-				weight *= *stages.Fusion.LexicalWeight
+			r.lists[i], r.plans[i], err = e.find(inner, leg, t.mode, stages, &sources)
+			r.lists[i].Leg, r.plans[i].Leg = t.leg, t.leg
+			if leg.path != "" {
+				err = knowledge.At(leg.path, err)
 			}
-			r.lists[i] = Retrieved{Leg: t.leg, Mode: t.mode, Weight: weight, Matches: found.Matches, Full: len(found.Matches) == leg.Candidates}
-			r.plans[i] = LegPlan{
-				Leg: t.leg, Mode: t.mode, Collection: leg.Collection, Plan: found.Plan, Words: found.Words,
-				Found: len(found.Matches), Short: found.Short, Took: time.Since(start),
-			}
-			return nil
+			return err
 		})
 	}
-	return r, g.Wait()
+	if err := g.Wait(); err != nil {
+		return r, err
+	}
+	return r, sources.countReads(ctx, r, legs)
+}
+
+// find runs one retrieval of a leg.
+func (e *Engine) find(ctx context.Context, leg Leg, mode Mode, stages Stages, sources *sourcesOf) (list Retrieved, plan LegPlan, err error) {
+	start := time.Now()
+	find := e.byVector
+	if mode == Lexical {
+		find = e.byWords
+	}
+	found, err := find(ctx, leg, stages, sources)
+	if err != nil {
+		return list, plan, err
+	}
+	weight := leg.Weight
+	if leg.Mode == Hybrid && mode == Vector {
+		weight *= *stages.Fusion.VectorWeight
+	} else if leg.Mode == Hybrid {
+		weight *= *stages.Fusion.LexicalWeight
+	}
+	if leg.Owner != "" {
+		for i := range found.Matches {
+			found.Matches[i].Owner = leg.Owner
+		}
+	}
+	list = Retrieved{Mode: mode, Weight: weight, Matches: found.Matches, Full: len(found.Matches) == leg.Candidates}
+	plan = LegPlan{
+		Mode: mode, Owner: leg.Owner, Collection: leg.Collection, Plan: found.Plan, Words: found.Words,
+		Found: len(found.Matches), Short: found.Short, Took: time.Since(start),
+	}
+	return list, plan, nil
 }
 
 // byVector runs the retrieval of a leg by vectors.
-func (e *Engine) byVector(ctx context.Context, tenant knowledge.TenantID, leg Leg, stages Stages, definitions *definitionsOf) (knowledge.Found, error) {
+func (e *Engine) byVector(ctx context.Context, leg Leg, stages Stages, sources *sourcesOf) (knowledge.Found, error) {
 	search := knowledge.Search{
 		Collection: leg.Collection, Vector: leg.Vector, Limit: leg.Candidates, Filter: leg.Filter,
 		Exact: leg.exact, Ef: leg.ef, MaxScan: leg.maxScan, Vectors: leg.vectors || stages.Diversify != nil, Explain: stages.Explain,
 	}
+	from, err := sources.of(ctx, leg, len(search.Vector) == 0)
+	if err != nil {
+		return knowledge.Found{}, err
+	}
+	ctx = from.in(ctx)
 	if len(search.Vector) == 0 {
-		c, err := definitions.get(ctx, leg.Collection)
-		if err != nil {
-			return knowledge.Found{}, fmt.Errorf("collection %q: %w", leg.Collection, err)
-		}
-		if search.Vector, err = e.embed(ctx, tenant, c.Collection, "text", leg.Text); err != nil {
+		if search.Vector, err = e.embedFor(ctx, from, leg); err != nil {
 			return knowledge.Found{}, err
 		}
 	}
-	found, err := e.Store.Search(ctx, tenant, search)
+	found, err := e.Store.Search(ctx, from.tenant, search)
 	if err != nil {
 		return knowledge.Found{}, fmt.Errorf("collection %q: %w", leg.Collection, err)
 	}
@@ -119,8 +129,12 @@ func (e *Engine) byVector(ctx context.Context, tenant knowledge.TenantID, leg Le
 }
 
 // byWords runs the retrieval of a leg by words.
-func (e *Engine) byWords(ctx context.Context, tenant knowledge.TenantID, leg Leg, stages Stages, _ *definitionsOf) (knowledge.Found, error) {
-	found, err := e.Store.SearchText(ctx, tenant, knowledge.TextSearch{
+func (e *Engine) byWords(ctx context.Context, leg Leg, stages Stages, sources *sourcesOf) (knowledge.Found, error) {
+	from, err := sources.of(ctx, leg, false)
+	if err != nil {
+		return knowledge.Found{}, err
+	}
+	found, err := e.Store.SearchText(from.in(ctx), from.tenant, knowledge.TextSearch{
 		Collection: leg.Collection, Text: leg.Text, Limit: leg.Candidates, Filter: leg.Filter,
 		Exact: leg.exact, Vectors: leg.vectors || stages.Diversify != nil, Explain: stages.Explain,
 	})
@@ -128,6 +142,16 @@ func (e *Engine) byWords(ctx context.Context, tenant knowledge.TenantID, leg Leg
 		return knowledge.Found{}, fmt.Errorf("collection %q: %w", leg.Collection, err)
 	}
 	return found, nil
+}
+
+// embedFor makes the vector of a leg's text. What is wrong with another tenant's
+// embedder is not the caller's to read.
+func (e *Engine) embedFor(ctx context.Context, from source, leg Leg) ([]float32, error) {
+	vector, err := e.embed(ctx, from.tenant, from.named.Seen(), "text", leg.Text)
+	if err != nil && from.share != nil && ctx.Err() == nil && !errors.Is(err, knowledge.ErrInvalid) {
+		err = fmt.Errorf("%w (%v)", knowledge.Unavailable("the embedder of a shared view cannot be used now; a vector needs none"), err) //nolint:errorlint // its kind and text stay here
+	}
+	return vector, err
 }
 
 // embed makes the vector of a question for collection c.
@@ -145,27 +169,4 @@ func (e *Engine) embed(ctx context.Context, tenant knowledge.TenantID, c knowled
 		return nil, fmt.Errorf("embed: %w", err)
 	}
 	return vectors[0], nil
-}
-
-// definitionsOf reads each collection of a query once. It is safe for concurrent use.
-type definitionsOf struct {
-	store  knowledge.Store
-	tenant knowledge.TenantID
-
-	mu    sync.Mutex
-	known map[knowledge.CollectionName]func() (knowledge.Resolved, error)
-}
-
-func (d *definitionsOf) get(ctx context.Context, name knowledge.CollectionName) (knowledge.Resolved, error) {
-	d.mu.Lock()
-	read, ok := d.known[name]
-	if !ok {
-		if d.known == nil {
-			d.known = map[knowledge.CollectionName]func() (knowledge.Resolved, error){}
-		}
-		read = sync.OnceValues(func() (knowledge.Resolved, error) { return d.store.Resolve(ctx, d.tenant, name) })
-		d.known[name] = read
-	}
-	d.mu.Unlock()
-	return read()
 }

@@ -95,6 +95,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"DocumentsAtOnce", testDocumentsAtOnce},
 		{"Words", testWords},
 		{"WordsRank", testWordsRank},
+		{"WordsOfView", testWordsOfView},
 		{"WordsChanges", testWordsChanges},
 		{"RefusedWords", testRefusedWords},
 		{"HostileWords", testHostileWords},

@@ -132,6 +132,32 @@ func testWordsRank(t *testing.T, s suite) {
 	}
 }
 
+// testWordsOfView: nothing that is found through a view, no score and no explanation,
+// tells what else is in the collection.
+func testWordsOfView(t *testing.T, s suite) {
+	s.put(t, alice, plainWords())
+	seen := textRecords("an apple and a pear", "an apple", "apple apple and a plum tree", "a pear tree")
+	for i := range seen {
+		seen[i].Metadata = map[string]any{"public": true}
+	}
+	s.write(t, alice, "c", seen...)
+	s.view(t, knowledge.View{Name: "public", Collection: "c", Filter: compare(knowledge.OpEq, "public", true)})
+	search := knowledge.TextSearch{Collection: "public", Text: "apple pear tree secret", Limit: 10, Explain: true}
+	before := s.words(t, alice, search)
+	if len(before.Matches) != 4 || before.Words.Records != 4 {
+		t.Fatalf("SearchText through the view = %+v, %+v, want the 4 that are public", before.Matches, before.Words)
+	}
+	for i := range 40 {
+		hidden := knowledge.Record{ID: knowledge.RecordID(fmt.Sprint("hidden", i)), Text: strings.Repeat("a secret apple ", i), Vector: []float32{1, 1}, Metadata: map[string]any{"public": false}}
+		s.write(t, alice, "c", hidden)
+	}
+	after := s.words(t, alice, search)
+	if fmt.Sprint(*after.Words) != fmt.Sprint(*before.Words) {
+		t.Errorf("Words with more behind the view = %+v, want %+v", *after.Words, *before.Words)
+	}
+	wantSameScores(t, "with more behind the view", after.Matches, before.Matches)
+}
+
 // testWordsChanges: what is written, replaced, deleted, expired or filtered shows
 // at once.
 func testWordsChanges(t *testing.T, s suite) {
@@ -234,9 +260,10 @@ func testWordsAgree(t *testing.T, s suite) {
 	for _, store := range []suite{s, reference} {
 		store.put(t, alice, plainWords())
 		store.write(t, alice, "c", records...)
+		store.view(t, knowledge.View{Name: "some", Collection: "c", Filter: compare(knowledge.OpLt, "n", 7.0)})
 	}
 	for range 150 {
-		search := knowledge.TextSearch{Collection: "c", Limit: 1 + r.IntN(100), Explain: true}
+		search := knowledge.TextSearch{Collection: []knowledge.CollectionName{"c", "some"}[r.IntN(2)], Limit: 1 + r.IntN(100), Explain: true}
 		for range 1 + r.IntN(4) {
 			search.Text += []string{"%s ", "%s ", "%s ", `"%s %[1]s" `, "%s* ", "-%s ", "-%s* ", `-"%s %[1]s" `}[r.IntN(8)]
 			search.Text = strings.ReplaceAll(strings.ReplaceAll(search.Text, "%[1]s", word()), "%s", word())

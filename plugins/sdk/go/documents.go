@@ -19,6 +19,7 @@ type Passage struct {
 	Index      int             `json:"index"` // names it in outputs; its position in the input
 	ID         string          `json:"id"`    // in its collection
 	Collection string          `json:"collection"`
+	Owner      string          `json:"owner,omitempty"`    // the tenant that shares it; empty: the caller's own
 	Text       string          `json:"text"`               // as earlier guards left it; may be empty
 	Score      float64         `json:"score"`              // higher is better; comparable within one input only
 	Metadata   json.RawMessage `json:"metadata,omitempty"` // a JSON object, or empty
@@ -35,9 +36,10 @@ type FoundBy struct {
 type Leg struct {
 	Leg        int    `json:"leg"` // names it; its position in the query
 	Collection string `json:"collection"`
-	Mode       string `json:"mode"`      // vector, lexical or hybrid
-	Rows       int    `json:"rows"`      // that [Vectors] has of it in this call
-	Dimension  int    `json:"dimension"` // components of a row; 0 if it is not known
+	Owner      string `json:"owner,omitempty"` // the tenant that shares it; empty: the caller's own
+	Mode       string `json:"mode"`            // vector, lexical or hybrid
+	Rows       int    `json:"rows"`            // that [Vectors] has of it in this call
+	Dimension  int    `json:"dimension"`       // components of a row; 0 if it is not known
 }
 
 // RankInput is a query with its candidates, best first.

@@ -31,6 +31,7 @@ type AskedQuery struct {
 type AskedLeg struct {
 	Leg        int             `json:"leg"` // names it; its position in the query
 	Collection string          `json:"collection"`
+	Owner      string          `json:"owner,omitempty"`  // the tenant that shares it; empty: the caller's own
 	Mode       string          `json:"mode"`             // vector, lexical or hybrid
 	Filter     json.RawMessage `json:"filter,omitempty"` // a JSON object in the language of searches, or empty
 }
