@@ -26,7 +26,7 @@ type passage struct {
 // FuzzPassages: what is written by hand is what was meant, to another reader.
 func FuzzPassages(f *testing.F) {
 	f.Add("Größe \x00 \u2028 \" \\ </script>", "k\n", 1e-7, true)
-	f.Add("\U0001F600", "", -0.0, false)
+	f.Add("\U0001F600", "", math.Copysign(0, -1), false)
 	f.Add("", "é", 1.7976931348623157e308, true)
 	f.Fuzz(func(t *testing.T, text, key string, number float64, truth bool) {
 		text, key = strings.ToValidUTF8(text, ""), strings.ToValidUTF8(key, "")
