@@ -86,7 +86,13 @@ func resultOut(r query.Result) oapi.Result {
 }
 
 func missingOut(m query.Missing) oapi.Missing {
-	return oapi.Missing{Call: m.Call, Source: m.Source, Reason: m.Reason, Detail: m.Detail, Budget: budgetOut(m.Budget), AfterMs: milliseconds(m.After)}
+	out := oapi.Missing{Source: m.Source, Reason: m.Reason, Detail: m.Detail, Budget: budgetOut(m.Budget), AfterMs: milliseconds(m.After)}
+	if m.Call >= 0 {
+		out.Call = &m.Call
+	} else {
+		out.Leg = &m.Leg
+	}
+	return out
 }
 
 // budgetOut returns a budget, or nil, which is left out.

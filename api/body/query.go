@@ -108,6 +108,8 @@ func (d *decoder) leg() (leg query.Leg, err error) {
 			leg.Candidates, err = count(d, 1, query.MaxCandidates)
 		case "weight":
 			leg.Weight, err = d.above(query.MaxWeight)
+		case "timeout_ms":
+			leg.Timeout, err = d.milliseconds()
 		default:
 			err = unknown()
 		}

@@ -1790,15 +1790,18 @@ type Missing struct {
 	// Budget The budget that a call used up, or waited for in vain.
 	Budget *BudgetUse `json:"budget,omitempty"`
 
-	// Call Index in the query's `plugins`.
-	Call   int    `json:"call"`
+	// Call Index in the query's `plugins`; not given for a leg.
+	Call   *int   `json:"call,omitempty"`
 	Detail string `json:"detail"`
+
+	// Leg Index in the query's `legs`; not given for a plugin.
+	Leg *int `json:"leg,omitempty"`
 
 	// Reason One of `deadline`, `cpu`, `fuel`, `memory`, `trapped`, `output`, `input`, `host-budget`, `refused`, `error`, `crashed`,
 	// `quarantined`, `busy`, `not-found`, `unavailable`. More may come.
 	Reason string `json:"reason"`
 
-	// Source `plugin NAME`.
+	// Source `plugin NAME` or `leg N`.
 	Source string `json:"source"`
 }
 

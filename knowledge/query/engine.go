@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -183,6 +184,14 @@ func (r *run) retrieve(ctx context.Context) (retrieved, error) {
 	for i := range found.lists {
 		found.lists[i].Leg = at[found.lists[i].Leg]
 		found.plans[i].Leg = found.lists[i].Leg
+	}
+	for _, m := range found.missing {
+		m.Leg = at[m.Leg]
+		m.Source = fmt.Sprintf("leg %d", m.Leg)
+		r.whole.Missing = append(r.whole.Missing, m)
+		if err := r.tell(Part{Missing: &m}); err != nil {
+			return found, err
+		}
 	}
 	r.trace.add("retrieve", 0, found.count(), start)
 	return found, nil

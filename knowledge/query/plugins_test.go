@@ -130,7 +130,7 @@ func TestPluginFails(t *testing.T) {
 			var fault *query.PluginError
 			switch {
 			case tc.want == nil:
-				want := query.Missing{Call: 1, Source: "plugin bad", Reason: "trapped", Detail: "guest trapped", Budget: &spent}
+				want := query.Missing{Call: 1, Leg: -1, Source: "plugin bad", Reason: "trapped", Detail: "guest trapped", Budget: &spent}
 				if err != nil || len(a.Missing) != 1 || a.Missing[0].After < 0 {
 					t.Errorf("%s, %s: Answer = %+v, %v, want one missing", tc.name, capability, a.Missing, err)
 					continue

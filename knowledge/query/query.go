@@ -63,6 +63,9 @@ type Leg struct {
 	Filter     knowledge.Filter
 	Candidates int     // taken from this leg, 1 to [MaxCandidates]; 0 means 50
 	Weight     float64 // in the fusion, > 0 up to 100; 0 means 1
+	// Timeout bounds each retrieval of the leg; one that takes longer is missing from
+	// the answer instead of ending the query. 0: as long as the query may take.
+	Timeout time.Duration
 
 	// Of a search that is no query.
 	exact       bool
@@ -181,7 +184,8 @@ type Citation struct {
 
 // Missing names a part of the query that gave no answer.
 type Missing struct {
-	Call   int    // index in Query.Plugins
+	Call   int    // index in Query.Plugins; -1: a leg
+	Leg    int    // index in Query.Legs; -1: a plugin
 	Source string // "plugin NAME" or "leg N"
 	Reason string // a word of the list in docs and openapi.yaml, such as "deadline"
 	Detail string // for people; made by us, or by the tenant's own plugin

@@ -14,8 +14,9 @@ import (
 // retrieved is what all retrievals gave, in the order of the legs; of a hybrid leg
 // first by vector, then by words.
 type retrieved struct {
-	lists []Retrieved
-	plans []LegPlan
+	lists   []Retrieved
+	plans   []LegPlan
+	missing []Missing // retrievals that took longer than their legs may, in the order of the legs
 }
 
 func (r retrieved) count() (n int) {
@@ -51,9 +52,10 @@ func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, legs [
 			tasks = append(tasks, task{i, leg.Mode})
 		}
 	}
-	r := retrieved{make([]Retrieved, len(tasks)), make([]LegPlan, len(tasks))}
-	sources := sourcesOf{engine: e, tenant: tenant}
+	r := retrieved{lists: make([]Retrieved, len(tasks)), plans: make([]LegPlan, len(tasks))}
+	late := make([]*Missing, len(tasks))
 	g, inner := errgroup.WithContext(ctx)
+	sources := sourcesOf{engine: e, tenant: tenant, within: inner}
 	g.SetLimit(parallel)
 	for i, t := range tasks {
 		g.Go(func() (err error) {
@@ -61,7 +63,7 @@ func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, legs [
 			if err := sources.checkBoost(inner, leg, stages.Boost); err != nil {
 				return err
 			}
-			r.lists[i], r.plans[i], err = e.find(inner, leg, t.mode, stages, &sources)
+			r.lists[i], r.plans[i], late[i], err = e.inTime(inner, leg, t.mode, stages, &sources)
 			r.lists[i].Leg, r.plans[i].Leg = t.leg, t.leg
 			if leg.path != "" {
 				err = knowledge.At(leg.path, err)
@@ -72,7 +74,34 @@ func (e *Engine) retrieve(ctx context.Context, tenant knowledge.TenantID, legs [
 	if err := g.Wait(); err != nil {
 		return r, err
 	}
+	for i, missing := range late {
+		if missing != nil {
+			missing.Leg = tasks[i].leg
+			r.missing = append(r.missing, *missing)
+		}
+	}
 	return r, sources.countReads(ctx, r, legs)
+}
+
+// inTime runs one retrieval of a leg, which is missing if it takes longer than the leg
+// may.
+func (e *Engine) inTime(ctx context.Context, leg Leg, mode Mode, stages Stages, sources *sourcesOf) (list Retrieved, plan LegPlan, late *Missing, err error) {
+	if leg.Timeout == 0 {
+		list, plan, err = e.find(ctx, leg, mode, stages, sources)
+		return list, plan, nil, err
+	}
+	start := time.Now()
+	limited, cancel := context.WithTimeout(ctx, leg.Timeout)
+	defer cancel()
+	list, plan, err = e.find(limited, leg, mode, stages, sources)
+	if err == nil || limited.Err() == nil || ctx.Err() != nil || errors.Is(err, knowledge.ErrInvalid) || errors.Is(err, knowledge.ErrNotFound) {
+		return list, plan, nil, err
+	}
+	list = Retrieved{Mode: mode, Weight: leg.Weight}
+	plan = LegPlan{Mode: mode, Owner: leg.Owner, Collection: leg.Collection, Short: true, Took: time.Since(start)}
+	return list, plan, &Missing{
+		Call: -1, Reason: "deadline", Detail: fmt.Sprintf("the %s retrieval took longer than the leg's %d ms", mode, leg.Timeout.Milliseconds()), After: time.Since(start),
+	}, nil
 }
 
 // find runs one retrieval of a leg.

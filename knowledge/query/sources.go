@@ -63,6 +63,9 @@ func (e *Engine) sharedSource(ctx context.Context, tenant knowledge.TenantID, le
 type sourcesOf struct {
 	engine *Engine
 	tenant knowledge.TenantID
+	// within is what looking up is done in, for all legs; nil: the context of the
+	// first that needs it, which may have less time than others.
+	within context.Context
 
 	mu    sync.Mutex
 	known map[sourceKey]func() (source, error)
@@ -80,6 +83,9 @@ func (s *sourcesOf) get(ctx context.Context, leg Leg) (source, error) {
 	if !ok {
 		if s.known == nil {
 			s.known = map[sourceKey]func() (source, error){}
+		}
+		if s.within != nil {
+			ctx = s.within
 		}
 		find = sync.OnceValues(func() (source, error) { return s.engine.sourceOf(ctx, s.tenant, leg) })
 		s.known[key] = find

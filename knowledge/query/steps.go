@@ -216,5 +216,5 @@ func failed(ctx context.Context, i int, call PluginCall, err error, after time.D
 	case call.OnError == Fail:
 		return nil, err
 	}
-	return &Missing{Call: i, Source: "plugin " + call.Name, Reason: plugin.Reason, Detail: plugin.Detail, Budget: plugin.Budget, After: after}, nil
+	return &Missing{Call: i, Leg: -1, Source: "plugin " + call.Name, Reason: plugin.Reason, Detail: plugin.Detail, Budget: plugin.Budget, After: after}, nil
 }

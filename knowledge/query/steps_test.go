@@ -600,3 +600,44 @@ func TestVersionsArePinned(t *testing.T) {
 		t.Errorf("Answer called versions %q, %v, want the digests that were found first", called, err)
 	}
 }
+
+// TestLegsHaveTimes: a leg that takes longer than it may is missing, and the others are
+// there.
+func TestLegsHaveTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := engine(func(ctx context.Context, s knowledge.Search) (knowledge.Found, error) {
+			if s.Collection == "slow" {
+				return knowledge.Found{}, until(ctx)
+			}
+			return found("docs", match("a", 1)), nil
+		}, nil)
+		q := query.Query{Text: "q", Legs: legs("slow", "docs")}
+		for i := range q.Legs {
+			q.Legs[i].Mode = query.Vector
+		}
+		q.Legs[0].Timeout = time.Second
+		var told []query.Missing
+		start := time.Now()
+		a, err := e.Stream(t.Context(), tenant, q, func(p query.Part) error {
+			if p.Missing != nil {
+				told = append(told, *p.Missing)
+			}
+			return nil
+		})
+		want := []query.Missing{{Call: -1, Leg: 0, Source: "leg 0", Reason: "deadline", Detail: "the vector retrieval took longer than the leg's 1000 ms", After: time.Second}}
+		if err != nil || time.Since(start) != time.Second || order(a.Matches) != "a" || !reflect.DeepEqual(a.Missing, want) || !reflect.DeepEqual(told, want) {
+			t.Errorf("Stream = %s, missing %+v, told %+v, %v after %v, want a and the slow leg missing after 1s", order(a.Matches), a.Missing, told, err, time.Since(start))
+		}
+		if len(a.Plans) != 2 || a.Plans[0].Collection != "slow" || !a.Plans[0].Short {
+			t.Errorf("Plans = %+v, want both, the slow one short", a.Plans)
+		}
+		q.Legs[0].Timeout = time.Minute // longer than the query's
+		if _, err := e.Answer(t.Context(), tenant, q); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Answer past its own time = %v, want DeadlineExceeded", err)
+		}
+		q.Legs[0].Timeout = 2 * time.Minute
+		if _, err := e.Answer(t.Context(), tenant, q); !errors.Is(err, knowledge.ErrInvalid) {
+			t.Errorf("Answer with two minutes for a leg = %v, want ErrInvalid", err)
+		}
+	})
+}

@@ -104,6 +104,8 @@ func (l Leg) withDefaults(text string) (Leg, error) {
 		return l, knowledge.At("text", checkText(l.Text))
 	case l.Candidates < 1 || l.Candidates > MaxCandidates:
 		return l, knowledge.Invalid("candidates", "is %d; need 1 to %d", l.Candidates, MaxCandidates)
+	case l.Timeout < 0 || l.Timeout > MaxTimeout:
+		return l, knowledge.Invalid("timeout_ms", "is %d; need 1 to %d", l.Timeout.Milliseconds(), MaxTimeout.Milliseconds())
 	case !(l.Weight > 0 && l.Weight <= 100):
 		return l, knowledge.Invalid("weight", "is %g; need more than 0, up to 100", l.Weight)
 	}
