@@ -203,8 +203,16 @@ func collectionOut(c knowledge.Collection) oapi.Collection {
 		Precision: oapi.Precision(c.Precision), Fields: each(c.Fields, fieldOut), Language: string(c.Language),
 		TtlSeconds: given(int64(c.TTL / time.Second)), RecallTarget: c.RecallTarget,
 		Defaults: defaultsOut(c.Defaults), Notes: c.Notes(), Records: c.Records, Version: c.Version,
-		CreatedAt: c.Created, UpdatedAt: c.Updated,
+		CreatedAt: c.Created, UpdatedAt: c.Updated, Cache: cacheOut(c.Cache),
 	}
+}
+
+// cacheOut is the cache of answers, or nil, which is left out, for none.
+func cacheOut(c knowledge.AnswerCache) *oapi.AnswerCache {
+	if c.MaxAge == 0 {
+		return nil
+	}
+	return &oapi.AnswerCache{MaxAgeSeconds: int(c.MaxAge / time.Second), MaxDistance: given(c.MaxDistance)}
 }
 
 func fieldOut(f knowledge.Field) oapi.Field {

@@ -173,6 +173,8 @@ type exportedCollection struct {
 	TTL          int64            `json:"ttl_seconds,omitempty"`
 	RecallTarget float64          `json:"recall_target,omitempty"`
 	Defaults     *oapi.Defaults   `json:"defaults,omitempty"`
+
+	Cache *oapi.AnswerCache `json:"cache,omitempty"`
 }
 
 // exportedAlias and exportedView follow all collections.
@@ -221,7 +223,7 @@ func exportedOf(c knowledge.Collection) exportedCollection {
 		Index:    exportedIndex{string(c.Index.Kind), c.Index.M, c.Index.EfConstruction, string(c.Index.Quantization)},
 		Language: string(c.Language), TTL: int64(c.TTL / time.Second), RecallTarget: c.RecallTarget,
 	}
-	out.Defaults = defaultsOrNil(c.Defaults)
+	out.Defaults, out.Cache = defaultsOrNil(c.Defaults), cacheOut(c.Cache)
 	for _, f := range c.Fields {
 		out.Fields = append(out.Fields, exportedField{f.Name, string(f.Type)})
 	}

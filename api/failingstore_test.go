@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/ingest"
@@ -34,6 +35,14 @@ func (f failingStore) ScrollRecords(context.Context, knowledge.TenantID, knowled
 
 func (f failingStore) Search(context.Context, knowledge.TenantID, knowledge.Search) (knowledge.Found, error) {
 	return knowledge.Found{}, f.get()
+}
+
+func (f failingStore) WriteVersions(context.Context, knowledge.TenantID, []knowledge.CollectionName) ([]int64, error) {
+	return nil, f.get()
+}
+
+func (f failingStore) EarliestExpiry(context.Context, knowledge.TenantID, knowledge.CollectionName, []knowledge.RecordID) (time.Time, error) {
+	return time.Time{}, f.get()
 }
 
 func (f failingStore) SearchText(context.Context, knowledge.TenantID, knowledge.TextSearch) (knowledge.Found, error) {

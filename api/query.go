@@ -59,7 +59,7 @@ func answerOut(answer query.Answer) oapi.Answer {
 		Results:   each(answer.Results, resultOut),
 		Missing:   each(answer.Missing, missingOut),
 		Receipts:  each(answer.Receipts, callReceiptOut),
-		Plans:     rest.Plans, Stages: rest.Stages, TookMs: rest.TookMs,
+		Plans:     rest.Plans, Stages: rest.Stages, Cache: rest.Cache, TookMs: rest.TookMs,
 	}
 }
 
@@ -115,7 +115,7 @@ func receiptOut(r query.Receipt) oapi.Receipt {
 		Id: r.ID, Plugin: r.Plugin, Version: r.Version, Digest: r.Digest, Capability: string(r.Capability),
 		Tier: r.Tier, Grade: r.Grade, QueueUs: r.Queue.Microseconds(), VmUs: r.VM.Microseconds(),
 		CpuUs: r.CPU.Microseconds(), Fuel: r.Fuel, PeakMemoryBytes: r.PeakMemory,
-		HostCalls: r.HostCalls, HostBytes: r.HostBytes, HostUs: r.HostTime.Microseconds(), Logs: logsOut(r.Logs), Recording: given(oapi.ReceiptRecording(r.Recording)),
+		HostCalls: r.HostCalls, HostBytes: r.HostBytes, HostUs: r.HostTime.Microseconds(), Logs: logsOut(r.Logs), Cached: given(r.Cached), Recording: given(oapi.ReceiptRecording(r.Recording)),
 	}
 }
 

@@ -123,11 +123,19 @@ func (w *partWriter) beat(each time.Duration) (stop func()) {
 type rest struct {
 	Plans  []oapi.LegPlan    `json:"plans"`
 	Stages *[]oapi.StagePlan `json:"stages,omitempty"`
+	Cache  *oapi.CacheUse    `json:"cache,omitempty"`
 	TookMs float64           `json:"took_ms"`
 }
 
 func restOut(a query.Answer) rest {
 	out := rest{Plans: each(a.Plans, legPlanOut), TookMs: milliseconds(a.Took)}
+	if a.Cache != nil {
+		out.Cache = &oapi.CacheUse{Hit: a.Cache.Hit}
+		if a.Cache.Hit {
+			age := milliseconds(a.Cache.Age)
+			out.Cache.AgeMs, out.Cache.Distance = &age, &a.Cache.Distance
+		}
+	}
 	if a.Stages != nil {
 		stages := each(a.Stages, stageOut)
 		out.Stages = &stages

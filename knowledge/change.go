@@ -70,7 +70,7 @@ func (c Collection) SameDefinition(d Collection) bool {
 	same := func(a, b Field) bool { return a.Name == b.Name && a.Type == b.Type }
 	return c.Metric == d.Metric && c.Embedder == d.Embedder && c.Index == d.Index && c.Precision == d.Precision &&
 		slices.EqualFunc(c.Fields, d.Fields, same) && c.Language == d.Language && c.TTL == d.TTL &&
-		c.RecallTarget == d.RecallTarget && c.Defaults.Equal(d.Defaults)
+		c.RecallTarget == d.RecallTarget && c.Defaults.Equal(d.Defaults) && c.Cache == d.Cache
 }
 
 // Notes say in sentences what follows from the definition that a caller may not

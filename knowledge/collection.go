@@ -91,6 +91,7 @@ type Collection struct {
 	TTL          time.Duration // of records that give no expiry, whole seconds; 0: they stay
 	RecallTarget float64       // recall@k that searches by an index must keep, 0.5 to 1; 0 means 0.95
 	Defaults     Defaults      // of searches and queries that give nothing themselves
+	Cache        AnswerCache   // of the answers to queries
 
 	Version int64     // of the definition: 1 when it was made, one more for each change; set by the store
 	Created time.Time // set by the store
@@ -169,6 +170,9 @@ func (c Collection) Validate() (Collection, error) {
 	}
 	if err := c.Defaults.Validate(); err != nil {
 		return c, At("defaults", err)
+	}
+	if err := c.Cache.validate(); err != nil {
+		return c, At("cache", err)
 	}
 	var err error
 	c.Index, err = c.Index.validate(c.Dimension())

@@ -1,6 +1,9 @@
 package knowledge
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Store keeps collections and records of tenants. Implementations are safe for
 // concurrent use and pass knowledge/storetest. Nothing of a tenant is ever
@@ -181,6 +184,14 @@ type Records interface {
 	// pass the filter and have not expired; see [TextSearch]. A search that is
 	// not valid gives an [InvalidError].
 	SearchText(ctx context.Context, tenant TenantID, search TextSearch) (Found, error)
+	// WriteVersions returns a number for each collection, by any of its names, that
+	// every transaction raises which writes records of it; no number comes twice for
+	// a collection's name. It is 0 for one that keeps no answers, and one that is not
+	// there. What is read after it holds at least what was written up to it.
+	WriteVersions(ctx context.Context, tenant TenantID, names []CollectionName) ([]int64, error)
+	// EarliestExpiry returns when the first of these records expires, the zero time
+	// if none does.
+	EarliestExpiry(ctx context.Context, tenant TenantID, collection CollectionName, ids []RecordID) (time.Time, error)
 	// Facets counts values of metadata fields over the records that pass the
 	// filter and have not expired. A request that is not valid gives an
 	// [InvalidError].

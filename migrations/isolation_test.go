@@ -25,7 +25,7 @@ func TestEveryTenantTableIsProtected(t *testing.T) {
 		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
 		WHERE c.relnamespace = 'tars'::regnamespace AND c.relkind IN ('r', 'p')`
 	tables := column(t, db.OwnerURL, tablesSQL)
-	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings"} {
+	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings", "collection_writes"} {
 		if !slices.Contains(tables, name) {
 			t.Errorf("tables with tenant_id = %q, want %s among them", tables, name)
 		}
@@ -100,6 +100,7 @@ func seed(t *testing.T, db *pgtest.Database) {
 		SELECT tenant_id, collection_id, 'd', '', 'text/plain', 'c', 0, sha256(''), 1, '', '' FROM tars.collections;
 		INSERT INTO tars.plugin_calls SELECT tenant_id, 'call', '', 'p', 1, '', '', '', '', now(), 'ok', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM tars.tenants;
 		INSERT INTO tars.usage_days SELECT tenant_id, now(), '', '', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM tars.tenants;
+		INSERT INTO tars.collection_writes (tenant_id, collection_id) SELECT tenant_id, collection_id FROM tars.collections;
 		INSERT INTO tars.recordings (tenant_id, call_id, key_id, kek_id, sealed, expires_at) SELECT tenant_id, 'call', '', '', '', now() + '1 hour' FROM tars.tenants;
 		INSERT INTO tars.views (tenant_id, name, collection, filter) SELECT tenant_id, 'v', name, '{}' FROM tars.collections;
 		INSERT INTO tars.shares (tenant_id, share_id, view, grantee, created_by, created_at)
@@ -140,7 +141,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			t.Errorf("transaction = %v, want a rollback", err)
 		}
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings", "collection_writes"} {
 		_, err := conn.Exec(t.Context(), "SELECT count(*) FROM tars."+table)
 		wantDenied(t, "SELECT without a tenant from "+table, err)
 		inTransaction("", func(tx pgx.Tx) {

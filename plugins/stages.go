@@ -19,7 +19,7 @@ func (r *Runner) Find(ctx context.Context, tenant knowledge.TenantID, call query
 	if err != nil {
 		return query.Version{}, err
 	}
-	return query.Version{Number: version.Number, Digest: version.Digest.String(), Vectors: grants(version.Manifest).Vectors}, nil
+	return query.Version{Number: version.Number, Digest: version.Digest.String(), Vectors: grants(version.Manifest).Vectors, Clock: grants(version.Manifest).Clock}, nil
 }
 
 // Guard implements [query.Plugins].

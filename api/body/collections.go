@@ -54,6 +54,8 @@ func (d *decoder) setting(name string, c *knowledge.Collection) (err error) {
 		c.RecallTarget, err = d.recallTarget()
 	case "defaults":
 		c.Defaults, err = d.defaults()
+	case "cache":
+		c.Cache, err = d.cache()
 	default:
 		err = unknown()
 	}
@@ -254,4 +256,27 @@ func (b *EstimateRequest) decode(d *decoder) error {
 		return missing("dimension")
 	}
 	return nil
+}
+
+func (d *decoder) cache() (c knowledge.AnswerCache, err error) {
+	err = d.object(func(name string) (err error) {
+		switch name {
+		case "max_age_seconds":
+			var n int
+			n, err = count(d, 1, int64(knowledge.MaxCacheAge/time.Second))
+			c.MaxAge = time.Duration(n) * time.Second
+		case "max_distance":
+			c.MaxDistance, err = d.number()
+			if err == nil && !(c.MaxDistance >= 0 && c.MaxDistance <= knowledge.MaxCacheDistance) {
+				err = knowledge.Invalid("", "is out of range; need 0 to %g", knowledge.MaxCacheDistance)
+			}
+		default:
+			err = unknown()
+		}
+		return err
+	})
+	if err == nil && c.MaxAge == 0 {
+		err = missing("max_age_seconds")
+	}
+	return c, err
 }

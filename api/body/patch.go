@@ -69,6 +69,8 @@ func (b *CollectionPatch) decode(d *decoder) error {
 			err = then(b, orNull(d, d.recallTarget), func(c *knowledge.Collection, v float64) { c.RecallTarget = v })
 		case "defaults":
 			err = b.defaults(d)
+		case "cache":
+			err = then(b, orNull(d, d.cache), func(c *knowledge.Collection, v knowledge.AnswerCache) { c.Cache = v })
 		default:
 			err = unknown()
 		}

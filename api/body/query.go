@@ -76,6 +76,10 @@ func (d *decoder) query(b *query.Query) error {
 			b.Unverified, err = word(d, query.Mark, query.Drop)
 		case "deterministic":
 			b.Deterministic, err = d.boolean()
+		case "cache":
+			var use bool
+			use, err = d.boolean()
+			b.Uncached = !use
 		case "seed":
 			b.Seed, err = d.text(0, query.MaxSeed)
 		default:

@@ -706,6 +706,11 @@ type AliasTarget = body.AliasTarget
 
 // Answer defines model for Answer.
 type Answer struct {
+	// Cache Given when all collections of the query keep answers (`AnswerCache`) and the query is one that can be kept: texts
+	// alone, no `explain`, no `record`, no plugin that sees the time, no guard that may fail open. With `hit` this is an
+	// earlier answer, with its receipts.
+	Cache *CacheUse `json:"cache,omitempty"`
+
 	// Matches Best first.
 	Matches []QueryMatch `json:"matches"`
 
@@ -728,6 +733,19 @@ type Answer struct {
 	// Stages With `explain`.
 	Stages *[]StagePlan `json:"stages,omitempty"`
 	TookMs float64      `json:"took_ms"`
+}
+
+// AnswerCache Answers to queries may be given again to those who ask the same with the same rights: the same legs, filters,
+// plugins and versions, and the same text, or one that means nearly the same. An answer goes at once when a record
+// of the collections is written, or one that it rests on expires. Queries all of whose legs are of such
+// collections are kept. Each write raises a number, so writers of the collection wait for each other.
+type AnswerCache struct {
+	// MaxAgeSeconds The longest that an answer is kept.
+	MaxAgeSeconds int `json:"max_age_seconds"`
+
+	// MaxDistance How far the embedding of a question may be from that of the one that was answered: 1 - cosine. 0, as when left
+	// out: the same text alone.
+	MaxDistance *float64 `json:"max_distance,omitempty"`
 }
 
 // AnyJSON Any JSON value.
@@ -821,6 +839,18 @@ type BudgetUse struct {
 
 	// Used What was used, or asked for, in `unit`.
 	Used int64 `json:"used"`
+}
+
+// CacheUse Given when all collections of the query keep answers (`AnswerCache`) and the query is one that can be kept: texts
+// alone, no `explain`, no `record`, no plugin that sees the time, no guard that may fail open. With `hit` this is an
+// earlier answer, with its receipts.
+type CacheUse struct {
+	// AgeMs Of the answer; with `hit`.
+	AgeMs *float64 `json:"age_ms,omitempty"`
+
+	// Distance Of the question to the one that was answered, 1 - cosine; with `hit`.
+	Distance *float64 `json:"distance,omitempty"`
+	Hit      bool     `json:"hit"`
 }
 
 // Call One call of a plugin that ran.
@@ -942,7 +972,12 @@ type Citation struct {
 
 // Collection defines model for Collection.
 type Collection struct {
-	CreatedAt time.Time `json:"created_at"`
+	// Cache Answers to queries may be given again to those who ask the same with the same rights: the same legs, filters,
+	// plugins and versions, and the same text, or one that means nearly the same. An answer goes at once when a record
+	// of the collections is written, or one that it rests on expires. Queries all of whose legs are of such
+	// collections are kept. Each write raises a number, so writers of the collection wait for each other.
+	Cache     *AnswerCache `json:"cache,omitempty"`
+	CreatedAt time.Time    `json:"created_at"`
 
 	// Defaults What a search or a query takes where it gives nothing itself. A query with several legs takes a default only
 	// where those of all its legs are the same. `plugins` are called by `POST /v1/query` when it has a text and no
@@ -2059,6 +2094,9 @@ type ReadinessStatus string
 
 // Receipt What one plugin call ran and cost. It is kept; see `GET /v1/calls/{call}`.
 type Receipt struct {
+	// Cached The call was made for an earlier query, whose answer this is; `true` or not given.
+	Cached *bool `json:"cached,omitempty"`
+
 	// Call Index in the query's `plugins`; not given outside of a query.
 	Call       *int   `json:"call,omitempty"`
 	Capability string `json:"capability"`

@@ -39,6 +39,7 @@ type serverConfig struct {
 	BuildMemory   int64         `env:"TARS_BUILD_MEMORY" default:"536870912" placeholder:"BYTES" help:"Memory of the database server for one index build."`
 	BuildWorkers  int           `env:"TARS_BUILD_WORKERS" default:"1" placeholder:"N" help:"Processes of the database server that help with one index build; -1 for none."`
 	JobWorkers    int           `env:"TARS_JOB_WORKERS" default:"4" placeholder:"N" help:"Background jobs at once on this node."`
+	AnswerCache   int64         `name:"answer-cache-bytes" env:"TARS_ANSWER_CACHE_BYTES" default:"33554432" placeholder:"BYTES" help:"Most bytes of kept answers to queries, of collections that have a cache; 0 for none."`
 	RecordingLife time.Duration `env:"TARS_RECORDING_LIFE" default:"24h" help:"How long a recording of a plugin call is kept, which POST /v1/calls/{call}/replay runs again; 1m to 720h."`
 	RecordingMost int64         `name:"recording-bytes" env:"TARS_RECORDING_BYTES" default:"268435456" placeholder:"BYTES" help:"Most bytes of a tenant's recordings; the oldest go."`
 	CallsKept     time.Duration `name:"calls-retention" env:"TARS_CALLS_RETENTION" default:"720h" help:"How long each call of a plugin is kept, which GET /v1/calls shows; at least 1h. Sums of usage are kept for ever."`

@@ -112,6 +112,10 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	engine.Plugins = runner
 	writer := &ingest.Writer{Store: srv.store, Embedders: srv.embedders}
 	metrics := api.NewMetrics()
+	if c.AnswerCache > 0 {
+		engine.Answers = query.NewAnswerCache(c.AnswerCache)
+		metrics.RegisterAnswers(func() api.AnswerStats { return api.AnswerStats(engine.Answers.Stats()) })
+	}
 	metrics.RegisterCells(srv.cellStats)
 	metrics.RegisterRecall(func() api.RecallStats { return api.RecallStats(srv.store.RecallStats()) })
 	metrics.RegisterJobs(srv.jobCounts)

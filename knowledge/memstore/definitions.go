@@ -35,7 +35,7 @@ func (s *Store) ChangeCollection(ctx context.Context, tenant knowledge.TenantID,
 		return old, nil
 	}
 	changed.Name, changed.Version, changed.Created, changed.Updated, changed.Records = old.Name, old.Version+1, old.Created, s.timestamp(), 0
-	c.Collection = changed
+	c.Collection, c.writes = changed, lastWrite.Add(1)
 	return s.describe(resolved{collection: c}), nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
@@ -47,7 +48,11 @@ type collection struct {
 	knowledge.Collection
 	records   map[knowledge.RecordID]knowledge.Record // expired ones too
 	documents map[knowledge.DocumentID]document       // likewise
+	writes    int64                                   // changes with each write
 }
+
+// lastWrite numbers the writes of all stores, so that no number comes twice.
+var lastWrite atomic.Int64
 
 var _ knowledge.Store = (*Store)(nil)
 
@@ -108,6 +113,7 @@ func (s *Store) PutCollection(ctx context.Context, tenant knowledge.TenantID, c 
 	c.Version, c.Created, c.Records = 1, s.timestamp(), 0
 	c.Updated = c.Created
 	s.collections[collectionKey{tenant, c.Name}] = &collection{
+		writes:     lastWrite.Add(1),
 		Collection: c, records: map[knowledge.RecordID]knowledge.Record{}, documents: map[knowledge.DocumentID]document{},
 	}
 	return c, true, nil

@@ -58,6 +58,9 @@ func (s *Store) forWriting(ctx context.Context, tenant knowledge.TenantID, name 
 	if err == nil && r.view != nil {
 		err = knowledge.WriteThroughView(name)
 	}
+	if err == nil {
+		r.writes = lastWrite.Add(1)
+	}
 	return r.collection, err
 }
 

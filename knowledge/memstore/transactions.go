@@ -62,7 +62,7 @@ func (s *Store) fork(tenant knowledge.TenantID) *Store {
 	f.now = s.now
 	for key, c := range s.collections {
 		if key.tenant == tenant {
-			f.collections[key] = &collection{Collection: c.Collection, records: maps.Clone(c.records), documents: maps.Clone(c.documents)}
+			f.collections[key] = &collection{Collection: c.Collection, writes: c.writes, records: maps.Clone(c.records), documents: maps.Clone(c.documents)}
 		}
 	}
 	for key, a := range s.aliases {

@@ -37,7 +37,7 @@ UPDATE collections SET
 	index_kind = @index_kind, hnsw_m = @m, hnsw_ef_construction = @ef_construction, quantization = @quantization,
 	building = CASE WHEN (index_kind, hnsw_m, hnsw_ef_construction, quantization) = (@index_kind, @m, @ef_construction, @quantization) THEN building END,
 	main_index = @main_index::jsonb, fields = @fields::jsonb, language = @language, ttl_seconds = @ttl,
-	recall_target = @recall_target::float4, defaults = @defaults::jsonb,
+	recall_target = @recall_target::float4, defaults = @defaults::jsonb, answers_distance = @distance, answers_age = @age,
 	version = version + 1, generation = generation + 1, updated_at = now()
 WHERE tenant_id = @tenant AND name = @name`
 
@@ -103,13 +103,17 @@ func (d definition) write(ctx context.Context, tx pgx.Tx, tenant knowledge.Tenan
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, changeCollectionSQL, pgx.NamedArgs{
+	args := pgx.NamedArgs{
 		"tenant": string(tenant), "name": string(d.Name), "index_kind": string(changed.Index.Kind), "m": changed.Index.M,
 		"ef_construction": changed.Index.EfConstruction, "quantization": string(changed.Index.Quantization),
 		"main_index": built, "fields": fields, "language": string(changed.Language), "ttl": int64(changed.TTL / time.Second),
 		"recall_target": changed.RecallTarget, "defaults": defaults,
-	})
-	return err
+	}
+	cacheArgs(changed.Cache, args)
+	if _, err := tx.Exec(ctx, changeCollectionSQL, args); err != nil {
+		return err
+	}
+	return countWrites(ctx, tx, args)
 }
 
 // builtIndex is the JSON of main_index.

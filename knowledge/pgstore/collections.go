@@ -60,9 +60,9 @@ const lockTenantSQL = `SELECT pg_advisory_xact_lock(hashtextextended('tars.colle
 // tenant's small collections lie together.
 const insertCollectionSQL = `
 INSERT INTO collections (tenant_id, name, metric, dimension, embedder, embedder_version, index_kind, hnsw_m, hnsw_ef_construction,
-	quantization, precision, fields, language, ttl_seconds, recall_target, defaults, placement)
+	quantization, precision, fields, language, ttl_seconds, recall_target, defaults, answers_distance, answers_age, placement)
 SELECT @tenant, @name, @metric, @dimension, @embedder, @embedder_version, @index_kind, @m, @ef_construction,
-	@quantization, @precision, @fields::jsonb, @language, @ttl, @recall_target::float4, @defaults::jsonb, (
+	@quantization, @precision, @fields::jsonb, @language, @ttl, @recall_target::float4, @defaults::jsonb, @distance, @age, (
 		SELECT placement
 		FROM places
 		WHERE shared
@@ -94,6 +94,7 @@ func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID,
 			"language": string(c.Language), "ttl": int64(c.TTL / time.Second), "recall_target": c.RecallTarget,
 			"defaults": defaults, "most": s.options.MaxCollections,
 		}
+		cacheArgs(c.Cache, args)
 		if _, err := tx.Exec(ctx, lockTenantSQL, args); err != nil {
 			return err
 		}
@@ -102,7 +103,7 @@ func (s *Store) insertCollection(ctx context.Context, tenant knowledge.TenantID,
 			return err
 		}
 		if created = tag.RowsAffected() == 1; created {
-			return nil
+			return countWrites(ctx, tx, args)
 		}
 		kind, _, err := kindOf(ctx, tx, tenant, c.Name)
 		switch kind {

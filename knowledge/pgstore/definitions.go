@@ -46,22 +46,23 @@ func (d definition) names() knowledge.Resolved {
 const definitionColumns = `collection_id, name, metric, dimension, embedder, embedder_version,
 	index_kind, hnsw_m, hnsw_ef_construction, quantization, precision, fields, language, ttl_seconds, recall_target,
 	placement, coalesce(main, -1), coalesce(building, -1), epoch, live_epoch, pending, generation, created_at,
-	version, updated_at, defaults, main_index`
+	version, updated_at, defaults, main_index, coalesce(answers_distance, 0), coalesce(answers_age, 0)`
 
 func (d *definition) scan(row pgx.Row, more ...any) error {
 	var fields, defaults, mainIndex []byte
-	var ttl int64
+	var ttl, age int64
 	var target float32
 	err := row.Scan(append([]any{
 		&d.id, &d.Name, &d.Metric, &d.Embedder.Dimension, &d.Embedder.ID, &d.Embedder.Version,
 		&d.Index.Kind, &d.Index.M, &d.Index.EfConstruction, &d.Index.Quantization, &d.Precision, &fields, &d.Language, &ttl, &target,
 		&d.placement, &d.main, &d.building, &d.epoch, &d.liveEpoch, &d.pending, &d.generation, &d.Created,
-		&d.Version, &d.Updated, &defaults, &mainIndex,
+		&d.Version, &d.Updated, &defaults, &mainIndex, &d.Cache.MaxDistance, &age,
 	}, more...)...)
 	if err != nil {
 		return err
 	}
 	d.Created, d.Updated, d.TTL = d.Created.UTC(), d.Updated.UTC(), time.Duration(ttl)*time.Second
+	d.Cache.MaxAge = time.Duration(age) * time.Second
 	if d.mainIndex, err = decodeIndex(mainIndex, d.Index); err != nil {
 		return err
 	}

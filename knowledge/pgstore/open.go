@@ -61,7 +61,7 @@ func Open(ctx context.Context, config Config) (*pgxpool.Pool, error) {
 // faults: 0.8.2 mended an overflow in parallel builds, 0.8.4 an index that
 // vacuum spoiled.
 const (
-	minSchema   = 12 // migration
+	minSchema   = 14 // migration
 	minVector   = "0.8.0"
 	soundVector = "0.8.6"
 )

@@ -24,8 +24,17 @@ WHERE tenant_id = @tenant AND name = ` + writtenSQL + `
 FOR SHARE`
 
 // lockCollection is the one place where a name becomes a collection whose records
-// may be changed.
+// may be changed, and where that is noted for who keeps answers.
 func lockCollection(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, name knowledge.CollectionName) (definition, error) {
+	d, err := holdCollection(ctx, tx, tenant, name)
+	if err == nil && d.Cache.MaxAge > 0 {
+		_, err = tx.Exec(ctx, raiseWritesSQL, d.args(tenant))
+	}
+	return d, err
+}
+
+// holdCollection is lockCollection without the note.
+func holdCollection(ctx context.Context, tx pgx.Tx, tenant knowledge.TenantID, name knowledge.CollectionName) (definition, error) {
 	var d definition
 	if _, limited := knowledge.ViewsOf(ctx); limited {
 		return d, notWritten(ctx, tx, tenant, name)

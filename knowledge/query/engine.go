@@ -27,6 +27,7 @@ type Engine struct {
 	Timeout   time.Duration    // of a query that gives none; up to [MaxTimeout]
 	Now       func() time.Time // nil means [time.Now]
 	Ledger    notes            // nil: nothing is noted
+	Answers   *AnswerCache     // nil: no answer is kept
 }
 
 // present is the time that boosts compare with.
@@ -99,8 +100,28 @@ func (e *Engine) ask(ctx context.Context, tenant knowledge.TenantID, q Query, pa
 	if err := r.find(ctx); err != nil {
 		return Answer{}, err
 	}
+	lookup, err := r.lookUp(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	if lookup != nil {
+		answer, hit, err := r.cached(ctx, lookup)
+		if err != nil {
+			return Answer{}, err
+		}
+		if hit {
+			answer.Took = time.Since(start)
+			return answer, nil
+		}
+		ctx = context.WithValue(ctx, watchKey{}, lookup.watch)
+	}
 	if err := r.answer(gated(ctx, parallel)); err != nil {
 		return Answer{}, err
+	}
+	if lookup != nil {
+		if err := r.keep(ctx, lookup, r.read); err != nil {
+			return Answer{}, err
+		}
 	}
 	r.whole.Took = time.Since(start)
 	return r.whole, nil
@@ -118,6 +139,7 @@ type run struct {
 	sources  *sourcesOf
 	dropped  map[int]bool // legs that a guard took away
 	trace    *trace
+	read     []Candidate // what was handed on from the legs
 	whole    Answer
 
 	mu       sync.Mutex
@@ -203,11 +225,12 @@ func (r *run) fuse(ctx context.Context, plan plan, found retrieved) ([]Candidate
 	stages, now := r.q.Stages, r.engine.present()
 	if len(plan.merge) == 0 {
 		candidates, kind := stages.run(found.lists, now, MaxCandidates, r.trace)
-		r.whole.ScoreKind = kind
-		return window(candidates, 0, MaxCandidates), nil
+		r.whole.ScoreKind, r.read = kind, window(candidates, 0, MaxCandidates)
+		return r.read, nil
 	}
 	candidates, kind := stages.fused(found.lists, r.trace)
 	candidates = window(candidates, 0, MaxCandidates)
+	r.read = candidates
 	merged, err := r.merge(ctx, plan, found, candidates)
 	if err != nil {
 		return nil, err

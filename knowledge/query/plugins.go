@@ -31,6 +31,7 @@ type Version struct {
 	Number  int
 	Digest  string // "sha256:…"
 	Vectors bool   // it may ask for candidates' vectors
+	Clock   bool   // it sees the time
 }
 
 // Task is one call of a plugin.

@@ -42,6 +42,7 @@ type Query struct {
 	// same candidates then give the same answer, to the byte.
 	Deterministic bool
 	Seed          string // up to [MaxSeed] bytes; may be empty
+	Uncached      bool   // neither take the answer from an [AnswerCache] nor keep it there
 }
 
 // Unverified is a policy for citations that are not verified.
@@ -152,6 +153,7 @@ type Answer struct {
 	// ScoreKind is that of the matches' scores.
 	ScoreKind ScoreKind
 	Stages    []StagePlan // when the query asked for it
+	Cache     *CacheUse   // nil: the query was not for the cache
 	Took      time.Duration
 }
 
@@ -219,6 +221,7 @@ type Receipt struct {
 	HostBytes  int64 // arguments and answers of host calls
 	HostTime   time.Duration
 	Logs       []string
+	Cached     bool   // the call was made for an earlier query, whose answer this is
 	Recording  string // what became of the recording that was asked for: "kept", "too-large" or "failed"; else empty
 
 	// For the ledger alone.

@@ -68,7 +68,7 @@ func (e *Engine) Search(ctx context.Context, tenant knowledge.TenantID, s Search
 	select {
 	case gate <- struct{}{}:
 		defer func() { <-gate }()
-		return e.search(ctx, tenant, s, 1)
+		return watched(ctx, s.Collection, func() (Results, error) { return e.search(ctx, tenant, s, 1) })
 	case <-ctx.Done():
 		return Results{}, ctx.Err()
 	}

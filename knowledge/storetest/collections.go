@@ -162,6 +162,7 @@ func everyCall(ctx context.Context, s suite, tenant knowledge.TenantID, name kno
 	_, outcomes["Search"] = s.Store.Search(ctx, tenant, knowledge.Search{Collection: name, Vector: []float32{1, 0}, Limit: 10})
 	_, outcomes["SearchText"] = s.Store.SearchText(ctx, tenant, knowledge.TextSearch{Collection: name, Text: "foreign", Limit: 10})
 	_, outcomes["Facets"] = s.Store.Facets(ctx, tenant, knowledge.FacetSearch{Collection: name, Facets: []knowledge.Facet{{Field: "a", Limit: 10}}})
+	_, outcomes["EarliestExpiry"] = s.Store.EarliestExpiry(ctx, tenant, name, []knowledge.RecordID{"1"})
 	_, outcomes["ChangeCollection"] = s.Store.ChangeCollection(ctx, tenant, name, 0, func(c knowledge.Collection) (knowledge.Collection, error) {
 		c.TTL = time.Hour
 		return c, nil
@@ -184,7 +185,7 @@ func testEveryCall(t *testing.T, s suite) {
 	known := everyCall(t.Context(), s, alice, "c")
 	for _, other := range []string{ // that create a name, or have tests of their own
 		"PutCollection", "ListCollections", "ChangeAliases", "Alias", "ListAliases", "PutView", "View", "ListViews", "DeleteView",
-		"StartImport", "ResumeImport", "PutImport", "Import",
+		"WriteVersions", "StartImport", "ResumeImport", "PutImport", "Import",
 		"Atomically", "Once", "Replay", "SweepReplies", "Snapshot", // that name none
 	} {
 		known[other] = nil

@@ -101,6 +101,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"HostileWords", testHostileWords},
 		{"WordsAgree", testWordsAgree},
 		{"Facets", testFacets},
+		{"WriteVersions", testWriteVersions},
+		{"EarliestExpiry", testEarliestExpiry},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := open(t)
