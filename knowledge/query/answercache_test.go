@@ -196,11 +196,14 @@ func TestNotKept(t *testing.T) {
 		"something is missing": asking("q", synthesize("bad")), "a plugin that searches where none is kept": asking("q", synthesize("searches")),
 		"an answer that is too long": asking("q", synthesize("long")),
 	} {
-		if hit(t, e, q) || hit(t, e, q) {
-			t.Errorf("%s: there is a hit", name)
+		for range 2 {
+			if hit(t, e, q) {
+				t.Errorf("%s: there is a hit", name)
+			}
 		}
 	}
-	if !hit(t, e, asking("q", synthesize("s"))) && !hit(t, e, asking("q", synthesize("s"))) {
+	hit(t, e, asking("q", synthesize("s")))
+	if !hit(t, e, asking("q", synthesize("s"))) {
 		t.Error("a usual query is not kept")
 	}
 }

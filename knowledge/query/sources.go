@@ -65,7 +65,7 @@ type sourcesOf struct {
 	tenant knowledge.TenantID
 	// within is what looking up is done in, for all legs; nil: the context of the
 	// first that needs it, which may have less time than others.
-	within context.Context
+	within context.Context //nolint:containedctx // of the one query that the value is for
 
 	mu    sync.Mutex
 	known map[sourceKey]func() (source, error)
