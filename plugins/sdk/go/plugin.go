@@ -144,10 +144,16 @@ func present[T any](list *[]T) {
 	}
 }
 
-// decode reads a document; abi is where its version comes to stand. Unknown
+// decode reads a document into a struct; abi is where its version comes to stand. Unknown
 // members are let through: minor versions add some.
-func decode(input []byte, document any, abi *int) error {
-	if err := json.Unmarshal(input, document); err != nil {
+func decode(input []byte, into any, abi *int) error {
+	var err error
+	if d, ok := into.(document); ok {
+		err = (&reader{data: input}).document(d)
+	} else {
+		err = json.Unmarshal(input, into)
+	}
+	if err != nil {
 		return &Error{Code: CodeBadInput, Message: err.Error()}
 	}
 	if *abi != ABI {

@@ -83,7 +83,7 @@ func TestCallFails(t *testing.T) {
 		{"no handler at all", &registry{}, "rank", rankDocument, Error{CodeUnsupported, `no capability "rank"`}},
 		{"later abi", returns(nil), "rank", `{"abi":2}`, Error{CodeUnsupported, "documents of abi 2; this plugin speaks 1"}},
 		{"no abi", returns(nil), "rank", `{}`, Error{CodeUnsupported, "documents of abi 0; this plugin speaks 1"}},
-		{"no JSON", returns(nil), "rank", ``, Error{CodeBadInput, "unexpected end of JSON input"}},
+		{"no JSON", returns(nil), "rank", ``, Error{CodeBadInput, "byte 0: need '{'"}},
 		{"an error of its own", returns(fmt.Errorf("wrapped: %w", &Error{"too-dull", "no"})), "rank", rankDocument, Error{"too-dull", "no"}},
 		{"another error", returns(errors.New("oh")), "rank", rankDocument, Error{CodeFailed, "oh"}},
 		{"bytes that are no text", returns(errors.New("\xff")), "rank", rankDocument, Error{CodeFailed, "\uFFFD"}},
