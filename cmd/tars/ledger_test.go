@@ -31,10 +31,14 @@ import (
 // writes makes it, in which those that were acknowledged are there with their
 // versions; and the import has written each of its lines once. Collections are large
 // from some 260 records on, so that jobs carry them to an index all the while, and
-// are killed at it too.
+// are killed at it too. TARS_TEST_KILLS is for more kills than 4.
 func TestLedger(t *testing.T) {
 	t.Parallel()
-	const kills, lines = 4, 60_000
+	const lines = 60_000
+	kills := 4
+	if n, err := strconv.Atoi(os.Getenv("TARS_TEST_KILLS")); err == nil {
+		kills = n
+	}
 	const early = "TARS_INDEX_FROM=20000"
 	pg := startDurable(t)
 	d := pg.database(t)
@@ -90,6 +94,7 @@ func TestLedger(t *testing.T) {
 	checkImported(t, client, lines)
 	l.readAll(t, client)
 	l.check(t)
+	t.Logf("%d kills, %d operations on records", kills, len(l.ops))
 }
 
 // checkImported reads every imported record: each is there once, at version 1.
