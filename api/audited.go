@@ -15,6 +15,7 @@ import (
 
 	"github.com/tars-project/tars/knowledge"
 	"github.com/tars-project/tars/knowledge/audit"
+	"github.com/tars-project/tars/knowledge/tenancy"
 )
 
 // auditLog is where events go.
@@ -184,7 +185,10 @@ func eventOf(c echo.Context, op *operation, status int, outcome string) audit.Ev
 			names = append(names, string(callerOf(c).Tenant))
 		}
 	}
-	e.Name = strings.Join(names, "/")
+	e.Name = tenancy.HideTokens(strings.Join(names, "/"))
+	if own, ok := bearer(r.Header); ok { // the operator's has no form of its own
+		e.Name = strings.ReplaceAll(e.Name, own, "…")
+	}
 	return e
 }
 

@@ -159,7 +159,8 @@ func (m markLine) mark() (audit.Mark, error) {
 	return audit.Mark{Seq: m.Seq, Hash: hash}, err
 }
 
-// firstLine, eventLine and endLine are the lines of an export.
+// firstLine, eventLine and endLine are the lines of an export, with their members in the
+// order in which the server writes them.
 type firstLine struct {
 	Format int      `json:"audit"`
 	Log    string   `json:"log"`
@@ -167,22 +168,22 @@ type firstLine struct {
 }
 
 type eventLine struct {
-	Seq       int64     `json:"seq"`
-	ID        string    `json:"id"`
-	At        time.Time `json:"at"`
-	Actor     string    `json:"actor"`
-	Remote    string    `json:"remote"`
-	Operation string    `json:"operation"`
-	Object    struct {
+	Actor   string    `json:"actor"`
+	At      time.Time `json:"at"`
+	Details []string  `json:"details"`
+	Hash    string    `json:"hash"`
+	ID      string    `json:"id"`
+	Object  struct {
 		Kind string `json:"kind"`
 		Name string `json:"name"`
 	} `json:"object"`
-	Status    int      `json:"status"`
-	Outcome   string   `json:"outcome"`
-	RequestID string   `json:"request_id"`
-	Details   []string `json:"details"`
-	Previous  string   `json:"previous"`
-	Hash      string   `json:"hash"`
+	Operation string `json:"operation"`
+	Outcome   string `json:"outcome"`
+	Previous  string `json:"previous"`
+	Remote    string `json:"remote"`
+	RequestID string `json:"request_id"`
+	Seq       int64  `json:"seq"`
+	Status    int    `json:"status"`
 }
 
 type endLine struct {
@@ -204,15 +205,18 @@ func (l eventLine) entry() (e audit.Entry, err error) {
 	return e, err
 }
 
-// strictly decodes a line that has the members of into, and no other.
+// strictly decodes a line that is, to the byte, as the server writes it: a member that is
+// there twice, or in other letters, would show one reader what another does not see.
 func strictly(line []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	if err := json.Unmarshal(line, into); err != nil {
 		return err
 	}
-	if d.More() {
-		return errors.New("has something after its document")
+	written, err := json.Marshal(into)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(written, line) {
+		return errors.New("it is not as a server writes it")
 	}
 	return nil
 }
