@@ -25,6 +25,7 @@ func (s *Server) CreateTenant(ctx context.Context, r oapi.CreateTenantRequestObj
 	if err != nil {
 		return nil, err
 	}
+	madeNamed(ctx, string(created.ID))
 	return oapi.CreateTenant201JSONResponse(tenantOut(created)), nil
 }
 
@@ -63,6 +64,10 @@ func (s *Server) CreateKey(ctx context.Context, r oapi.CreateKeyRequestObject) (
 	key, token, err := s.services.Tenants.IssueKey(ctx, id, r.Body.Name, r.Body.Scopes, r.Body.Expires, r.Body.Views...)
 	if err != nil {
 		return nil, err
+	}
+	madeNamed(ctx, key.ID)
+	for _, scope := range key.Scopes {
+		detailed(ctx, "scopes", string(scope))
 	}
 	noStore := "no-store"
 	return oapi.CreateKey201JSONResponse{

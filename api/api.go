@@ -45,6 +45,8 @@ type Services struct {
 	Jobs        background     // pgjobs.Jobs
 	Reembedder  reembedder     // the server, which enqueues
 	Ledger      ledgerReader   // a ledger.Store
+	Audit       auditReader    // an audit.Store
+	AuditLog    auditLog       // audit.Log
 }
 
 // Options are the settings of a [Server]. The zero value is good.

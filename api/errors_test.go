@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/audit"
 	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/jobs"
 	"github.com/tars-project/tars/knowledge/ledger"
@@ -239,6 +240,14 @@ func (f *failing) Usage(context.Context, knowledge.TenantID, ledger.Question) ([
 	return nil, f.get()
 }
 
+func (f *failing) Events(context.Context, knowledge.TenantID, audit.Selection, int) ([]audit.Entry, error) {
+	return nil, f.get()
+}
+
+func (f *failing) Walk(context.Context, knowledge.TenantID, int64, func(first, last audit.Mark) error, func(audit.Entry) error) error {
+	return f.get()
+}
+
 // failingShares fails likewise.
 type failingShares struct{ *failing }
 
@@ -263,7 +272,7 @@ func failingWorld(t *testing.T) (*world, *failing) {
 	return newWorld(t, func(s *Services, _ *Options) {
 		s.Tenants, s.Collections, s.Names, s.Health, s.Records, s.Writer, s.Engine = f, f, f, f, failingStore{f}, f, f
 		s.Importer, s.Documents, s.Embedders = failingImporter{f}, failingDocuments{f}, failingEmbedders{f}
-		s.Reembedder, s.Ledger, s.Shares = failingReembedder{f}, f, failingShares{f}
+		s.Reembedder, s.Ledger, s.Shares, s.Audit = failingReembedder{f}, f, failingShares{f}, f
 		s.Catalog, s.Registry, s.Invoker, s.Recorder, s.Quarantine, s.Jobs = f, f, f, f, f, f
 	}), f
 }
@@ -336,7 +345,7 @@ func TestEveryErrorIsListed(t *testing.T) {
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 404
 		case "embedTexts": // an unknown embedder is a fault of the body
 			kinds[knowledge.ErrConflict], kinds[knowledge.ErrNotFound] = 409, 400
-		case "listShares", "listReceivedShares", "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs", "queryBatch", "getUsage":
+		case "listShares", "listReceivedShares", "listCollections", "listEmbedders", "listAliases", "listViews", "listPlugins", "listTenants", "listQuarantined", "listJobs", "queryBatch", "getUsage", "getAudit", "getOperatorAudit":
 		case "uploadPluginVersion":
 			kinds[knowledge.ErrConflict] = 409
 			kinds[&vmhost.RefusedError{Section: "code", Offset: 9, Detail: "too deep"}] = 422

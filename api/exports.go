@@ -279,11 +279,18 @@ func (e *exportWriter) end() error {
 		End   bool  `json:"end"`
 		Count int64 `json:"count"`
 	}{true, e.count})
-	if err == nil && e.gzip != nil {
-		err = e.gzip.Close()
-	}
 	if err != nil {
 		return err
+	}
+	return e.close()
+}
+
+// close writes what is left.
+func (e *exportWriter) close() error {
+	if e.gzip != nil {
+		if err := e.gzip.Close(); err != nil {
+			return err
+		}
 	}
 	return e.buffer.Flush()
 }

@@ -22,28 +22,35 @@ import (
 
 // guard lets a request through to its operation's handler once all that can be
 // known without the body is known to be good. Authentication comes first: nobody
-// without a key makes the server look any further.
+// without a key makes the server look any further. What comes of it goes to the audit
+// log, here and nowhere else.
 func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			c.Set(keyOperation, op)
 			ctx, cancel := context.WithTimeout(c.Request().Context(), op.total)
 			defer cancel()
-			ctx, err := s.authenticated(ctx, c, op)
-			if err != nil {
-				return err
-			}
-			c.SetRequest(c.Request().WithContext(ctx))
-			if err := checkParameters(c, op); err != nil {
-				return err
-			}
-			if err := boundBody(c, op); err != nil {
-				return err
-			}
-			c.SetRequest(withSent(c.Request(), op))
-			return next(c)
+			return s.audited(c, op, func() error { return s.admit(ctx, c, op) }, next)
 		}
 	}
+}
+
+// admit finds out who asks and whether they may, and prepares the request for its
+// handler.
+func (s *Server) admit(ctx context.Context, c echo.Context, op *operation) error {
+	ctx, err := s.authenticated(ctx, c, op)
+	if err != nil {
+		return err
+	}
+	c.SetRequest(c.Request().WithContext(ctx))
+	if err := checkParameters(c, op); err != nil {
+		return err
+	}
+	if err := boundBody(c, op); err != nil {
+		return err
+	}
+	c.SetRequest(withSent(c.Request(), op))
+	return nil
 }
 
 // checkParameters holds the path's and the query's parameters against
@@ -193,5 +200,8 @@ func (binder) Bind(into any, c echo.Context) error {
 	if !ok {
 		return errors.New("openapi.yaml has a body that package body cannot read; see api/oapi/overlay.yaml")
 	}
-	return body.Decode(c.Request().Body, b)
+	members, err := body.DecodeNaming(c.Request().Body, b)
+	n := &sentBy(c.Request().Context()).notes
+	n.details = append(n.details, members...)
+	return err
 }

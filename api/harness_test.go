@@ -25,6 +25,8 @@ import (
 
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
+	"github.com/tars-project/tars/knowledge/audit"
+	"github.com/tars-project/tars/knowledge/audit/audittest"
 	"github.com/tars-project/tars/knowledge/document"
 	"github.com/tars-project/tars/knowledge/embed"
 	"github.com/tars-project/tars/knowledge/embed/embedtest"
@@ -71,6 +73,8 @@ type world struct {
 	recorder   *plugins.Recorder
 	jobs       *jobstest.Memory
 	ledger     *ledgertest.Memory
+	audit      *audittest.Memory
+	auditLog   *audit.Log
 	shares     *shares.Registry
 	log        *lockedBuffer
 	keys       *tenancy.Keys
@@ -81,7 +85,7 @@ type world struct {
 // newWorld starts a server. change may replace services and options.
 func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 	t.Helper()
-	w := &world{t: t, store: memstore.New(memstore.Options{MaxCollections: 100}), catalog: new(memcatalog.Catalog), jobs: jobstest.NewMemory(), ledger: ledgertest.NewMemory(), log: new(lockedBuffer)}
+	w := &world{t: t, store: memstore.New(memstore.Options{MaxCollections: 100}), catalog: new(memcatalog.Catalog), jobs: jobstest.NewMemory(), ledger: ledgertest.NewMemory(), audit: audittest.NewMemory(), log: new(lockedBuffer)}
 	w.plugins = &pluginsDouble{catalog: w.catalog}
 	w.recordings = new(recordingstest.Memory)
 	ring, err := tenancy.NewRing(bytes.Repeat([]byte{7}, tenancy.RingKeySize))
@@ -110,13 +114,19 @@ func newWorld(t *testing.T, change func(*Services, *Options)) *world {
 			t.Error(err)
 		}
 	})
+	w.auditLog = audit.NewLog(w.audit, audit.Options{Log: log})
+	t.Cleanup(func() {
+		if err := w.auditLog.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	w.services = Services{
 		Keys: w.keys, Tenants: w.keys, Collections: w.store, Names: w.store, Health: w.store, Records: w.store,
 		Writer: writer, Importer: &ingest.Importer{Store: w.store, Writer: writer}, Embedders: registry,
 		Documents: &ingest.Documents{Store: w.store, Writer: writer, Extractor: reading{}},
 		Engine:    &query.Engine{Store: w.store, Embedders: registry, Plugins: w.plugins, Shares: w.shares, Parallel: 4, Timeout: 10 * time.Second},
 		Catalog:   w.catalog, Registry: w.plugins, Invoker: w.plugins, Recorder: w.recorder, Quarantine: new(quarantineDouble), Jobs: w.jobs,
-		Reembedder: reembedDouble{w.jobs}, Ledger: w.ledger, Shares: w.shares,
+		Reembedder: reembedDouble{w.jobs}, Ledger: w.ledger, Shares: w.shares, Audit: w.audit, AuditLog: w.auditLog,
 	}
 	options := Options{Log: log, Metrics: NewMetrics(), MaxModule: 1 << 20}
 	services := w.services

@@ -123,7 +123,7 @@ func (s *Server) usage(ctx context.Context, tenant knowledge.TenantID, key *stri
 			return usageReport{}, err
 		}
 	}
-	report := usageReport{UsageReport: oapi.UsageReport{GroupBy: []oapi.UsageGroup{}}, csv: prefersCSV(sentBy(ctx).header)}
+	report := usageReport{UsageReport: oapi.UsageReport{GroupBy: []oapi.UsageGroup{}}, csv: prefers(sentBy(ctx).header, "text/csv")}
 	for _, group := range valueOf(p.GroupBy) {
 		report.GroupBy = append(report.GroupBy, group)
 		switch group {
@@ -229,9 +229,10 @@ func cellsOf(row oapi.UsageRow, columns []string) ([]string, error) {
 	return cells, nil
 }
 
-// prefersCSV reports that a client wants text/csv rather than JSON.
-func prefersCSV(h http.Header) bool {
-	var table, document float64
+// prefers reports that a client wants a type rather than JSON.
+func prefers(h http.Header, wanted string) bool {
+	group, _, _ := strings.Cut(wanted, "/")
+	var other, document float64
 	for _, part := range strings.Split(strings.Join(h.Values("Accept"), ","), ",") {
 		kind, parameters, err := mime.ParseMediaType(part)
 		if err != nil {
@@ -244,11 +245,11 @@ func prefersCSV(h http.Header) bool {
 			}
 		}
 		switch kind {
-		case "text/csv", "text/*":
-			table = max(table, weight)
 		case "application/json", "application/*", "*/*":
 			document = max(document, weight)
+		case wanted, group + "/*":
+			other = max(other, weight)
 		}
 	}
-	return table > 0 && table >= document
+	return other > 0 && other >= document
 }

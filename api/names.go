@@ -72,6 +72,9 @@ func (s *Server) ChangeAliases(ctx context.Context, r oapi.ChangeAliasesRequestO
 	if err != nil {
 		return nil, err
 	}
+	for _, action := range r.Body.Actions {
+		detailed(ctx, "alias", string(action.Alias))
+	}
 	set := oapi.ChangeAliases200JSONResponse{Aliases: []oapi.CollectionAlias{}}
 	for _, alias := range changed {
 		if alias.Name != "" {

@@ -19,6 +19,7 @@ type sent struct {
 	route  string // method, path, query and If-Match
 	header http.Header
 	body   hash.Hash // of what was read of the body; nil without an Idempotency-Key
+	notes  notes     // for the audit log
 }
 
 type sentKey struct{}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ type operation struct {
 	parameters []*openapi3.Parameter
 	queries    map[string]bool // names of its query parameters
 	mediaTypes []string        // of the body, sorted; empty when it takes none
+	audit      *audited        // nil when it is not noted in the audit log
 	bounds
 }
 
@@ -69,6 +71,8 @@ func boundsOf(operationID string, maxModule int64) bounds {
 		return bounds{body: 4 << 20, read: 15 * time.Second, total: query.MaxTimeout + 20*time.Second}
 	case "watchJob": // then the client asks again
 		return bounds{total: time.Hour}
+	case "getAudit", "getTenantAudit", "getOperatorAudit": // a long chain as lines
+		return bounds{total: time.Hour}
 	case "getLivez", "getReadyz":
 		return bounds{total: 5 * time.Second}
 	}
@@ -84,7 +88,7 @@ func operationsOf(document []byte, maxModule int64) (map[string]*operation, erro
 	operations := map[string]*operation{}
 	for path, item := range spec.Paths.Map() {
 		for method, o := range item.Operations() {
-			op, err := newOperation(item, o, maxModule)
+			op, err := newOperation(method, item, o, maxModule)
 			if err != nil {
 				return nil, fmt.Errorf("%s %s: %w", method, path, err)
 			}
@@ -100,7 +104,7 @@ func loadSpec(document []byte) (*openapi3.T, error) {
 	return openapi3.NewLoader().LoadFromData(document)
 }
 
-func newOperation(item *openapi3.PathItem, o *openapi3.Operation, maxModule int64) (*operation, error) {
+func newOperation(method string, item *openapi3.PathItem, o *openapi3.Operation, maxModule int64) (*operation, error) {
 	op := &operation{id: o.OperationID, queries: map[string]bool{}, bounds: boundsOf(o.OperationID, maxModule)}
 	open := o.Security != nil && len(*o.Security) == 0
 	scope, _ := o.Extensions["x-required-scope"].(string)
@@ -108,6 +112,10 @@ func newOperation(item *openapi3.PathItem, o *openapi3.Operation, maxModule int6
 		return nil, errors.New("needs either a scope in x-required-scope or no security")
 	}
 	op.scope = tenancy.Scope(scope)
+	var err error
+	if op.audit, err = auditedOf(method, o); err != nil {
+		return nil, err
+	}
 	for _, list := range []openapi3.Parameters{item.Parameters, o.Parameters} {
 		for _, p := range list {
 			op.parameters = append(op.parameters, p.Value)
@@ -120,4 +128,27 @@ func newOperation(item *openapi3.PathItem, o *openapi3.Operation, maxModule int6
 		op.mediaTypes = slices.Sorted(maps.Keys(o.RequestBody.Value.Content))
 	}
 	return op, nil
+}
+
+// auditedOf reads x-audit: false, or an object with the kind of what is changed and
+// whether the answer waits for the log. Nobody may forget it where something may change.
+func auditedOf(method string, o *openapi3.Operation) (*audited, error) {
+	switch given := o.Extensions["x-audit"].(type) {
+	case nil:
+		if method != http.MethodGet {
+			return nil, errors.New("needs x-audit: an object, or false for what changes nothing")
+		}
+		return nil, nil
+	case map[string]any:
+		kind, named := given["object"].(string)
+		wait, said := given["wait"].(bool)
+		if named && said && len(given) == 2 {
+			return &audited{kind, wait}, nil
+		}
+	case bool:
+		if !given {
+			return nil, nil
+		}
+	}
+	return nil, errors.New("x-audit needs object and wait, or is false")
 }

@@ -110,6 +110,7 @@ func (s *Server) SetPluginAlias(ctx context.Context, r oapi.SetPluginAliasReques
 	if err := s.services.Catalog.SetAlias(ctx, tenantOf(ctx), name, alias, r.Body.Version); err != nil {
 		return nil, err
 	}
+	detailed(ctx, "version", strconv.Itoa(r.Body.Version))
 	return oapi.SetPluginAlias200JSONResponse{Name: string(name), Alias: string(alias), Version: r.Body.Version}, nil
 }
 

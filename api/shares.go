@@ -27,6 +27,9 @@ func (s *Server) CreateShare(ctx context.Context, r oapi.CreateShareRequestObjec
 	if err != nil {
 		return nil, err
 	}
+	madeNamed(ctx, string(made.ID))
+	detailed(ctx, "view", string(made.View))
+	detailed(ctx, "grantee", string(made.Grantee))
 	return oapi.CreateShare201JSONResponse(shareOut(made)), nil
 }
 

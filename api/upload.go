@@ -8,6 +8,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"strconv"
 
 	"github.com/tars-project/tars/api/oapi"
 	"github.com/tars-project/tars/knowledge"
@@ -38,6 +39,10 @@ func (s *Server) UploadPluginVersion(ctx context.Context, r oapi.UploadPluginVer
 		return nil, knowledge.Invalid("manifest.name", "is not the name in the path")
 	}
 	version, created, err := s.services.Registry.Upload(ctx, tenantOf(ctx), principalOf(ctx).Policy, manifest, upload.module)
+	if err == nil {
+		madeNamed(ctx, strconv.Itoa(version.Number))
+		detailed(ctx, "digest", version.Digest.String())
+	}
 	switch {
 	case err != nil:
 		return nil, err

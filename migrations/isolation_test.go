@@ -25,7 +25,7 @@ func TestEveryTenantTableIsProtected(t *testing.T) {
 		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
 		WHERE c.relnamespace = 'tars'::regnamespace AND c.relkind IN ('r', 'p')`
 	tables := column(t, db.OwnerURL, tablesSQL)
-	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings", "collection_writes"} {
+	for _, name := range []string{"tenants", "api_keys", "secrets", "collections", "records", "records_0", "records_3", "records_1000", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings", "collection_writes", "audit_events", "audit_heads"} {
 		if !slices.Contains(tables, name) {
 			t.Errorf("tables with tenant_id = %q, want %s among them", tables, name)
 		}
@@ -106,6 +106,8 @@ func seed(t *testing.T, db *pgtest.Database) {
 		INSERT INTO tars.shares (tenant_id, share_id, view, grantee, created_by, created_at)
 		VALUES ('alice', 'share_aaaaaaaaaaaaaaaa', 'v', 'bob', 'k', now()), ('bob', 'share_bbbbbbbbbbbbbbbb', 'v', 'carol', 'k', now());
 		INSERT INTO tars.share_reads SELECT tenant_id, share_id, grantee, now(), 'w', 1, 1 FROM tars.shares;
+		INSERT INTO tars.audit_heads (tenant_id) SELECT tenant_id FROM tars.tenants;
+		INSERT INTO tars.audit_events SELECT tenant_id, 1, 'e', now(), '', '', '', '', '', 200, 'ok', '', '{}', hash, sha256('') FROM tars.audit_heads;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON tars.records_0 TO tars_app -- by mistake: the leaf has its own lock`)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +143,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			t.Errorf("transaction = %v, want a rollback", err)
 		}
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings", "collection_writes"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "api_keys", "secrets", "plugin_versions", "plugin_aliases", "recall_measured", "jobs", "idempotency", "imports", "aliases", "views", "documents", "embedders", "plugin_calls", "usage_days", "shares", "share_reads", "recordings", "collection_writes", "audit_events", "audit_heads"} {
 		_, err := conn.Exec(t.Context(), "SELECT count(*) FROM tars."+table)
 		wantDenied(t, "SELECT without a tenant from "+table, err)
 		inTransaction("", func(tx pgx.Tx) {
@@ -149,7 +151,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			wantDenied(t, "SELECT with an empty tenant from "+table, err)
 		})
 	}
-	for _, table := range []string{"records", "records_0", "collections", "tenants", "documents", "plugin_calls", "usage_days"} {
+	for _, table := range []string{"records", "records_0", "collections", "tenants", "documents", "plugin_calls", "usage_days", "audit_events", "audit_heads"} {
 		inTransaction("alice", func(tx pgx.Tx) {
 			rows, err := tx.Query(t.Context(), "SELECT tenant_id FROM tars."+table)
 			if err != nil {
@@ -183,6 +185,8 @@ func TestRowLevelSecurity(t *testing.T) {
 		"UPDATE tars.collections SET placement = 0", "DELETE FROM tars.jobs", "UPDATE tars.jobs SET args = '{}'", "SELECT FROM tars_river.river_job",
 		"TRUNCATE tars.records", "SELECT tars.drop_place(0)",
 		"DELETE FROM tars.plugin_calls", "UPDATE tars.plugin_calls SET outcome = 'ok'", "UPDATE tars.usage_days SET calls = 0", "DELETE FROM tars.usage_days",
+		"UPDATE tars.audit_events SET actor = ''", "DELETE FROM tars.audit_events", "TRUNCATE tars.audit_events",
+		"UPDATE tars.audit_heads SET seq = 0", "DELETE FROM tars.audit_heads", "INSERT INTO tars.audit_heads (tenant_id) VALUES ('alice')",
 		"SELECT FROM tars.ledger_writers", "SET ROLE tars_owner",
 		"SELECT tars.make_own_place(10)", "ALTER TABLE tars.records_0 DISABLE ROW LEVEL SECURITY",
 	} {

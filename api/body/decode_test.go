@@ -223,7 +223,7 @@ func FuzzFilter(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		read := func(data []byte) (knowledge.Filter, error) {
-			d := &decoder{jsontext.NewDecoder(bytes.NewReader(data))}
+			d := &decoder{json: jsontext.NewDecoder(bytes.NewReader(data))}
 			return d.filter()
 		}
 		got, err := read(data)

@@ -34,23 +34,31 @@ type Body interface {
 // Decode reads one document from r to its end. It returns a
 // *[knowledge.InvalidError] that names the place, or the error of r.
 func Decode(r io.Reader, into Body) error {
-	d := &decoder{jsontext.NewDecoder(r)}
+	_, err := DecodeNaming(r, into)
+	return err
+}
+
+// DecodeNaming is [Decode]. It also returns the names of the document's members, as far as
+// these were read: names that its schema has, and none that a client made up.
+func DecodeNaming(r io.Reader, into Body) (members []string, err error) {
+	d := &decoder{json: jsontext.NewDecoder(r)}
 	if err := into.decode(d); err != nil {
-		return err
+		return d.members, err
 	}
 	if _, err := d.json.ReadToken(); !errors.Is(err, io.EOF) {
 		if err = d.fault(err); err == nil || errors.Is(err, knowledge.ErrInvalid) {
-			return knowledge.Invalid("", "has something after the JSON document")
+			err = knowledge.Invalid("", "has something after the JSON document")
 		}
-		return err
+		return d.members, err
 	}
-	return nil
+	return d.members, nil
 }
 
 // decoder reads values of a known type. Each method reads exactly one value, or
 // returns an error, after which the decoder must not be used.
 type decoder struct {
-	json *jsontext.Decoder
+	json    *jsontext.Decoder
+	members []string // of the outermost object, those that have been read
 }
 
 // token reads the next token, which must be of the given kind.
@@ -88,6 +96,7 @@ func (d *decoder) object(member func(name string) error) error {
 	if _, err := d.token('{'); err != nil {
 		return err
 	}
+	outermost := d.json.StackDepth() == 1
 	for {
 		token, err := d.json.ReadToken()
 		if err != nil {
@@ -99,6 +108,9 @@ func (d *decoder) object(member func(name string) error) error {
 		name := token.String()
 		if err := member(name); err != nil {
 			return knowledge.At(clip(name), err)
+		}
+		if outermost {
+			d.members = append(d.members, name)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (d *decoder) raw(most int) (jsontext.Value, error) {
 // checkRaw refuses what a reader further on may stumble over: deep nesting and
 // numbers that no float64 holds. value is well-formed.
 func checkRaw(value jsontext.Value) error {
-	inner := &decoder{jsontext.NewDecoder(bytes.NewReader(value))}
+	inner := &decoder{json: jsontext.NewDecoder(bytes.NewReader(value))}
 	for {
 		token, err := inner.json.ReadToken()
 		if errors.Is(err, io.EOF) {

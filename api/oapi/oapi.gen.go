@@ -751,6 +751,76 @@ type AnswerCache struct {
 // AnyJSON Any JSON value.
 type AnyJSON = json.RawMessage
 
+// AuditEvent Something that was done, or refused.
+type AuditEvent struct {
+	// Actor Id of the key; `admin` for the operator.
+	Actor string `json:"actor"`
+
+	// At When it ended, to the microsecond.
+	At time.Time `json:"at"`
+
+	// Details Names of the members of the body, which say what was to change. Never what is in them.
+	Details []string `json:"details"`
+
+	// Hash SHA-256 in hex.
+	Hash AuditHash `json:"hash"`
+
+	// Id Unlike that of any other event.
+	Id string `json:"id"`
+
+	// Object What it was done to.
+	Object AuditObject `json:"object"`
+
+	// Operation The `operationId`.
+	Operation string `json:"operation"`
+
+	// Outcome `ok`, or the last part of the problem's `type`, such as `forbidden`; `cut` when the answer was begun and not ended.
+	//
+	//
+	// Example: ok
+	Outcome AuditOutcome `json:"outcome"`
+
+	// Previous SHA-256 in hex.
+	Previous AuditHash `json:"previous"`
+
+	// Remote Address of whoever opened the connection, which may be a proxy.
+	Remote string `json:"remote"`
+
+	// RequestId `X-Request-ID` of the answer.
+	RequestId string `json:"request_id"`
+
+	// Seq Place in the chain, from 1 on, without gaps.
+	Seq int64 `json:"seq"`
+
+	// Status Of HTTP.
+	Status int `json:"status"`
+}
+
+// AuditHash SHA-256 in hex.
+type AuditHash = string
+
+// AuditObject What it was done to.
+type AuditObject struct {
+	// Kind Such as `collection`, `key` or `plugin alias`.
+	Kind string `json:"kind"`
+
+	// Name With those that it is in, such as `notes/42`; empty where there is none, or it is not known.
+	Name string `json:"name"`
+}
+
+// AuditOutcome `ok`, or the last part of the problem's `type`, such as `forbidden`; `cut` when the answer was begun and not ended.
+//
+// Example: ok
+type AuditOutcome = string
+
+// AuditPage defines model for AuditPage.
+type AuditPage struct {
+	Events []AuditEvent `json:"events"`
+
+	// NextCursor The `cursor` of the next page; missing on the last.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
 // Boost One of three. With `multiply`, the weight is the exponent of the factor, and of `match` the factor itself.
 type Boost struct {
 	union json.RawMessage
@@ -2776,6 +2846,27 @@ type AskedOnError string
 // AskedResume Example: XPJK4VGQ3DBN7TQ5ZD2W6Y4EYA
 type AskedResume = ImportID
 
+// AuditActor defines model for AuditActor.
+type AuditActor = string
+
+// AuditAfter defines model for AuditAfter.
+type AuditAfter = int64
+
+// AuditKind defines model for AuditKind.
+type AuditKind = string
+
+// AuditName defines model for AuditName.
+type AuditName = string
+
+// AuditOperation defines model for AuditOperation.
+type AuditOperation = string
+
+// AuditSince defines model for AuditSince.
+type AuditSince = time.Time
+
+// AuditUntil defines model for AuditUntil.
+type AuditUntil = time.Time
+
 // DocumentCursor defines model for DocumentCursor.
 type DocumentCursor = string
 
@@ -2881,6 +2972,39 @@ type UsageGroupBy = []UsageGroup
 // Example: 2026-02-03
 type UsageTo = Day
 
+// GetOperatorAuditParams defines parameters for GetOperatorAudit.
+type GetOperatorAuditParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Actor Only what was done with the key of this id; `admin` is the operator.
+	Actor *AuditActor `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Operation Only this operation, by its `operationId`.
+	Operation *AuditOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Kind Only what was done to objects of this kind.
+	Kind *AuditKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Object Only what was done to objects of this name, with those that they are in, such as `notes/42`.
+	Object *AuditName `form:"object,omitempty" json:"object,omitempty"`
+
+	// Outcome Only what ended so.
+	Outcome *AuditOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Since Only what was done then or later.
+	Since *AuditSince `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only what was done before then.
+	Until *AuditUntil `form:"until,omitempty" json:"until,omitempty"`
+
+	// After With `application/x-ndjson` alone, the number of the event after which the chain is wanted.
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
+}
+
 // ListQuarantinedParams defines parameters for ListQuarantined.
 type ListQuarantinedParams struct {
 	// Cursor The `next_cursor` of the page before; none for the first page.
@@ -2897,6 +3021,39 @@ type ListTenantsParams struct {
 
 	// Limit Most items on the page.
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetTenantAuditParams defines parameters for GetTenantAudit.
+type GetTenantAuditParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Actor Only what was done with the key of this id; `admin` is the operator.
+	Actor *AuditActor `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Operation Only this operation, by its `operationId`.
+	Operation *AuditOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Kind Only what was done to objects of this kind.
+	Kind *AuditKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Object Only what was done to objects of this name, with those that they are in, such as `notes/42`.
+	Object *AuditName `form:"object,omitempty" json:"object,omitempty"`
+
+	// Outcome Only what ended so.
+	Outcome *AuditOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Since Only what was done then or later.
+	Since *AuditSince `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only what was done before then.
+	Until *AuditUntil `form:"until,omitempty" json:"until,omitempty"`
+
+	// After With `application/x-ndjson` alone, the number of the event after which the chain is wanted.
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ListKeysParams defines parameters for ListKeys.
@@ -2927,6 +3084,39 @@ type ListAliasesParams struct {
 
 	// Limit Most items on the page.
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetAuditParams defines parameters for GetAudit.
+type GetAuditParams struct {
+	// Cursor The `next_cursor` of the page before; none for the first page.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Most items on the page.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Actor Only what was done with the key of this id; `admin` is the operator.
+	Actor *AuditActor `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Operation Only this operation, by its `operationId`.
+	Operation *AuditOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Kind Only what was done to objects of this kind.
+	Kind *AuditKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Object Only what was done to objects of this name, with those that they are in, such as `notes/42`.
+	Object *AuditName `form:"object,omitempty" json:"object,omitempty"`
+
+	// Outcome Only what ended so.
+	Outcome *AuditOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Since Only what was done then or later.
+	Since *AuditSince `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only what was done before then.
+	Until *AuditUntil `form:"until,omitempty" json:"until,omitempty"`
+
+	// After With `application/x-ndjson` alone, the number of the event after which the chain is wanted.
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ListCollectionsParams defines parameters for ListCollections.
@@ -3666,6 +3856,9 @@ type ServerInterface interface {
 	// GetReadyz Can requests be served
 	// (GET /readyz)
 	GetReadyz(ctx echo.Context) error
+	// GetOperatorAudit Read the operator's audit log
+	// (GET /v1/admin/audit)
+	GetOperatorAudit(ctx echo.Context, params GetOperatorAuditParams) error
 	// ListQuarantined List modules in quarantine
 	// (GET /v1/admin/quarantine)
 	ListQuarantined(ctx echo.Context, params ListQuarantinedParams) error
@@ -3681,6 +3874,9 @@ type ServerInterface interface {
 	// GetTenant Read a tenant
 	// (GET /v1/admin/tenants/{tenant})
 	GetTenant(ctx echo.Context, tenant PathTenant) error
+	// GetTenantAudit Read a tenant's audit log
+	// (GET /v1/admin/tenants/{tenant}/audit)
+	GetTenantAudit(ctx echo.Context, tenant PathTenant, params GetTenantAuditParams) error
 	// ListKeys List a tenant's keys
 	// (GET /v1/admin/tenants/{tenant}/keys)
 	ListKeys(ctx echo.Context, tenant PathTenant, params ListKeysParams) error
@@ -3708,6 +3904,9 @@ type ServerInterface interface {
 	// PutAlias Point an alias at a collection
 	// (PUT /v1/aliases/{alias})
 	PutAlias(ctx echo.Context, alias PathCollectionAlias) error
+	// GetAudit Read the audit log
+	// (GET /v1/audit)
+	GetAudit(ctx echo.Context, params GetAuditParams) error
 	// GetCall Read a call
 	// (GET /v1/calls/{call})
 	GetCall(ctx echo.Context, call PathCall) error
@@ -3916,6 +4115,87 @@ func (w *ServerInterfaceWrapper) GetReadyz(ctx echo.Context) error {
 	return err
 }
 
+// GetOperatorAudit converts echo context to params.
+func (w *ServerInterfaceWrapper) GetOperatorAudit(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetOperatorAuditParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", ctx.QueryParams(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter actor: %s", err))
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", ctx.QueryParams(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter operation: %s", err))
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "object" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", ctx.QueryParams(), &params.Object, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetOperatorAudit(ctx, params)
+	return err
+}
+
 // ListQuarantined converts echo context to params.
 func (w *ServerInterfaceWrapper) ListQuarantined(ctx echo.Context) error {
 	var err error
@@ -4012,6 +4292,94 @@ func (w *ServerInterfaceWrapper) GetTenant(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetTenant(ctx, tenant)
+	return err
+}
+
+// GetTenantAudit converts echo context to params.
+func (w *ServerInterfaceWrapper) GetTenantAudit(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant PathTenant
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTenantAuditParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", ctx.QueryParams(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter actor: %s", err))
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", ctx.QueryParams(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter operation: %s", err))
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "object" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", ctx.QueryParams(), &params.Object, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetTenantAudit(ctx, tenant, params)
 	return err
 }
 
@@ -4205,6 +4573,87 @@ func (w *ServerInterfaceWrapper) PutAlias(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PutAlias(ctx, alias)
+	return err
+}
+
+// GetAudit converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAudit(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetAuditParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", ctx.QueryParams(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter actor: %s", err))
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", ctx.QueryParams(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter operation: %s", err))
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "object" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", ctx.QueryParams(), &params.Object, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAudit(ctx, params)
 	return err
 }
 
@@ -5829,11 +6278,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.GET(options.BaseURL+"/livez", wrapper.GetLivez, options.OperationMiddlewares["getLivez"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReadyz, options.OperationMiddlewares["getReadyz"]...)
+	router.GET(options.BaseURL+"/v1/admin/audit", wrapper.GetOperatorAudit, options.OperationMiddlewares["getOperatorAudit"]...)
 	router.GET(options.BaseURL+"/v1/admin/quarantine", wrapper.ListQuarantined, options.OperationMiddlewares["listQuarantined"]...)
 	router.DELETE(options.BaseURL+"/v1/admin/quarantine/:tenant/:module", wrapper.ReleaseQuarantined, options.OperationMiddlewares["releaseQuarantined"]...)
 	router.GET(options.BaseURL+"/v1/admin/tenants", wrapper.ListTenants, options.OperationMiddlewares["listTenants"]...)
 	router.POST(options.BaseURL+"/v1/admin/tenants", wrapper.CreateTenant, options.OperationMiddlewares["createTenant"]...)
 	router.GET(options.BaseURL+"/v1/admin/tenants/:tenant", wrapper.GetTenant, options.OperationMiddlewares["getTenant"]...)
+	router.GET(options.BaseURL+"/v1/admin/tenants/:tenant/audit", wrapper.GetTenantAudit, options.OperationMiddlewares["getTenantAudit"]...)
 	router.GET(options.BaseURL+"/v1/admin/tenants/:tenant/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.POST(options.BaseURL+"/v1/admin/tenants/:tenant/keys", wrapper.CreateKey, options.OperationMiddlewares["createKey"]...)
 	router.DELETE(options.BaseURL+"/v1/admin/tenants/:tenant/keys/:key", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
@@ -5843,6 +6294,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/aliases/:alias", wrapper.DeleteAlias, options.OperationMiddlewares["deleteAlias"]...)
 	router.GET(options.BaseURL+"/v1/aliases/:alias", wrapper.GetAlias, options.OperationMiddlewares["getAlias"]...)
 	router.PUT(options.BaseURL+"/v1/aliases/:alias", wrapper.PutAlias, options.OperationMiddlewares["putAlias"]...)
+	router.GET(options.BaseURL+"/v1/audit", wrapper.GetAudit, options.OperationMiddlewares["getAudit"]...)
 	router.GET(options.BaseURL+"/v1/calls/:call", wrapper.GetCall, options.OperationMiddlewares["getCall"]...)
 	router.DELETE(options.BaseURL+"/v1/calls/:call/recording", wrapper.DeleteRecording, options.OperationMiddlewares["deleteRecording"]...)
 	router.GET(options.BaseURL+"/v1/calls/:call/recording", wrapper.GetRecording, options.OperationMiddlewares["getRecording"]...)
@@ -5949,6 +6401,71 @@ func (response GetReadyz200JSONResponse) VisitGetReadyzResponse(w http.ResponseW
 	return err
 }
 
+type GetOperatorAuditRequestObject struct {
+	Params GetOperatorAuditParams
+}
+
+type GetOperatorAuditResponseObject interface {
+	VisitGetOperatorAuditResponse(w http.ResponseWriter) error
+}
+
+type GetOperatorAudit200JSONResponse AuditPage
+
+func (response GetOperatorAudit200JSONResponse) VisitGetOperatorAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetOperatorAudit200ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetOperatorAudit200ApplicationxNdjsonResponse) VisitGetOperatorAuditResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
 type ListQuarantinedRequestObject struct {
 	Params ListQuarantinedParams
 }
@@ -6052,6 +6569,72 @@ func (response GetTenant200JSONResponse) VisitGetTenantResponse(w http.ResponseW
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetTenantAuditRequestObject struct {
+	Tenant PathTenant `json:"tenant"`
+	Params GetTenantAuditParams
+}
+
+type GetTenantAuditResponseObject interface {
+	VisitGetTenantAuditResponse(w http.ResponseWriter) error
+}
+
+type GetTenantAudit200JSONResponse AuditPage
+
+func (response GetTenantAudit200JSONResponse) VisitGetTenantAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTenantAudit200ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetTenantAudit200ApplicationxNdjsonResponse) VisitGetTenantAuditResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 type ListKeysRequestObject struct {
@@ -6287,6 +6870,71 @@ func (response PutAlias201JSONResponse) VisitPutAliasResponse(w http.ResponseWri
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetAuditRequestObject struct {
+	Params GetAuditParams
+}
+
+type GetAuditResponseObject interface {
+	VisitGetAuditResponse(w http.ResponseWriter) error
+}
+
+type GetAudit200JSONResponse AuditPage
+
+func (response GetAudit200JSONResponse) VisitGetAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAudit200ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetAudit200ApplicationxNdjsonResponse) VisitGetAuditResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 type GetCallRequestObject struct {
@@ -7849,6 +8497,9 @@ type StrictServerInterface interface {
 	// GetReadyz Can requests be served
 	// (GET /readyz)
 	GetReadyz(ctx context.Context, request GetReadyzRequestObject) (GetReadyzResponseObject, error)
+	// GetOperatorAudit Read the operator's audit log
+	// (GET /v1/admin/audit)
+	GetOperatorAudit(ctx context.Context, request GetOperatorAuditRequestObject) (GetOperatorAuditResponseObject, error)
 	// ListQuarantined List modules in quarantine
 	// (GET /v1/admin/quarantine)
 	ListQuarantined(ctx context.Context, request ListQuarantinedRequestObject) (ListQuarantinedResponseObject, error)
@@ -7864,6 +8515,9 @@ type StrictServerInterface interface {
 	// GetTenant Read a tenant
 	// (GET /v1/admin/tenants/{tenant})
 	GetTenant(ctx context.Context, request GetTenantRequestObject) (GetTenantResponseObject, error)
+	// GetTenantAudit Read a tenant's audit log
+	// (GET /v1/admin/tenants/{tenant}/audit)
+	GetTenantAudit(ctx context.Context, request GetTenantAuditRequestObject) (GetTenantAuditResponseObject, error)
 	// ListKeys List a tenant's keys
 	// (GET /v1/admin/tenants/{tenant}/keys)
 	ListKeys(ctx context.Context, request ListKeysRequestObject) (ListKeysResponseObject, error)
@@ -7891,6 +8545,9 @@ type StrictServerInterface interface {
 	// PutAlias Point an alias at a collection
 	// (PUT /v1/aliases/{alias})
 	PutAlias(ctx context.Context, request PutAliasRequestObject) (PutAliasResponseObject, error)
+	// GetAudit Read the audit log
+	// (GET /v1/audit)
+	GetAudit(ctx context.Context, request GetAuditRequestObject) (GetAuditResponseObject, error)
 	// GetCall Read a call
 	// (GET /v1/calls/{call})
 	GetCall(ctx context.Context, request GetCallRequestObject) (GetCallResponseObject, error)
@@ -8134,6 +8791,31 @@ func (sh *strictHandler) GetReadyz(ctx echo.Context) error {
 	return nil
 }
 
+// GetOperatorAudit operation middleware
+func (sh *strictHandler) GetOperatorAudit(ctx echo.Context, params GetOperatorAuditParams) error {
+	var request GetOperatorAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetOperatorAudit(ctx.Request().Context(), request.(GetOperatorAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetOperatorAudit")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetOperatorAuditResponseObject); ok {
+		return validResponse.VisitGetOperatorAuditResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListQuarantined operation middleware
 func (sh *strictHandler) ListQuarantined(ctx echo.Context, params ListQuarantinedParams) error {
 	var request ListQuarantinedRequestObject
@@ -8275,6 +8957,32 @@ func (sh *strictHandler) GetTenant(ctx echo.Context, tenant PathTenant) error {
 		return err
 	} else if validResponse, ok := response.(GetTenantResponseObject); ok {
 		return validResponse.VisitGetTenantResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetTenantAudit operation middleware
+func (sh *strictHandler) GetTenantAudit(ctx echo.Context, tenant PathTenant, params GetTenantAuditParams) error {
+	var request GetTenantAuditRequestObject
+
+	request.Tenant = tenant
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTenantAudit(ctx.Request().Context(), request.(GetTenantAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTenantAudit")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetTenantAuditResponseObject); ok {
+		return validResponse.VisitGetTenantAuditResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -8570,6 +9278,31 @@ func (sh *strictHandler) PutAlias(ctx echo.Context, alias PathCollectionAlias) e
 		return err
 	} else if validResponse, ok := response.(PutAliasResponseObject); ok {
 		return validResponse.VisitPutAliasResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAudit operation middleware
+func (sh *strictHandler) GetAudit(ctx echo.Context, params GetAuditParams) error {
+	var request GetAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAudit(ctx.Request().Context(), request.(GetAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAudit")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAuditResponseObject); ok {
+		return validResponse.VisitGetAuditResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

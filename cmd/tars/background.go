@@ -56,6 +56,10 @@ func (srv *server) newRunner(c *serverConfig) (*pgjobs.Runner, error) {
 		_, err := srv.ledger.Sweep(ctx, c.CallsKept)
 		return err
 	})
+	r.Every("old-audit", sweeping, func(ctx context.Context) error {
+		_, err := srv.audit.Sweep(ctx, c.AuditKept)
+		return err
+	})
 	return r, nil
 }
 

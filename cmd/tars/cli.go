@@ -23,6 +23,7 @@ type cli struct {
 	Embed   embedCommand     `cmd:"" help:"Turn lines of text into vectors, one a line, by a server or without one."`
 	Plugin  pluginCommand    `cmd:"" help:"Write, build, upload and call plugins."`
 	Usage   usageCommand     `cmd:"" help:"Print what the tenant used, by day, key or plugin."`
+	Audit   auditCommand     `cmd:"" help:"Export the audit log, and check that nothing in it was changed."`
 	Cell    struct{}         `cmd:"" hidden:"" help:"The sealed worker; started by the server alone."`
 	Smoke   smokeCommand     `cmd:"" help:"Do the main job on free ports and a temporary folder, check each step, leave nothing."`
 	Health  healthCommand    `cmd:"" help:"Ask a running server whether it is ready; for health checks."`

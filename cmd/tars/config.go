@@ -43,6 +43,7 @@ type serverConfig struct {
 	RecordingLife time.Duration `env:"TARS_RECORDING_LIFE" default:"24h" help:"How long a recording of a plugin call is kept, which POST /v1/calls/{call}/replay runs again; 1m to 720h."`
 	RecordingMost int64         `name:"recording-bytes" env:"TARS_RECORDING_BYTES" default:"268435456" placeholder:"BYTES" help:"Most bytes of a tenant's recordings; the oldest go."`
 	CallsKept     time.Duration `name:"calls-retention" env:"TARS_CALLS_RETENTION" default:"720h" help:"How long each call of a plugin is kept, which GET /v1/calls shows; at least 1h. Sums of usage are kept for ever."`
+	AuditKept     time.Duration `name:"audit-retention" env:"TARS_AUDIT_RETENTION" default:"9600h" help:"How long events of the audit log are kept, 400 days by default; at least 24h."`
 	StopTimeout   time.Duration `env:"TARS_STOP_TIMEOUT" default:"10s" help:"How long requests under way may take after SIGTERM, and background jobs half of it; these go on elsewhere."`
 
 	MinGrade      string        `env:"TARS_MIN_GRADE" default:"jail" placeholder:"GRADE" help:"Weakest isolation of plugins to start with: jail-lite (no namespaces), jail, or jail+cgroup."`
@@ -133,6 +134,9 @@ func (c *serverConfig) settings() (settings, error) {
 	}
 	if c.CallsKept < time.Hour || c.CallsKept > 10*365*24*time.Hour {
 		p.add("calls-retention", "is %s; need 1h to 87600h, ten years", c.CallsKept)
+	}
+	if c.AuditKept < 24*time.Hour || c.AuditKept > 100*365*24*time.Hour {
+		p.add("audit-retention", "is %s; need 24h to 876000h, a hundred years", c.AuditKept)
 	}
 	if c.UnindexedRows < 0 {
 		p.add("unindexed-rows", "is %d; need 0 or more", c.UnindexedRows)

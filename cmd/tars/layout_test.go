@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 var homes = map[string][]string{
 	"github.com/labstack/echo/":         {"api"},
 	"github.com/maypok86/otter/":        {"knowledge/recent"},
-	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/embed/pgembed", "knowledge/ledger/pgledger", "knowledge/pgjobs", "knowledge/shares/pgshares", "knowledge/tenancy/pgtenancy", "knowledge/recordings/pgrecordings", "plugins/pgcatalog", "migrations", "cmd/tars"},
+	"github.com/jackc/pgx/":             {"knowledge/pgtx", "knowledge/pgstore", "knowledge/embed/pgembed", "knowledge/audit/pgaudit", "knowledge/ledger/pgledger", "knowledge/pgjobs", "knowledge/shares/pgshares", "knowledge/tenancy/pgtenancy", "knowledge/recordings/pgrecordings", "plugins/pgcatalog", "migrations", "cmd/tars"},
 	"github.com/pgvector/":              {"knowledge/pgstore"},
 	"github.com/tetratelabs/wazero":     {"vmhost/wazerovm"},
 	"github.com/golang-migrate/":        {"migrations"},

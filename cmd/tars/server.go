@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tars-project/tars/api"
+	"github.com/tars-project/tars/knowledge/audit"
+	"github.com/tars-project/tars/knowledge/audit/pgaudit"
 	"github.com/tars-project/tars/knowledge/embed"
 	"github.com/tars-project/tars/knowledge/ingest"
 	"github.com/tars-project/tars/knowledge/ledger"
@@ -43,6 +45,9 @@ type server struct {
 	keys   *tenancy.Keys
 	ledger *pgledger.Store
 	book   *ledger.Book // of what is used, for the ledger
+
+	audit    *pgaudit.Store
+	auditLog *audit.Log // of what this process does, for the audit
 
 	recordings *pgrecordings.Store
 
@@ -83,6 +88,8 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	srv.ledger = pgledger.New(srv.pools.app, srv.pools.jobs)
 	srv.recordings = pgrecordings.New(srv.pools.app, srv.pools.jobs)
 	srv.book = ledger.NewBook(srv.ledger, ledger.Options{Log: logger})
+	srv.audit = pgaudit.New(srv.pools.app, srv.pools.jobs)
+	srv.auditLog = audit.NewLog(srv.audit, audit.Options{Log: logger})
 	if err := srv.startHost(c, s); err != nil {
 		return srv, err
 	}
@@ -120,6 +127,7 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 	metrics.RegisterRecall(func() api.RecallStats { return api.RecallStats(srv.store.RecallStats()) })
 	metrics.RegisterJobs(srv.jobCounts)
 	metrics.RegisterLedger(func() api.LedgerStats { return api.LedgerStats(srv.book.Stats()) })
+	metrics.RegisterAudit(func() api.AuditStats { return api.AuditStats(srv.auditLog.Stats()) })
 	srv.registerEmbedders(metrics)
 	handler, err := api.New(api.Services{
 		Keys:        srv.keys,
@@ -141,6 +149,8 @@ func newServer(ctx context.Context, c *serverConfig, s settings, urls databaseUR
 		Jobs:        pgjobs.New(srv.pools.app),
 		Reembedder:  srv,
 		Ledger:      srv.ledger,
+		Audit:       srv.audit,
+		AuditLog:    srv.auditLog,
 		Shares:      srv.shares,
 	}, api.Options{Log: logger, Metrics: metrics, Checks: srv.readiness(), MaxModule: c.PluginModule})
 	if err != nil {
@@ -353,6 +363,11 @@ func (srv *server) close(ctx context.Context) {
 	if srv.book != nil { // nobody is left who notes
 		if err := srv.book.Close(ctx); err != nil {
 			srv.logger.Warn("what was used is not all written", "error", err)
+		}
+	}
+	if srv.auditLog != nil { // nobody is left who does anything
+		if err := srv.auditLog.Close(ctx); err != nil {
+			srv.logger.Warn("the audit log is not all written", "error", err)
 		}
 	}
 	if srv.shares != nil { // nobody is left who reads

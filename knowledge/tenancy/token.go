@@ -3,6 +3,7 @@ package tenancy
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"regexp"
 	"strings"
 )
 
@@ -27,6 +28,12 @@ func newToken() (token, prefix, secret string) {
 	prefix, secret = random(8, prefixLength), random(32, secretLength)
 	return tokenStart + prefix + "_" + secret, prefix, secret
 }
+
+var tokens = regexp.MustCompile(`(` + tokenStart + `[a-z2-7]{12}_)[a-z2-7]{52}`)
+
+// HideTokens returns s without the secrets of tokens that are in it, for logs: who puts a
+// token in the place of a name must not find it there.
+func HideTokens(s string) string { return tokens.ReplaceAllString(s, "${1}…") }
 
 // splitToken returns the parts of a well-formed token. A last character with
 // surplus bits is refused, so that one key has one spelling.

@@ -78,3 +78,15 @@ func FuzzSplitToken(f *testing.F) {
 		}
 	})
 }
+
+func TestHideTokens(t *testing.T) {
+	prefix, secret := strings.Repeat("a", 12), strings.Repeat("z2", 26)
+	token := "tars_" + prefix + "_" + secret
+	for in, want := range map[string]string{
+		token: "tars_" + prefix + "_…", "notes/" + token + "/" + token: "notes/tars_" + prefix + "_…/tars_" + prefix + "_…", "notes/42": "notes/42", "tars_" + prefix: "tars_" + prefix,
+	} {
+		if got := tenancy.HideTokens(in); got != want || strings.Contains(got, secret) {
+			t.Errorf("HideTokens(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -12,7 +12,12 @@ import (
 // Get returns the body of an answer of any size, which the caller closes. ctx bounds
 // the whole of it; there is no other time-out.
 func (c *Client) Get(ctx context.Context, path string) (io.ReadCloser, error) {
-	response, err := c.stream(ctx, http.MethodGet, path, nil, nil)
+	return c.GetAs(ctx, path, nil)
+}
+
+// GetAs is Get with a header, such as one with Accept.
+func (c *Client) GetAs(ctx context.Context, path string, header http.Header) (io.ReadCloser, error) {
+	response, err := c.stream(ctx, http.MethodGet, path, header, nil)
 	if err != nil {
 		return nil, err
 	}
