@@ -191,7 +191,8 @@ func TestAuditHoldsNoSecrets(t *testing.T) {
 	token := w.tenant("acme")
 	const text, apiKey = "the-text-of-hunter2", "sk-hunter2-0123456789"
 	_, secret, _ := strings.Cut(strings.TrimPrefix(token, "tars_"), "_")
-	hidden := map[string]string{"token": token, "its secret": secret, "admin key": adminKey, "text": text, "api key": apiKey}
+	colleague := w.tenant("acme")
+	hidden := map[string]string{"token": token, "token of another": colleague, "its secret": secret, "admin key": adminKey, "text": text, "api key": apiKey}
 	w.call("PUT", "/v1/embedders/mine", token, fmt.Sprintf(`{"base_url":"https://user:%s@example.com","model":"m","api_key":%q}`, apiKey, apiKey))
 	w.call("PUT", "/v1/embedders/mine", token, fmt.Sprintf(`{"base_url":"https://example.com","model":"m","api_key":%q,%q:1}`, apiKey, apiKey))
 	w.call("PUT", "/v1/collections/c", token, `{"dimension":2}`)
@@ -210,6 +211,7 @@ func TestAuditHoldsNoSecrets(t *testing.T) {
 	w.call("DELETE", "/v1/admin/tenants/acme/keys/"+token, token, "")
 	w.call("DELETE", "/v1/collections/c/records/"+token, token, "")
 	w.call("DELETE", "/v1/collections/"+token, token, "")
+	w.call("DELETE", "/v1/collections/c/records/"+colleague, token, "")
 	w.call("DELETE", "/v1/collections/c/records/"+adminKey, adminKey, "")
 	r := w.request("DELETE", "/v1/collections/c", token, nil)
 	r.Header.Set("X-Request-ID", token)
