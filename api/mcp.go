@@ -128,7 +128,7 @@ func (t tool) recovered(ctx context.Context, arguments json.RawMessage) (answer 
 			answer, text, err = nil, "", &panicError{value, debug.Stack()}
 		}
 	}()
-	if len(arguments) == 0 {
+	if len(arguments) == 0 || string(arguments) == "null" { // as clients say that there are none
 		arguments = json.RawMessage("{}")
 	}
 	return t.run(ctx, arguments)
@@ -142,7 +142,11 @@ func rendered(matches []oapi.QueryMatch) string {
 		b.WriteString("Nothing was found.\n")
 	}
 	for i, m := range matches {
-		fmt.Fprintf(&b, "[%d] %s/%s (score %.4g)\n%s\n\n", i+1, m.Collection, m.Id, m.Score, m.Text)
+		of := ""
+		if m.Owner != nil {
+			of = fmt.Sprintf("of tenant %s, ", *m.Owner)
+		}
+		fmt.Fprintf(&b, "[%d] %s/%s (%sscore %.4g)\n%s\n\n", i+1, m.Collection, m.Id, of, m.Score, m.Text)
 	}
 	return b.String()
 }

@@ -65,6 +65,9 @@ func TestMCPTools(t *testing.T) {
 		"search":           {`{"collection":"notes","text":"backup","limit":1,"mode":"lexical","filter":{"not":{"and":[{"field":"a","eq":1},{"field":"b","in":[1,"x"]}]}}}`},
 		"query":            {`{"text":"backup","legs":[{"collection":"notes"}],"plugins":[{"name":"cited","capability":"synthesize","config":{"a":1}}],"limit":1}`},
 	}
+	if _, text, isError := callTool(t, session, "list_collections", json.RawMessage("null")); isError {
+		t.Errorf("list_collections without arguments = %s, want no error", text)
+	}
 	violations := map[string][]string{
 		"list_collections": {`{"limit":0}`, `{"limit":"1"}`, `{"tenant":"other"}`, `{"cursor":""}`},
 		"search": {

@@ -57,7 +57,7 @@ func (s *Server) newTools(document []byte) ([]tool, error) {
 				Name: "query", Title: "Ask a question", Annotations: reading,
 				Description: "Searches several collections at once and fuses what they give; plugins may then rank it and answer from it, with citations that the server has verified. Plugins fail apart: look at missing.",
 				InputSchema: schemas.object("QueryRequest", []string{"text", "legs"}, "text", "limit", "timeout_ms").
-					with("legs", list(1, query.MaxLegs, schemas.object("Leg", []string{"collection"}, "collection", "text", "mode", "filter", "candidates", "weight"))).
+					with("legs", list(1, query.MaxLegs, schemas.object("Leg", []string{"collection"}, "owner", "collection", "text", "mode", "filter", "candidates", "weight"))).
 					with("plugins", list(0, query.MaxPlugins, schemas.object("PluginCall", []string{"name", "capability"}, "name", "version", "capability", "stage", "config", "on_error"))),
 			},
 			run: s.queryTool,
