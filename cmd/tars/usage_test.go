@@ -53,7 +53,7 @@ func TestUsage(t *testing.T) {
 	s := start(t, d)
 	client := s.tenant(t, "acme")
 	upload(t, client, "echo", vmhosttest.Guest(t, "echo"))
-	manifest := []byte(`{"abi":1,"name":"loop","capabilities":["rank"],"grants":["log"],"limits":{"wall_ms":100}}`)
+	manifest := []byte(`{"abi":1,"name":"loop","capabilities":["rank"],"grants":["log"],"limits":{"wall_ms":2000}}`)
 	if _, err := client.Upload(t.Context(), "/v1/plugins/loop/versions", manifest, vmhosttest.Guest(t, "loop"), nil); err != nil {
 		t.Fatalf("upload: %v", err)
 	}
