@@ -45,7 +45,7 @@ var homes = map[string][]string{
 	"github.com/kljensen/snowball":      {"knowledge/embed/local"},
 	"gonum.org/v1/gonum":                {"knowledge/embed/local/internal/fit"}, // what makes data, and is not shipped
 	"github.com/swaggest/swgui":         {"api"},
-	"github.com/modelcontextprotocol/":  {"api"},
+	"github.com/modelcontextprotocol/":  {"api", "cmd/tars"}, // who serves it, and the test that asks the shipped server
 	"github.com/klauspost/compress/":    {"api"},
 	"golang.org/x/net/html":             {"cmd/tars/demo/corpus", "cmd/tars/embedbench", "knowledge/document"},
 	"github.com/yuin/goldmark":          {"knowledge/document"},
